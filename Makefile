@@ -1,0 +1,51 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both need python3 (3.11 or newer), pip
+# and make, and create everything else in .venv.
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test check cover bench format lock run clean
+
+demo: $(READY)
+	@$(BIN)/wattbridge demo $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+# Each module of ocpp/ is covered whole by its own test file.
+cover: $(READY)
+	$(BIN)/python -m tests.coverage_by_module
+
+bench: $(READY)
+	$(BIN)/python -m bench $(ARGS)
+
+run: $(READY)
+	@$(BIN)/wattbridge run $(ARGS)
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Write requirements.lock anew from the ranges of pyproject.toml (versions and hashes, no addresses).
+lock: $(READY)
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes --upgrade \
+		--python-version 3.11 --no-header --no-annotate -q -o requirements.lock
+
+# requirements.lock holds everything by hash; the project itself is installed from this folder.
+$(READY): requirements.lock pyproject.toml
+	@echo "wattbridge: setting up .venv (once)" >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

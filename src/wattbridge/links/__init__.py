@@ -1,0 +1,1 @@
+"""How each party is reached: the corners of the gateway, each over its own transport."""

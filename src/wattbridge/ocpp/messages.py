@@ -1,0 +1,96 @@
+"""The neutral form that travels between the two sides of the gateway.
+
+A payload is the payload of OCPP-J 1.6 as a plain dict, names exactly as the specification spells them;
+integers are ``int`` of any size, decimals ``decimal.Decimal``, everything else what JSON has. How
+a message looked on the wire stays with the links; what was changed or lost on the way travels as notes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+Payload = dict[str, Any]
+
+
+class Side(Enum):
+    """One of the two parties of OCPP 1.6."""
+
+    CHARGE_POINT = "charge_point"
+    CENTRAL_SYSTEM = "central_system"
+
+    @property
+    def other(self) -> Side:
+        return Side.CENTRAL_SYSTEM if self is Side.CHARGE_POINT else Side.CHARGE_POINT
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One party asks: ``Call("Reset", {"type": "Hard"})``."""
+
+    action: str
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """The other party answers: the payload of the action's .conf."""
+
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class CallError:
+    """The other party refuses, or cannot be asked.
+
+    ``code`` is an error code of OCPP-J 1.6, table 7. ``reason`` is the one word the operator sees in log,
+    metric and record (``reasons.py``).
+    """
+
+    code: str
+    description: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+    reason: str = "call_error"
+
+
+Reply = CallResult | CallError
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something that could not be carried: ``Loss("meterValue[0].sampledValue[1].unit", "Hertz", …)``.
+
+    ``rule`` is a word of a closed set (it is a metric label), ``reason`` a sentence for people.
+    """
+
+    path: str
+    value: str
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that was carried in another form: ``Change("timestamp", "…+01:00", "…Z", "to-utc")``."""
+
+    path: str
+    value: str
+    became: str
+    rule: str
+
+
+Note = Loss | Change
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One message as it crossed one border of the gateway.
+
+    ``text`` is the wire form (a SOAP body or a frame, UTF-8), ``transport`` is ``"soap"`` or ``"json"``,
+    ``notes`` what reading or writing it changed or lost.
+    """
+
+    transport: str
+    text: bytes
+    notes: tuple[Note, ...] = ()

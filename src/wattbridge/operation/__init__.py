@@ -1,0 +1,1 @@
+"""What the operator sees: metrics, log lines, health."""
