@@ -31,3 +31,42 @@ class Unreachable(Exception):
         super().__init__(description)
         self.reason = reason
         self.description = description
+
+
+# CALLERROR code → SOAP fault code and subcode (OCPP 1.5, 8.2; OCPP 1.6 errata 3.38, 3.39). OCPP-S has five
+# subcodes; the description keeps what they cannot say.
+FAULT_BY_CODE = {
+    "NotImplemented": ("Receiver", "NotSupported"),  # OCPP-S has no word for an unknown action
+    "NotSupported": ("Receiver", "NotSupported"),
+    "InternalError": ("Receiver", "InternalError"),
+    "GenericError": ("Receiver", "InternalError"),
+    "ProtocolError": ("Sender", "ProtocolError"),
+    "SecurityError": ("Sender", "SecurityError"),
+    "FormationViolation": ("Sender", "ProtocolError"),
+    "PropertyConstraintViolation": ("Sender", "ProtocolError"),
+    "OccurenceConstraintViolation": ("Sender", "ProtocolError"),
+    "TypeConstraintViolation": ("Sender", "ProtocolError"),
+}
+
+# Word in a SOAP fault's code or subcode, lower case → CALLERROR code. Where several stand in one fault,
+# the innermost counts.
+FAULT_CODE_BY_WORD = {
+    "sender": "GenericError",
+    "receiver": "InternalError",
+    "client": "GenericError",  # SOAP 1.1
+    "server": "InternalError",
+    "securityerror": "SecurityError",
+    "identitymismatch": "SecurityError",  # OCPP-J has no such code; the description says it
+    "protocolerror": "ProtocolError",
+    "notsupported": "NotSupported",  # the action exists, or it would not have been asked for
+    "internalerror": "InternalError",
+    "versionmismatch": "GenericError",
+    "mustunderstand": "GenericError",
+    "dataencodingunknown": "GenericError",
+    "actionnotsupported": "NotImplemented",  # WS-Addressing 1.0 SOAP binding, 6.4
+    "procedurenotpresent": "NotImplemented",  # PHP's rpc:ProcedureNotPresent
+    "messageaddressingheaderrequired": "ProtocolError",
+    "invalidaddressingheader": "ProtocolError",
+    "destinationunreachable": "GenericError",
+    "urlmismatch": "SecurityError",  # ShellRecharge's addition
+}

@@ -1,0 +1,249 @@
+"""Service description → shapes, read through zeep's type system; and the description as text, for whoever
+asks for ``?wsdl``.
+
+The descriptions lie in ``wsdl/<version>/``: a WSDL for each service and the schemas it imports. zeep says
+what is named what, in which order and how often; lengths, enumerations and fraction digits, which zeep leaves
+behind, come from the very documents that zeep loaded. Nothing here knows an action by name. What a shape
+cannot hold is an error, never dropped. Reading is done once, at start, and from files only; zeep's import
+takes most of that time and so waits until then.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wattbridge.ocpp.shapes import Field, Kind, Operation
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+SERVICES = ("CentralSystemService", "ChargePointService")
+
+WSDL = "{http://schemas.xmlsoap.org/wsdl/}"
+SOAP12 = "{http://schemas.xmlsoap.org/wsdl/soap12/}"
+WSAW = "{http://www.w3.org/2006/05/addressing/wsdl}"
+XS = "{http://www.w3.org/2001/XMLSchema}"
+
+# The name in zeep.xsd of a built-in type → kind; the first that fits (zeep's Integer is a Decimal).
+KINDS: dict[str, Kind] = {
+    "String": "string",
+    "Integer": "integer",
+    "Decimal": "decimal",
+    "Boolean": "boolean",
+    "DateTime": "dateTime",
+    "AnyURI": "uri",
+}
+
+
+def descriptions_folder(module: Path = Path(__file__)) -> Path:
+    """The folder with one folder of descriptions for each version.
+
+    It is in the package when that was installed from a wheel, and at the top of a checkout.
+    """
+    in_package, in_checkout = module.parents[1] / "wsdl", module.parents[3] / "wsdl"
+    for folder in (in_package, in_checkout):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"no service descriptions: neither {in_package} nor {in_checkout} is a folder")
+
+
+@cache
+def read_version(version: str = "1.6") -> tuple[Operation, ...]:
+    """All operations of OCPP-S *version*: those of the CentralSystemService, then the ChargePointService's.
+
+    Raises ValueError when there is no such version.
+    """
+    paths = (_description(version, service) for service in SERVICES)
+    return tuple(operation for path in paths for operation in read_operations(path))
+
+
+def read_operations(path: Path) -> tuple[Operation, ...]:
+    """The operations of one WSDL, in its order.
+
+    Raises ValueError where the description is not in OCPP's manner (no chargeBoxIdentity header, no
+    wsa:Action) or has something that a shape cannot hold; FileNotFoundError when a file is missing; zeep's
+    own exceptions when it is no valid WSDL, or imports something over the network.
+    """
+    from zeep.settings import Settings
+    from zeep.wsdl import Document
+
+    path = path.resolve()
+    files = _Files()
+    transport: Any = files  # all that zeep asks of a transport is load()
+    document = Document(str(path), transport, settings=Settings(forbid_dtd=True, forbid_external=True))
+
+    roots = {name: _parse(content) for name, content in files.contents.items()}
+    simple_types = {
+        name: element
+        for root in roots.values()
+        for element in root.iter(f"{XS}simpleType")
+        if (name := element.get("name"))
+    }
+    response_actions = {
+        operation.get("name"): output.get(f"{WSAW}Action")
+        for operation in roots[str(path)].iterfind(f"{WSDL}portType/{WSDL}operation")
+        for output in operation.iterfind(f"{WSDL}output")
+    }
+    operations = [
+        (service.name, operation)
+        for service in document.services.values()
+        for port in service.ports.values()
+        for operation in port.binding.all().values()
+    ]
+    try:
+        return tuple(
+            _operation(service, operation, response_actions.get(operation.name), simple_types)
+            for service, operation in operations
+        )
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from None
+
+
+def published(service: str, address: str, version: str = "1.6") -> bytes:
+    """The WSDL of *service* for publishing at ``<address>?wsdl``.
+
+    It names *address* as the service's, and ``<address>?xsd=<file>`` as where its schema is.
+    Raises ValueError when there is no such service or version.
+    """
+    description = _parse(_description(version, service).read_bytes())
+    for element in description.iter(f"{SOAP12}address"):
+        element.set("location", address)
+    return _write(description, address)
+
+
+def published_schema(name: str, address: str, version: str = "1.6") -> bytes | None:
+    """The schema *name* for publishing at ``<address>?xsd=<name>``; None when it is not one of ours.
+
+    *name* may come from anywhere: it is compared with the files there are, and never made part of a path.
+    """
+    for file in descriptions_folder().glob("*/*.xsd"):
+        if (file.parent.name, file.name) == (version, name):
+            return _write(_parse(file.read_bytes()), address)
+    return None
+
+
+class _Files:
+    """What zeep loads documents through: from files only, and remembers what it gave."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, bytes] = {}
+
+    def load(self, location: str) -> bytes:
+        self.contents[location] = Path(location).read_bytes()
+        return self.contents[location]
+
+
+def _description(version: str, service: str) -> Path:
+    files = {(file.parent.name, file.stem): file for file in descriptions_folder().glob("*/*.wsdl")}
+    if (version, service) not in files:
+        known = ", ".join(f"{service} {version}" for version, service in sorted(files))
+        raise ValueError(f"no description of {service} {version}; there are {known}")
+    return files[version, service]
+
+
+def _parse(content: bytes) -> _Element:
+    from lxml import etree
+
+    return etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True))
+
+
+def _write(document: _Element, address: str) -> bytes:
+    from lxml import etree
+
+    query = "&" if "?" in address else "?"
+    for element in document.iter(f"{XS}import", f"{XS}include"):
+        element.set("schemaLocation", f"{address}{query}xsd={element.get('schemaLocation')}")
+    return etree.tostring(document, xml_declaration=True, encoding="UTF-8")
+
+
+def _operation(
+    service: str, operation: Any, response_action: str | None, simple_types: dict[str, _Element]
+) -> Operation:
+    """Turn zeep's operation into ours. zeep keeps the wsa:Action of inputs only, so the other is given."""
+    request_action = operation.abstract.wsa_action
+    if request_action is None or response_action is None:
+        raise ValueError(f"{operation.name}: input and output must be there and have a wsaw:Action")
+    request, response = operation.input.body, operation.output.body
+    namespace = request.qname.namespace
+    expected = f"{{{namespace}}}chargeBoxIdentity"
+    headers = [element.qname.text for _, element in operation.input.header.type.elements]
+    if headers != [expected]:
+        raise ValueError(f"{operation.name}: the input's headers are {headers}, expected {expected}")
+    return Operation(
+        action=operation.name,
+        service=service,
+        namespace=namespace,
+        request_element=request.qname.localname,
+        response_element=response.qname.localname,
+        request_action=request_action,
+        response_action=response_action,
+        request=_fields(request.type, request.qname.localname, simple_types),
+        response=_fields(response.type, response.qname.localname, simple_types),
+    )
+
+
+def _fields(complex_type: Any, path: str, simple_types: dict[str, _Element]) -> tuple[Field, ...]:
+    """The elements of a complex type, which must be one plain sequence. *path* is for errors."""
+    from zeep import xsd
+
+    if complex_type.attributes:
+        raise ValueError(f"{path}: attributes have no place in a shape")
+    fields: list[Field] = []
+    for _, group in complex_type.elements_nested:
+        if not isinstance(group, xsd.Sequence) or (group.min_occurs, group.max_occurs) != (1, 1):
+            raise ValueError(f"{path}: {type(group).__name__} where one xs:sequence was expected")
+        for element in group:
+            if not isinstance(element, xsd.Element):
+                raise ValueError(f"{path}: {type(element).__name__} where an xs:element was expected")
+            fields.append(_field(element, f"{path}.{element.qname.localname}", simple_types))
+    return tuple(fields)
+
+
+def _field(element: Any, path: str, simple_types: dict[str, _Element]) -> Field:
+    from zeep import xsd
+
+    name, type_name = element.qname.localname, element.type.qname.localname
+    min_items = element.min_occurs
+    max_items = None if element.max_occurs == "unbounded" else element.max_occurs
+    if isinstance(element.type, xsd.ComplexType):
+        fields = _fields(element.type, path, simple_types)
+        return Field(name, "object", type_name, min_items, max_items, fields=fields)
+
+    kind = next((kind for base, kind in KINDS.items() if isinstance(element.type, getattr(xsd, base))), None)
+    if kind is None:
+        raise ValueError(f"{path}: {type_name} is not, and restricts none of, {', '.join(KINDS)}")
+    if element.type.qname.namespace == XS.strip("{}"):
+        return Field(name, kind, type_name, min_items, max_items)
+    if type_name not in simple_types:
+        raise ValueError(f"{path}: its type needs a name of its own, or its facets are not found")
+    facets = _facets(simple_types, type_name)
+    return Field(name, kind, type_name, min_items, max_items, **facets)
+
+
+def _facets(simple_types: dict[str, _Element], type_name: str) -> dict[str, Any]:
+    """The facets of a simple type as arguments of Field, those of the types it restricts included.
+
+    The types of a service share one namespace, so that the local name is enough.
+    """
+    restriction = simple_types[type_name].find(f"{XS}restriction")
+    assert restriction is not None  # zeep knows it as a kind of string or number: no list, no union
+    base = restriction.get("base", "").rpartition(":")[2]
+    facets = _facets(simple_types, base) if base in simple_types else {}
+    values: dict[str, list[str]] = {}
+    for facet in restriction.iterchildren(f"{XS}*"):
+        values.setdefault(str(facet.tag).removeprefix(XS), []).append(facet.get("value", ""))
+    for facet_name, found in values.items():
+        match facet_name:
+            case "maxLength":
+                facets["max_length"] = int(found[0])
+            case "fractionDigits":
+                facets["fraction_digits"] = int(found[0])
+            case "enumeration":
+                facets["enum"] = tuple(found)
+            case "annotation":
+                pass
+            case _:
+                raise ValueError(f"{type_name}: xs:{facet_name} has no place in a shape")
+    return facets

@@ -1,0 +1,93 @@
+"""One record per exchange, handed to every listener: metrics, log, live view, message history.
+
+Nothing else in the gateway counts or prints. What is not an exchange (a session opened, a reply that came
+too late) is an event; it goes the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from wattbridge.ocpp.messages import CallError, Loss, Note, Passage, Payload, Reply, Side
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One exchange: a call, its reply, and how both looked on each border.
+
+    ``action`` is empty when the message could not be read that far. ``began`` is seconds since the epoch,
+    ``seconds`` what the calling party waited, ``peer_seconds`` what the asked party took of it.
+    ``asked`` and ``answered`` are None when the other party was never asked, or never answered.
+    """
+
+    identity: str
+    arrived_from: Side
+    action: str
+    payload: Payload | None
+    reply: Reply
+    began: float
+    seconds: float
+    peer_seconds: float
+    arrived: Passage
+    asked: Passage | None
+    answered: Passage | None
+    replied: Passage
+
+    @property
+    def reason(self) -> str:
+        """The word for why it failed (``reasons.REASONS``), empty when it did not."""
+        return self.reply.reason if isinstance(self.reply, CallError) else ""
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What was changed or lost, in the order of the message's walk."""
+        asked = self.asked.notes if self.asked else ()
+        answered = self.answered.notes if self.answered else ()
+        return self.arrived.notes + asked + answered + self.replied.notes
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        return tuple(note for note in self.notes if isinstance(note, Loss))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something the operator may want to know that is no exchange.
+
+    ``kind`` is a word of a closed set: ``session opened``, ``session closed``, ``central system connected``,
+    ``central system lost``, ``central system unreachable``, ``callback address``, ``connection refused``,
+    ``late reply``, ``malformed message``.
+    """
+
+    kind: str
+    identity: str = ""
+    text: str = ""
+    reason: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+RecordListener = Callable[[Record], None]
+EventListener = Callable[[Event], None]
+
+
+class Journal:
+    """Hands every record and event to its listeners, in the order they were added."""
+
+    def __init__(self) -> None:
+        self._record_listeners: list[RecordListener] = []
+        self._event_listeners: list[EventListener] = []
+
+    def listen(self, record: RecordListener | None = None, event: EventListener | None = None) -> None:
+        if record is not None:
+            self._record_listeners.append(record)
+        if event is not None:
+            self._event_listeners.append(event)
+
+    def record(self, record: Record) -> None:
+        for listener in self._record_listeners:
+            listener(record)
+
+    def event(self, event: Event) -> None:
+        for listener in self._event_listeners:
+            listener(event)
