@@ -57,7 +57,7 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
     """Undo one content coding.
 
     *encoding* is the value of Content-Encoding ("" when there is none), *limit* the most bytes the body may
-    have, before and after. A body that is labelled gzip or deflate but is plainly not compressed is given back
+    have, before and after. A body that is labelled gzip or deflate but plainly not compressed is given back
     as it is: charge points are seen that label every body (govoltbras). Deflate is read both as HTTP defines
     it (in a zlib wrapper) and bare.
     Raises BadBody.
@@ -136,7 +136,7 @@ class Chunks:
         self.rest = buffer[at:]
         return True
 
-    # Each of these reads one thing that begins at *at* and says where it ends, or -1 when it has not all come.
+    # Each of these reads one thing that begins at *at*; it says where it ends, or -1: it has not all come.
 
     def _size_line(self, buffer: bytes, at: int) -> int:
         end = buffer.find(b"\r\n", at, at + MAX_CHUNK_LINE)

@@ -217,7 +217,7 @@ def _field(element: Any, path: str, simple_types: dict[str, _Element]) -> Field:
     if element.type.qname.namespace == XS.strip("{}"):
         return Field(name, kind, type_name, min_items, max_items)
     if type_name not in simple_types:
-        raise ValueError(f"{path}: its type needs a name of its own, or its facets are not found")
+        raise ValueError(f"{path}: its type needs a name of its own")
     facets = _facets(simple_types, type_name)
     return Field(name, kind, type_name, min_items, max_items, **facets)
 

@@ -18,19 +18,21 @@ import re
 import traceback
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 import ocpp.charge_point
 import ocpp.exceptions
+import ocpp.messages
 import ocpp.v16
 import ocpp.v16.call
-import ocpp.v16.call_result
 import websockets
 from ocpp.routing import on
+from ocpp.v16 import call_result as result
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
@@ -38,6 +40,9 @@ from wattbridge.simulators.outcomes import CallRefused, Unanswered
 
 Payload = dict[str, Any]
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+ALL = "*"
 SUBPROTOCOL = "ocpp1.6"
 LONGEST_MESSAGE_ID = 36  # characters (OCPP-J 1.6, 4.1.4)
 # OCPP-J 1.6, table 7, with its two misspellings, which the errata keep (5.1, 5.2).
@@ -67,6 +72,18 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(slots=True)
+class Transaction:
+    """What the central system knows of a transaction it gave an id to; meters in Wh."""
+
+    identity: str
+    connector_id: int
+    id_tag: str
+    meter_start: int
+    meter_stop: int | None = None  # None while it runs
+    reason: str | None = None
+
+
 class JsonCentralSystem:
     """One simulated central system.
 
@@ -75,9 +92,10 @@ class JsonCentralSystem:
     ``known`` are the identities it serves, others get a 404; None serves everybody. Intervals and timeouts
     are in seconds.
 
-    What makes it awkward, to be changed at any time: ``boot_status``, ``answer_delay``, ``silent_on`` and
-    ``hang_up_on`` (actions it does not answer; at which it cuts the connection), ``errors`` (action → error
-    code and description of the CALLERROR it answers with), ``refuse_handshakes`` (an HTTP status).
+    What makes it awkward, to be changed at any time: ``boot_status``; ``answer_delay`` (keep it below the
+    other side's timeout, or its next CALL is taken for premature); ``silent_on`` and ``hang_up_on``, actions
+    it does not answer or at which it cuts the connection, ``ALL`` for every action; ``errors``, action →
+    error code and description of the CALLERROR it answers with; ``refuse_handshakes``, an HTTP status.
     """
 
     def __init__(
@@ -109,7 +127,7 @@ class JsonCentralSystem:
         self.received: list[tuple[str, str, Payload]] = []
         self.problems: list[str] = []
         self.answered = 0  # calls of ours that got an answer
-        self.transactions: dict[int, Payload] = {}  # id → {"identity", "start", and "stop" once it ended}
+        self.transactions: dict[int, Transaction] = {}
         self.next_transaction_id = 1
         self._connections: dict[str, _Connection] = {}
         self._news = asyncio.Condition()
@@ -157,17 +175,19 @@ class JsonCentralSystem:
     def connected(self) -> list[str]:
         return sorted(self._connections)
 
-    async def connection_of(self, identity: str, *, timeout: float = 5.0) -> None:
-        """Wait until *identity* is connected; raises Unanswered after *timeout* seconds."""
-        await self._wait_for(lambda: identity in self._connections, f"{identity} did not connect", timeout)
+    async def connection_of(self, identity: str, *, within: float = 5.0) -> None:
+        """Wait until *identity* is connected; raises Unanswered after *within* seconds."""
+        await self._wait_for(lambda: identity in self._connections, f"{identity} did not connect", within)
 
-    async def arrival_of(self, action: str, *, after: int = 0, timeout: float = 5.0) -> tuple[str, str, Payload]:
-        """Wait for the first *action* among ``received[after:]``; raises Unanswered after *timeout* seconds."""
+    async def arrival_of(
+        self, action: str, *, after: int = 0, within: float = 5.0
+    ) -> tuple[str, str, Payload]:
+        """Wait for the first *action* of ``received[after:]``; raises Unanswered after *within* seconds."""
 
         def found() -> list[tuple[str, str, Payload]]:
             return [call for call in self.received[after:] if call[1] == action]
 
-        await self._wait_for(lambda: bool(found()), f"no {action} arrived", timeout)
+        await self._wait_for(lambda: bool(found()), f"no {action} arrived", within)
         return found()[0]
 
     async def call(self, identity: str, action: str, **payload: Any) -> Payload:
@@ -204,7 +224,9 @@ class JsonCentralSystem:
         offered = ",".join(request.headers.get_all("Sec-WebSocket-Protocol"))
         if SUBPROTOCOL not in [name.strip() for name in offered.split(",")]:
             self.problems.append(f"{identity}: offers the subprotocols {offered!r}, not {SUBPROTOCOL!r}")
-        if self.passwords is not None and not self._is_allowed(identity, request.headers.get("Authorization")):
+        if self.passwords is not None and not self._is_allowed(
+            identity, request.headers.get("Authorization")
+        ):
             refusal = socket.respond(HTTPStatus.UNAUTHORIZED, "wrong password\n")
             refusal.headers["WWW-Authenticate"] = 'Basic realm="OCPP"'
             return refusal
@@ -246,16 +268,24 @@ class JsonCentralSystem:
         async with self._news:
             self._news.notify_all()
 
-    async def _wait_for(self, happened: Callable[[], bool], otherwise: str, timeout: float) -> None:
+    async def _wait_for(self, happened: Callable[[], bool], otherwise: str, within: float) -> None:
         try:
-            async with asyncio.timeout(timeout), self._news:
+            async with asyncio.timeout(within), self._news:
                 await self._news.wait_for(happened)
         except TimeoutError:
-            raise Unanswered(f"{otherwise} within {timeout:g} s") from None
+            raise Unanswered(f"{otherwise} within {within:g} s") from None
+
+    # --- What its connections need ---------------------------------------------------------------------
 
     async def note_call(self, identity: str, action: str, payload: Payload) -> None:
         self.received.append((identity, action, payload))
         await self._announce()
+
+    def begin(self, transaction: Transaction) -> int:
+        transaction_id = self.next_transaction_id
+        self.next_transaction_id += 1
+        self.transactions[transaction_id] = transaction
+        return transaction_id
 
     def id_tag_info(self, id_tag: str) -> Payload:
         if self.id_tags is None:
@@ -272,6 +302,19 @@ class JsonCentralSystem:
 def _identity(path: str) -> str:
     """The last part of the URL's path, decoded once (OCPP-J 1.6, 3.1.1)."""
     return urllib.parse.unquote(path.partition("?")[0].rpartition("/")[2])
+
+
+def _answers(action: str) -> Callable[[F], F]:
+    """The package's own decorator, which has no types: this method answers *action*."""
+    return cast(Callable[[F], F], on(action))
+
+
+def _told(error: ocpp.exceptions.OCPPError) -> str:
+    return f"{error.code}: {error.details.get('cause', error.description)}"
+
+
+class _Ended(Exception):
+    """The connection ended: answers that are still being prepared need not be given."""
 
 
 class _Connection(ocpp.v16.ChargePoint):  # type: ignore[misc]  # the package has no types
@@ -307,34 +350,33 @@ class _Connection(ocpp.v16.ChargePoint):  # type: ignore[misc]  # the package ha
 
     async def _answer(self, message: str | bytes) -> None:
         system = self.central_system
-        frame = json.loads(message, parse_float=Decimal)
-        action = frame[2]
-        await system.note_call(self.identity, action, frame[3])
-        if action in system.hang_up_on:
+        _, message_id, action, payload = json.loads(message, parse_float=Decimal)
+        await system.note_call(self.identity, action, payload)
+        if {action, ALL} & system.hang_up_on:
             self.socket.transport.abort()
             return
-        if action in system.silent_on:
+        if {action, ALL} & system.silent_on:
+            self._waiting -= 1  # it will time out for the other side, which may then go on
             return
         await asyncio.sleep(system.answer_delay)
-        if action in system.errors:
-            code, description = system.errors[action]
-            self._waiting -= 1
-            await self._send(json.dumps([4, frame[1], code, description, {}]))
-            return
         async with self._answering:
-            await self.route_message(message)
+            if action in system.errors:
+                code, description = system.errors[action]
+                await self._send(json.dumps([4, message_id, code, description, {}]))
+            else:
+                await self.route_message(message)
 
     async def _send(self, message: str) -> None:
-        if message.startswith(("[3,", "[4,")):
-            # Counted before it leaves: a next CALL that is sent at once was in order.
-            self._waiting = max(0, self._waiting - 1)
+        if not message.startswith("[2,"):
+            # Counted before it leaves: a CALL that comes right after it is in order.
+            self._waiting -= 1
         await super()._send(message)
 
     async def _handle_call(self, message: Any) -> Any:
         try:
             return await super()._handle_call(message)
         except ocpp.exceptions.OCPPError as error:
-            self._note(f"{message.action}: {error.code}: {error.details.get('cause', error.description)}")
+            self._note(f"{message.action}: {_told(error)}")
             raise
 
     def _note(self, problem: str) -> None:
@@ -388,7 +430,9 @@ class _Connection(ocpp.v16.ChargePoint):  # type: ignore[misc]  # the package ha
             if code not in ERROR_CODES:
                 self._note(f"{action}: error code {code!r} is not one of OCPP-J 1.6")
             if not isinstance(description, str) or not isinstance(details, dict):
-                self._note(f"{action}: CALLERROR with {description!r} and {details!r}; expected text and object")
+                self._note(
+                    f"{action}: CALLERROR with {description!r} and {details!r}; expected text and object"
+                )
                 return None
         elif not isinstance(frame[2], dict):
             self._note(f"{action}: CALLRESULT with {frame[2]!r}; expected an object")
@@ -422,31 +466,101 @@ class _Connection(ocpp.v16.ChargePoint):  # type: ignore[misc]  # the package ha
         except ocpp.exceptions.OCPPError as error:
             answer = self._answers.get(message_id)
             if answer is None:
-                raise ValueError(f"{action}: {error.details.get('cause', error)}") from None
+                raise ValueError(f"{action}: {_told(error)}") from None
             if answer[0] == 3:
-                self._note(f"{action}: answer: {error.code}: {error.details.get('cause', error.description)}")
+                self._note(f"{action}: answer: {_told(error)}")
                 raise Unanswered(f"{action}: the answer breaks the schema") from None
             if answer[2] is None:
                 raise Unanswered(f"{action}: {answer[3]}") from None
             raise CallRefused(answer[2], answer[3], answer[4]) from None
-        result: Payload = self._answers[message_id][2]
-        return result
+        return cast(Payload, self._answers[message_id][2])
 
-    async def _get_specific_response(self, unique_id: str, timeout: float) -> Any:
-        response = await super()._get_specific_response(unique_id, timeout)
-        return response
-
-    async def route_message(self, raw: str | bytes) -> None:
-        frame = json.loads(raw, parse_float=Decimal)
+    async def route_message(self, raw_msg: str | bytes) -> None:
+        frame = json.loads(raw_msg, parse_float=Decimal)
         if frame[0] != 2:
             self._answers[frame[1]] = frame
-        await super().route_message(raw)
+        await super().route_message(raw_msg)
 
     def end(self) -> None:
         """The connection is gone: whoever waits for an answer learns it now, not after the timeout."""
+        for message_id in self._asked.keys() - self._answers.keys():
+            gone = [4, message_id, None, "the connection was closed", {}]
+            self._answers[message_id] = gone
+            self._response_queue.put_nowait(ocpp.messages.CallError(*gone[1:]))
 
     # --- Answering -------------------------------------------------------------------------------------
 
-    @on("Authorize")  # type: ignore[untyped-decorator]
+    @_answers("Authorize")
     def on_authorize(self, id_tag: str) -> Any:
-        return ocpp.v16.call_result.Authorize(id_tag_info=self.central_system.id_tag_info(id_tag))
+        return result.Authorize(id_tag_info=self.central_system.id_tag_info(id_tag))
+
+    @_answers("BootNotification")
+    def on_boot_notification(self, **device: Any) -> Any:
+        system = self.central_system
+        return result.BootNotification(
+            current_time=system.timestamp(), interval=system.heartbeat_interval, status=system.boot_status
+        )
+
+    @_answers("DataTransfer")
+    def on_data_transfer(self, vendor_id: str, message_id: str | None = None, data: str | None = None) -> Any:
+        return result.DataTransfer(status="Accepted", data=data)
+
+    @_answers("DiagnosticsStatusNotification")
+    def on_diagnostics_status_notification(self, status: str) -> Any:
+        return result.DiagnosticsStatusNotification()
+
+    @_answers("FirmwareStatusNotification")
+    def on_firmware_status_notification(self, status: str) -> Any:
+        return result.FirmwareStatusNotification()
+
+    @_answers("Heartbeat")
+    def on_heartbeat(self) -> Any:
+        return result.Heartbeat(current_time=self.central_system.timestamp())
+
+    @_answers("MeterValues")
+    def on_meter_values(
+        self, connector_id: int, meter_value: list[Any], transaction_id: int | None = None
+    ) -> Any:
+        return result.MeterValues()
+
+    @_answers("StartTransaction")
+    def on_start_transaction(self, connector_id: int, id_tag: str, meter_start: int, **when: Any) -> Any:
+        # An id is given in any case: the charge point may have started already (OCPP 1.6, 4.8).
+        transaction = Transaction(self.identity, connector_id, id_tag, meter_start)
+        return result.StartTransaction(
+            transaction_id=self.central_system.begin(transaction),
+            id_tag_info=self.central_system.id_tag_info(id_tag),
+        )
+
+    @_answers("StatusNotification")
+    def on_status_notification(self, connector_id: int, error_code: str, status: str, **more: Any) -> Any:
+        return result.StatusNotification()
+
+    @_answers("StopTransaction")
+    def on_stop_transaction(
+        self,
+        transaction_id: int,
+        meter_stop: int,
+        id_tag: str | None = None,
+        reason: str = "Local",
+        **more: Any,
+    ) -> Any:
+        # Answered whatever the id is (OCPP 1.6, 4.10).
+        transaction = self.central_system.transactions.get(transaction_id)
+        if transaction is not None:
+            transaction.meter_stop = meter_stop
+            transaction.reason = reason
+        return result.StopTransaction(
+            id_tag_info=None if id_tag is None else self.central_system.id_tag_info(id_tag)
+        )
+
+
+def _floats(value: Any) -> Any:
+    """Decimals as the floats the `ocpp` package writes; it prints them with their one digit."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, dict):
+        return {name: _floats(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_floats(inner) for inner in value]
+    return value

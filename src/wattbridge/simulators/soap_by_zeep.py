@@ -32,6 +32,8 @@ from lxml import etree
 from wattbridge.ocpp.wsdl import descriptions_folder
 from wattbridge.simulators.outcomes import Refused, Unanswered
 
+_zeep: Any = zeep  # it calls itself typed, but most of its functions are not
+
 SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
 SOAP_12 = "http://www.w3.org/2003/05/soap-envelope"
 WSA = "http://www.w3.org/2005/08/addressing"
@@ -55,12 +57,14 @@ class Service:
     """One service description as zeep understands it, and its schema as libxml2 does."""
 
     def __init__(self, path: Path) -> None:
-        settings: Any = zeep.Settings(strict=True, forbid_dtd=True, forbid_external=True)
-        self.document: Any = zeep.wsdl.Document(str(path), zeep.Transport(), settings=settings)
+        settings = _zeep.Settings(strict=True, forbid_dtd=True, forbid_external=True)
+        self.document = _zeep.wsdl.Document(str(path), _zeep.Transport(), settings=settings)
         self.binding: Any = next(iter(self.document.bindings.values()))
         self.namespace: str = self.binding.name.namespace
         self.operations: dict[str, Any] = self.binding.all()
-        self.action_of = {operation.input.body.qname.text: name for name, operation in self.operations.items()}
+        self.action_of = {
+            operation.input.body.qname.text: name for name, operation in self.operations.items()
+        }
         self._schema = self._read_schema(path)
         self._judging = threading.Lock()  # a validator keeps the errors of its last judgement
 
@@ -78,7 +82,8 @@ class Service:
         with self._judging:
             if self._schema.validate(alone):
                 return []
-            return [str(error.message).replace(f"{{{self.namespace}}}", "") for error in self._schema.error_log]
+            errors: Any = self._schema.error_log
+            return [str(error.message).replace(f"{{{self.namespace}}}", "") for error in errors]
 
     def header_name(self, action: str) -> str:
         """The keyword zeep wants for the chargeBoxIdentity header: the name of its message part."""
@@ -104,7 +109,7 @@ def service(name: str, version: str = "1.6") -> Service:
 
 def plain(value: Any) -> Any:
     """zeep's values as a payload: dicts and lists, times as text, absent fields absent."""
-    value = zeep.helpers.serialize_object(value, dict)
+    value = _zeep.helpers.serialize_object(value, dict)
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items() if inner is not None and inner != []}
     if isinstance(value, list):
@@ -167,7 +172,7 @@ class Caller:
         self._session = requests.Session()
         self._session.trust_env = False  # no proxies or netrc of the environment between two simulators
         self._transport: Any = _Transport(session=self._session, operation_timeout=timeout)  # type: ignore[no-untyped-call]
-        client: Any = zeep.Client(self.service.document, transport=self._transport, plugins=[_Headers(self)])
+        client = _zeep.Client(self.service.document, transport=self._transport, plugins=[_Headers(self)])
         self._proxy: Any = client.create_service(self.service.binding.name.text, central_system_url)
         self._message_id = ""
 
@@ -189,7 +194,9 @@ class Caller:
             raise Unanswered(f"{action}: no answer ({type(absent).__name__}: {absent})") from None
         except zeep.exceptions.TransportError as strange:
             if strange.status_code == 200:
-                self.problems.append(f"{self.identity} {action}: HTTP 200, but not XML: {strange.message[:200]}")
+                self.problems.append(
+                    f"{self.identity} {action}: HTTP 200, but not XML: {strange.message[:200]}"
+                )
             raise Unanswered(f"{action}: {strange.message[:200]}") from None
         except (_Broken, zeep.exceptions.Error) as broken:
             self._note(action, str(broken))
@@ -223,7 +230,7 @@ class Caller:
         if not _addressing(header, "Action"):
             # zeep writes Action, MessageID and To by itself only where the description names an action;
             # doing it twice would double them, which other stacks refuse.
-            zeep.wsa.WsAddressingPlugin().egress(envelope, {}, operation, options)  # type: ignore[no-untyped-call]
+            _zeep.wsa.WsAddressingPlugin().egress(envelope, {}, operation, options)
         for name, address in (("From", self.callback_url), ("ReplyTo", ANONYMOUS)):
             party = etree.SubElement(header, f"{{{WSA}}}{name}")
             etree.SubElement(party, f"{{{WSA}}}Address").text = address
@@ -302,7 +309,10 @@ class Callbacks:
         self._server = _Server(host, self)
         self.url = f"http://{host}:{self._server.server_address[1]}{path}"
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name=f"{identity} callbacks", daemon=True
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.05},
+            name=f"{identity} callbacks",
+            daemon=True,
         )
         self._thread.start()
 
@@ -357,7 +367,8 @@ class Callbacks:
             envelope = etree.fromstring(body, parser)
         except etree.XMLSyntaxError as error:
             self._refuse("Sender", "ProtocolError", f"not XML ({error.msg}): {body[:60]!r}")
-        if envelope.getroottree().docinfo.doctype:
+        document: Any = envelope.getroottree()
+        if document.docinfo.doctype:
             self._refuse("Sender", "ProtocolError", "a document type declaration, which SOAP forbids")
         if envelope.tag == f"{{{SOAP_11}}}Envelope":
             self.note("a SOAP 1.1 envelope; OCPP-S 1.6 is SOAP 1.2")
@@ -371,19 +382,27 @@ class Callbacks:
 
     def _read_body(self, envelope: etree._Element) -> etree._Element:
         body: Any = envelope.find(f"{{{SOAP_12}}}Body")
-        content = list(body)
+        content: list[etree._Element] = list(body)
         if len(content) != 1:
             self._refuse("Sender", "ProtocolError", f"the body holds {len(content)} elements; expected one")
         if content[0].tag not in self.service.action_of:
-            self._refuse("Receiver", "NotSupported", f"<{content[0].tag}> is no request of ChargePointService 1.6")
+            self._refuse(
+                "Receiver", "NotSupported", f"<{content[0].tag}> is no request of ChargePointService 1.6"
+            )
         return content[0]
 
     def _judge_headers(self, header: etree._Element | None, action: str, content_type: str) -> None:
         self._judge_content_type(action, content_type)
         self._judge_mandatory(header, action)
-        identities = [] if header is None else header.findall(f"{{{self.service.namespace}}}chargeBoxIdentity")
+        identities = (
+            [] if header is None else header.findall(f"{{{self.service.namespace}}}chargeBoxIdentity")
+        )
         if len(identities) != 1:
-            self._refuse("Sender", "ProtocolError", f"{action}: {len(identities)} chargeBoxIdentity headers; expected one")
+            self._refuse(
+                "Sender",
+                "ProtocolError",
+                f"{action}: {len(identities)} chargeBoxIdentity headers; expected one",
+            )
         if _text(identities[0]) != self.identity:
             found = _text(identities[0])
             self._refuse("Sender", "IdentityMismatch", f"{action}: this is {self.identity!r}, not {found!r}")
@@ -403,9 +422,13 @@ class Callbacks:
             parties = _addressing(header, name)
             addresses = [_text(party.find(f"{{{WSA}}}Address")) for party in parties]
             if len(parties) > 1 or "" in addresses:
-                self.note(f"{action}: wsa:{name} with wsa:Address {addresses}; expected one at most, and not empty")
+                self.note(
+                    f"{action}: wsa:{name} with wsa:Address {addresses}; expected one at most, and not empty"
+                )
             elif addresses and expected is not None and addresses[0] != expected:
-                self.note(f"{action}: wsa:{name} is {addresses[0]!r}; the answer goes back on the same connection")
+                self.note(
+                    f"{action}: wsa:{name} is {addresses[0]!r}; the answer goes back on the same connection"
+                )
 
     def _judge_content_type(self, action: str, content_type: str) -> None:
         kind, *parameters = (part.strip() for part in content_type.split(";"))
@@ -435,7 +458,9 @@ class Callbacks:
         def soap(name: str) -> str:
             return f"{{{SOAP_12}}}{name}"
 
-        envelope: etree._Element = etree.Element(soap("Envelope"), nsmap={"soap": SOAP_12, "cp": self.service.namespace})
+        envelope: etree._Element = etree.Element(
+            soap("Envelope"), nsmap={"soap": SOAP_12, "cp": self.service.namespace}
+        )
         fault = etree.SubElement(etree.SubElement(envelope, soap("Body")), soap("Fault"))
         code = etree.SubElement(fault, soap("Code"))
         etree.SubElement(code, soap("Value")).text = f"soap:{refused.code}"

@@ -1,8 +1,8 @@
 """YAML, JSON and TOML as one tree of texts, each with the place where it stands.
 
 Every scalar stays the text the file has: ``0012345`` keeps its zeros and ``on`` is no boolean; whoever knows
-the meaning of a key gives the type. What the text cannot be read past is raised as Unreadable; what only makes
-a part of it wrong (a key written twice, a tag) is collected, so that all of it can be told at once. The tree
+the meaning of a key gives the type. What makes the text unreadable is raised as Unreadable; what only makes a
+part of it wrong (a key written twice, a tag) is collected, so that all of it can be told at once. The tree
 knows nothing of sections and keys; that is the business of ``config.py``.
 """
 
@@ -46,11 +46,11 @@ class Unreadable(Exception):
 class Node:
     """A value and its place: that of its key in a mapping, its own in a list.
 
-    ``value`` is a text, None for nothing at all, a list of nodes or a mapping to nodes. ``origin`` names where
-    the value comes from when that is not the file.
+    ``value`` is a text, None for nothing at all, a list of nodes or a mapping to nodes. ``origin`` names
+    where the value comes from when that is not the file. ``nodes`` counts the node and all in it.
     """
 
-    value: str | None | list[Node] | dict[str, Node]
+    value: str | list[Node] | dict[str, Node] | None
     line: int | None = None
     column: int | None = None
     origin: str | None = None
@@ -139,22 +139,24 @@ class _YamlReader:
             next(self._events)  # the document ends
             more = next(self._events)
             if not isinstance(more, yaml.StreamEndEvent):
-                raise Unreadable("expected one document, found another behind '---'", *_place(more.start_mark))
+                raise Unreadable(
+                    "expected one document, found another behind '---'", *_place(more.start_mark)
+                )
         except yaml.MarkedYAMLError as problem:
             raise _unreadable_yaml(problem) from None
         except yaml.reader.ReaderError as problem:
             raise Unreadable(f"is no text: {problem.reason} (U+{problem.character:04X})") from None
-        if root.value is None:
-            root = None
-        return Tree(root, self._flaws)
+        return Tree(None if root.value is None else root, self._flaws)
 
     def _node(self, event: Any, loc: Loc, line: int, column: int) -> Node:
         if len(loc) > MAX_DEPTH:
             raise Unreadable(f"is nested deeper than {MAX_DEPTH} levels", line, column)
         if isinstance(event, yaml.AliasEvent):
-            meant = self._anchors.get(event.anchor)
+            meant = self._anchors.get(event.anchor or "")
             if meant is None:
-                raise Unreadable(f"alias *{event.anchor} stands before its anchor &{event.anchor}", line, column)
+                raise Unreadable(
+                    f"alias *{event.anchor} stands before its anchor &{event.anchor}", line, column
+                )
             self._count(meant.nodes, line, column)
             return Node(meant.value, line, column, nodes=meant.nodes)
         self._count(1, line, column)
@@ -192,7 +194,9 @@ class _YamlReader:
             if key == "<<":
                 self._flaw(loc, "merge keys (<<) are not read: write the keys out", line, column)
             elif key in items:
-                self._flaw((*loc, key), f"key {key!r} is here twice, first in line {items[key].line}", line, column)
+                self._flaw(
+                    (*loc, key), f"key {key!r} is here twice, first in line {items[key].line}", line, column
+                )
             else:
                 items[key] = node
         return items

@@ -1,8 +1,8 @@
 """The words a configuration file is made of: durations, sizes, rates, addresses, zones.
 
 Each ``read_`` takes the text as it stands in the file and returns the value the program works with; it raises
-ValueError with a sentence that says what was found and what was expected. Each ``write_`` is its way back. What
-sections there are, and which value stands where, is the business of ``config.py``.
+ValueError with a sentence that says what was found and what was expected. Each ``write_`` is its way back.
+What sections there are, and which value stands where, is the business of ``config.py``.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _NOT_IN_URLS = re.compile(r"[\s\x00-\x1f\x7f\"<>\\^`|]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
-# What may stand in a path segment as it is (RFC 3986, 3.3: pchar). Identities such as "DE*ABC*E0001" then look
-# in a request line the way people wrote them.
+# What may stand in a path segment as it is (RFC 3986, 3.3: pchar). Identities such as "DE*ABC*E0001" then
+# look in a request line the way people wrote them.
 _SEGMENT_SAFE = "!$&'()*+,;=:@"
 
 
@@ -263,7 +263,7 @@ def read_url_path(text: str) -> str:
     if not text.startswith("/"):
         raise ValueError(f"{shorten(text)} is no path: it starts with '/', such as /ocpp/cs")
     if _NOT_IN_URLS.search(text) or any(sign in text for sign in "?#{}"):
-        raise ValueError(f"{shorten(text)} is no path: it has blanks or one of ?#{{}}<>\"\\^`|")
+        raise ValueError(f'{shorten(text)} is no path: it has blanks or one of ?#{{}}<>"\\^`|')
     return text
 
 
@@ -310,7 +310,7 @@ def read_websocket_url(text: str) -> str:
 
 
 def fill_websocket_url(url: str, identity: str) -> str:
-    """The address of one charge point at the central system: its identity percent-encoded, as a path needs it."""
+    """The address of one charge point at the central system, its identity percent-encoded."""
     return url.replace("{charger}", quote(identity, safe=_SEGMENT_SAFE))
 
 
@@ -321,7 +321,9 @@ def read_callback_template(text: str) -> str:
         if name not in ("source_ip", "charger"):
             raise ValueError(f"{{{name}}} is no placeholder here: {{source_ip}} and {{charger}} are")
     if not names:
-        raise ValueError("has neither {source_ip} nor {charger}: every charge point would have the same address")
+        raise ValueError(
+            "has neither {source_ip} nor {charger}: every charge point would have the same address"
+        )
     _split_url(text.replace("{source_ip}", "192.0.2.1").replace("{charger}", "CP1"), ("http", "https"))
     return text
 
@@ -338,7 +340,9 @@ def read_username(text: str) -> str:
         if name != "charger":
             raise ValueError(f"{{{name}}} is no placeholder here: only {{charger}} is")
     if ":" in text:
-        raise ValueError("has a colon, which no user name of HTTP Basic authentication can have (RFC 7617, 2)")
+        raise ValueError(
+            "has a colon, which no user name of HTTP Basic authentication can have (RFC 7617, 2)"
+        )
     return text
 
 
@@ -346,7 +350,7 @@ def _split_url(text: str, schemes: tuple[str, str]) -> SplitResult:
     """Take a URL apart. The messages never repeat a whole URL: it might hold a password."""
     expected = f"{schemes[0]}:// or {schemes[1]}://"
     if _NOT_IN_URLS.search(text):
-        raise ValueError("is no URL: it has blanks or one of \"<>\\^`|")
+        raise ValueError('is no URL: it has blanks or one of "<>\\^`|')
     scheme, separator, _ = text.partition("://")
     if not separator:
         raise ValueError(f"is no URL: it starts with {expected}")

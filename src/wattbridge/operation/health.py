@@ -1,0 +1,54 @@
+"""The admin port: ``/livez``, ``/readyz`` and ``/metrics``, for probes and scrapers. No token, no charge point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from wattbridge.operation.metrics import PAGE_TYPE, Metrics
+
+
+class HealthPort:
+    """Serves the three pages on one address.
+
+    ``not_ready`` tells why the gateway takes no messages now, one line a cause; nothing when it does. That one
+    central system is away is no such cause: the fleet's other charge points still need the gateway.
+    """
+
+    def __init__(self, host: str, port: int, metrics: Metrics, not_ready: Callable[[], list[str]]) -> None:
+        self._host = host
+        self.port = port
+        self._metrics = metrics
+        self._not_ready = not_ready
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Bind the address. Raises OSError when it is taken."""
+        pages = web.Application(client_max_size=1024)
+        pages.router.add_get("/livez", self._livez)
+        pages.router.add_get("/readyz", self._readyz)
+        pages.router.add_get("/metrics", self._page)
+        self._runner = web.AppRunner(pages, access_log=None, keepalive_timeout=75.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self.port)
+        await site.start()
+        addresses = self._runner.addresses
+        self.port = addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _livez(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        causes = self._not_ready()
+        if causes:
+            return web.Response(status=503, text="".join(f"{cause}\n" for cause in causes))
+        return web.Response(text="ok\n")
+
+    async def _page(self, request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.page(), headers={"Content-Type": PAGE_TYPE})
