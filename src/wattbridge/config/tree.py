@@ -3,7 +3,7 @@
 Every scalar stays the text the file has: ``0012345`` keeps its zeros and ``on`` is no boolean; whoever knows
 the meaning of a key gives the type. What makes the text unreadable is raised as Unreadable; what only makes a
 part of it wrong (a key written twice, a tag) is collected, so that all of it can be told at once. The tree
-knows nothing of sections and keys; that is the business of ``config.py``.
+knows nothing of sections and keys; that is the business of ``models.py``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from datetime import date, datetime, time
 from typing import Any
 
 import yaml
+
+from wattbridge.config.values import shorten
 
 MAX_DEPTH = 32  # levels
 MAX_NODES = 1_000_000  # values, with aliases counted as often as they are used
@@ -162,7 +164,7 @@ class _YamlReader:
         self._count(1, line, column)
         if event.tag not in _PLAIN_TAGS:
             hint = " (a secret is written {env: NAME} or {file: path})" if "env" in event.tag.lower() else ""
-            self._flaw(loc, f"tags such as {event.tag} are not read{hint}", line, column)
+            self._flaw(loc, f"tags such as {shorten(event.tag)} are not read{hint}", line, column)
         node = Node(None, line, column)
         if isinstance(event, yaml.ScalarEvent):
             nothing = event.implicit[0] and event.value in _NOTHING
@@ -224,6 +226,8 @@ def _unreadable_yaml(problem: yaml.MarkedYAMLError) -> Unreadable:
         message += " (a text with ': ' in it needs quotes)"
     if "cannot start any token" in str(problem.problem):
         message += " (indent with blanks, not with tabs; quote a text that starts with @, ` or %)"
+    if "a flow " in str(problem.context):
+        message += " (inside { } and [ ], quote a text that has one of { } [ ] , in it)"
     mark = problem.problem_mark or problem.context_mark
     return Unreadable(message, *(_place(mark) if mark else ()))
 
@@ -346,3 +350,15 @@ def _toml_node(value: Any, depth: int) -> Node:
     if isinstance(value, date | datetime | time):
         return Node(value.isoformat())
     return Node(str(value))
+
+
+def spell(loc: Loc) -> str:
+    """``routes.2.upstream``; a key that is no plain word is quoted: ``chargers."DE.1".zone``."""
+    return ".".join(_spell_key(str(key)) for key in loc)
+
+
+def _spell_key(key: str) -> str:
+    key = key if len(key) <= 80 else key[:79] + "…"
+    if re.fullmatch(r"[\w-]+", key):
+        return key
+    return json.dumps(key, ensure_ascii=not key.isprintable())

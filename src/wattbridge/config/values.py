@@ -2,15 +2,15 @@
 
 Each ``read_`` takes the text as it stands in the file and returns the value the program works with; it raises
 ValueError with a sentence that says what was found and what was expected. Each ``write_`` is its way back.
-What sections there are, and which value stands where, is the business of ``config.py``.
+What sections there are, and which value stands where, is the business of ``models.py``.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -51,6 +51,15 @@ def suggest(word: str, words: Iterable[str]) -> str:
     known = {other.lower(): other for other in words}
     close = get_close_matches(word.lower()[:64], list(known), n=1)
     return f" (did you mean {known[close[0]]!r}?)" if close else ""
+
+
+def describe(value: Any) -> str:
+    """What was found, without its content: it might be a secret."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    return "nothing" if value is None else "a text"
 
 
 def read_duration(text: str) -> float:
@@ -254,8 +263,12 @@ def read_zone(text: str) -> ZoneInfo:
     try:
         return ZoneInfo(text)
     except (ValueError, KeyError, OSError):  # OSError: "Europe" is a folder
-        hint = suggest(text, available_timezones()) or ": write UTC or Europe/Berlin"
-        raise ValueError(f"{shorten(text)} is no time zone of the IANA database{hint}") from None
+        zones = available_timezones()
+        is_region = any(zone.startswith(f"{text}/") for zone in zones)
+        hint = "" if is_region else suggest(text, zones)
+        raise ValueError(
+            f"{shorten(text)} is no time zone of the IANA database{hint or ': write UTC or Europe/Berlin'}"
+        ) from None
 
 
 def read_url_path(text: str) -> str:

@@ -1,6 +1,6 @@
 """HTTP bodies: content codings (gzip, deflate) and the chunked transfer coding, every one of them bounded.
 
-Pure: bytes in, bytes out. What HTTP carries is not known here; the listener and the callback client are.
+Pure: bytes in, bytes out, for the listener and for the callback client; what HTTP carries is not known here.
 OCPP-S obliges both sides to understand gzip and deflate, on requests and on responses (OCPP-S 1.5, 8.6).
 """
 
@@ -98,6 +98,16 @@ def counted_in_characters(body: bytes, extra: bytes, length: int) -> bytes:
     except UnicodeDecodeError:
         return body
     return whole if characters == length else body
+
+
+def readable_head(head: bytes) -> bytes:
+    """Make a head valid UTF-8: what is not, is read as ISO 8859-1, as HTTP once said (RFC 9110, 5.5)."""
+    if not head.isascii():
+        try:
+            head.decode("utf-8")
+        except UnicodeDecodeError:
+            return head.decode("latin-1").encode("utf-8")
+    return head
 
 
 class Chunks:

@@ -58,8 +58,8 @@ class Limits:
 class HttpRequest:
     """One request, complete.
 
-    ``path`` is as sent and percent-decoded once (``/ocpp/CP 1``); ``query`` is what stands behind the
-    question mark, undecoded. ``headers`` are found by their names in any letter case. ``body`` is decompressed.
+    ``path`` is as sent and percent-decoded once (``/ocpp/CP 1``); ``query`` stands behind the question
+    mark, undecoded. ``headers`` are found by their names in any letter case. ``body`` is decompressed.
     ``source`` is the address of the peer (an IPv4-mapped one written as IPv4); ``certificate`` the peer's, as
     ``ssl.SSLSocket.getpeercert`` gives it, when TLS asked for one.
     """
@@ -480,8 +480,7 @@ class _Connection(asyncio.Protocol):
 
     def _parse(self, head: bytes) -> RawRequestMessage:
         limits = self._limits
-        if not head.isascii():
-            head = _readable(head)
+        head = bodies.readable_head(head)
         try:
             messages, _, _ = HttpRequestParser(
                 self._listener.parser_protocol,
@@ -752,15 +751,6 @@ def _target(target: str) -> tuple[str, str]:
         target = target.partition("#")[0]
     path, _, query = target.partition("?")
     return (unquote(path) if "%" in path else path), query
-
-
-def _readable(head: bytes) -> bytes:
-    """Make a head valid UTF-8: what is not is read as ISO 8859-1, as HTTP once said (RFC 9110, 5.5)."""
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError:
-        return head.decode("latin-1").encode("utf-8")
-    return head
 
 
 def _without_repeats(head: bytes) -> bytes:

@@ -28,7 +28,7 @@ FRAME_SIZES = {CALL: (4, 4), CALLRESULT: (3, 3), CALLERROR: (3, 5)}  # elements,
 
 ERROR_CODES = frozenset(FAULT_BY_CODE)  # OCPP-J 1.6, table 7
 
-# What implementations write → what table 7 prints, with its own spelling mistake (OCPP-J 1.6 errata, 5.1, 5.2).
+# What implementations write → what table 7 prints, mistake included (OCPP-J 1.6 errata, 5.1, 5.2).
 CODE_SPELLINGS = {
     "FormatViolation": "FormationViolation",
     "OccurrenceConstraintViolation": "OccurenceConstraintViolation",
@@ -239,7 +239,8 @@ def _error_frame(message_id: str, rest: list[Any], text: str, notes: tuple[Note,
             description = f"{code}: {description}" if description else code
         code = "GenericError"
     if code != found_code:
-        notes += (Change("errorCode", _written(found_code), code, "error-code"),)
+        was = found_code if type(found_code) is str else _written(found_code)
+        notes += (Change("errorCode", was, code, "error-code"),)
     if type(found_details) is dict:
         details = found_details
     else:

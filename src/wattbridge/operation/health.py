@@ -1,4 +1,4 @@
-"""The admin port: ``/livez``, ``/readyz`` and ``/metrics``, for probes and scrapers. No token, no charge point."""
+"""The admin port: ``/livez``, ``/readyz`` and ``/metrics``, for probes and scrapers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from wattbridge.operation.metrics import PAGE_TYPE, Metrics
 class HealthPort:
     """Serves the three pages on one address.
 
-    ``not_ready`` tells why the gateway takes no messages now, one line a cause; nothing when it does. That one
-    central system is away is no such cause: the fleet's other charge points still need the gateway.
+    ``not_ready`` tells why the gateway takes no messages now, one line a cause; nothing when it does. That
+    one central system is away is no such cause: the fleet's other charge points still need the gateway.
     """
 
     def __init__(self, host: str, port: int, metrics: Metrics, not_ready: Callable[[], list[str]]) -> None:

@@ -67,7 +67,7 @@ class Metrics:
     def __init__(
         self, version: str, actions: Iterable[tuple[Side, str]], state: Callable[[], State] | None = None
     ) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._asked_actions = frozenset(actions)
         self._children: dict[tuple[Side, str], _Children] = {}

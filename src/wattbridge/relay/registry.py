@@ -26,8 +26,8 @@ class CentralSystemLink(Link, Protocol):
 class Registry:
     """Opens, finds and closes sessions.
 
-    ``open_link`` makes the link to the central system of a session; it raises Unreachable when there is none for
-    that charge point. ``alive`` is how many heartbeat intervals a silent session is kept,
+    ``open_link`` makes the link to the central system of a session; it raises Unreachable when there is none
+    for that charge point. ``alive`` is how many heartbeat intervals a silent session is kept,
     ``heartbeat_interval`` (seconds) what is assumed until BootNotification.conf tells.
     """
 

@@ -16,6 +16,20 @@ from wattbridge.ocpp.errors import Unreachable, Violation
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage, Reply, Side
 from wattbridge.relay.journal import Journal, Record
 
+# The messages a charge point must deliver, sooner or later (OCPP 1.6, 3.7.1).
+TRANSACTION_ACTIONS = frozenset({"StartTransaction", "StopTransaction", "MeterValues"})
+# Reasons after which the other party may still get the message, later.
+UNDELIVERED = frozenset({"timeout", "unreachable", "refused", "not_connected", "busy", "draining"})
+
+
+def still_deliverable(action: str, reply: Reply) -> bool:
+    """Whether an error reply would make a charge point give up a message that could yet be delivered.
+
+    A fault tells it that the message is bad (OCPP 1.6 errata 3.2; OCPP 1.5, 8.2); left without any answer, it
+    keeps a transaction message and sends it again.
+    """
+    return isinstance(reply, CallError) and reply.reason in UNDELIVERED and action in TRANSACTION_ACTIONS
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -112,6 +126,8 @@ class Session:
         finally:
             self.calls_in_flight -= 1
         answered_at = self._clock()
+        if answered is not None and arrived_from is Side.CENTRAL_SYSTEM:
+            self.heard = answered_at
         if isinstance(reply, CallResult) and call.action == "BootNotification":
             self._learn_heartbeat_interval(reply)
         replied = write(reply)

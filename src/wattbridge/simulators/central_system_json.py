@@ -340,9 +340,10 @@ class _Connection(ocpp.v16.ChargePoint):  # type: ignore[misc]  # the package ha
         try:
             async with asyncio.TaskGroup() as answers:
                 async for message in self.socket:
-                    if self._judge(message) == 2:
+                    kind = self._judge(message)
+                    if kind == 2:
                         answers.create_task(self._answer(message))
-                    else:
+                    elif kind is not None:
                         await self.route_message(message)
                 raise _Ended
         except* (_Ended, websockets.ConnectionClosed):
@@ -383,7 +384,7 @@ class _Connection(ocpp.v16.ChargePoint):  # type: ignore[misc]  # the package ha
         self.central_system.problems.append(f"{self.identity}: {problem}")
 
     def _judge(self, message: str | bytes) -> int | None:
-        """Note what a frame does against OCPP-J 1.6, 4; returns the message type when it can be routed."""
+        """Note what a frame does against OCPP-J 1.6, 4; returns its type, None when it is unusable."""
         shown = repr(message[:200])
         if isinstance(message, bytes):
             self._note(f"a binary frame; expected text: {shown}")
@@ -402,6 +403,7 @@ class _Connection(ocpp.v16.ChargePoint):  # type: ignore[misc]  # the package ha
         message_id = frame[1]
         if not isinstance(message_id, str) or not 0 < len(message_id) <= LONGEST_MESSAGE_ID:
             self._note(f"message id {message_id!r}; expected text of at most {LONGEST_MESSAGE_ID} characters")
+        if not isinstance(message_id, str):
             return None
         return self._judge_call(frame) if frame[0] == 2 else self._judge_reply(frame)
 
@@ -473,7 +475,8 @@ class _Connection(ocpp.v16.ChargePoint):  # type: ignore[misc]  # the package ha
             if answer[2] is None:
                 raise Unanswered(f"{action}: {answer[3]}") from None
             raise CallRefused(answer[2], answer[3], answer[4]) from None
-        return cast(Payload, self._answers[message_id][2])
+        del self._asked[message_id]
+        return cast(Payload, self._answers.pop(message_id)[2])
 
     async def route_message(self, raw_msg: str | bytes) -> None:
         frame = json.loads(raw_msg, parse_float=Decimal)

@@ -252,8 +252,12 @@ class ChargePoint:
         while answer["status"] != "Accepted":
             await asyncio.sleep(max(1, answer["interval"]))
             answer = await self.boot()
-        await self._in_mouth(self._notify_all)
+        await self.notify_all()
         return answer
+
+    async def notify_all(self) -> None:
+        """Tell the status of the charge point as a whole and of every connector."""
+        await self._in_mouth(self._notify_all)
 
     async def charge(
         self, id_tag: str, connector_id: int = 1, *, meter_values: int = 3, pause: float = 0.0

@@ -171,6 +171,9 @@ class Caller:
         self.problems = problems
         self._session = requests.Session()
         self._session.trust_env = False  # no proxies or netrc of the environment between two simulators
+        self._session.headers["Connection"] = (
+            "close"  # as charge points do: each call on a connection of its own
+        )
         self._transport: Any = _Transport(session=self._session, operation_timeout=timeout)  # type: ignore[no-untyped-call]
         client = _zeep.Client(self.service.document, transport=self._transport, plugins=[_Headers(self)])
         self._proxy: Any = client.create_service(self.service.binding.name.text, central_system_url)

@@ -1,25 +1,38 @@
-# --- Findings
+"""What is wrong or doubtful in a configuration: errors of the models in words an operator understands, what
+sections say against each other, and what works but is rarely meant.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from wattbridge.config import values
+from wattbridge.config.kinds import SecretKind
+from wattbridge.config.models import Config, Metrics, Shape, Tls, Upstream, child_shape, shape_at
+from wattbridge.config.tree import Loc, spell
+from wattbridge.config.values import Bind, describe, shorten, suggest
 
 
 @dataclass(frozen=True, slots=True)
-class _Finding:
+class Finding:
     loc: Loc
     message: str
     severity: Literal["error", "warning"] = "error"
 
 
-def _problem(finding: _Finding, root: Node, name: str) -> Problem:
-    node = root.nearest(finding.loc)
-    file = node.origin or name
-    return Problem(file, node.line, node.column, _spell(finding.loc), finding.message, finding.severity)
-
-
-def _findings_of(error: ValidationError) -> Iterator[_Finding]:
+def findings_of(error: ValidationError) -> Iterator[Finding]:
     for item in error.errors(include_url=False):
         loc: Loc = item["loc"]
         if loc and loc[-1] == "[key]":
             loc = loc[:-1]
-        yield _Finding(loc, _message(item["type"], loc, item))
+        yield Finding(loc, _message(item["type"], loc, item))
 
 
 def _message(kind: str, loc: Loc, item: Any) -> str:
@@ -29,17 +42,18 @@ def _message(kind: str, loc: Loc, item: Any) -> str:
         case "extra_forbidden":
             return _unknown_key(loc)
         case "missing":
-            section = _shape_at(loc[:-1])
+            section = shape_at(loc[:-1])
             assert isinstance(section, type)
             description = section.model_fields[str(loc[-1])].description or ""
             return f"is missing ({_first_sentence(description)})"
         case "too_short":
             return "is empty: at least one is needed"
         case "model_type" | "mapping_type" | "dict_type":
-            return f"expected a mapping, found {_describe(item['input'])}"
+            return f"expected a mapping, found {describe(item['input'])}"
         case "tuple_type" | "list_type":
-            hint = f": write [{item['input']}]" if isinstance(item["input"], str) else ""
-            return f"expected a list, found {_describe(item['input'])}{hint}"
+            text = item["input"]
+            hint = f": write [{text}]" if isinstance(text, str) and text.isprintable() else ""
+            return f"expected a list, found {describe(text)}{hint}"
         case _:
             return str(item["msg"])
 
@@ -50,25 +64,25 @@ def _first_sentence(description: str) -> str:
 
 
 def _unknown_key(loc: Loc) -> str:
-    section = _shape_at(loc[:-1])
+    section = shape_at(loc[:-1])
     known = list(section.model_fields) if isinstance(section, type) else []
     hint = suggest(str(loc[-1]), known)
     return f"unknown key{hint}" if hint else f"unknown key: expected {', '.join(known)}"
 
 
-def _contradictions(data: dict[str, Any]) -> Iterator[_Finding]:
+def contradictions(data: dict[str, Any]) -> Iterator[Finding]:
     """What is wrong between sections. Looks at the texts, so that it can be told beside other errors."""
     yield from _wrong_routes(data)
     yield from _clashing_binds(data)
 
 
-def _wrong_routes(data: dict[str, Any]) -> Iterator[_Finding]:
+def _wrong_routes(data: dict[str, Any]) -> Iterator[Finding]:
     upstreams = _entries(data, "upstreams")
     routes = data.get("routes")
     if not routes:
         if len(upstreams) > 1:
-            names = ", ".join(upstreams)
-            yield _Finding(("routes",), f"is missing: which charge points belong to which of {names}?")
+            names = ", ".join(map(shorten, upstreams))
+            yield Finding(("routes",), f"is missing: which charge points belong to which of {names}?")
         return
     if not isinstance(routes, list):
         return
@@ -80,21 +94,21 @@ def _wrong_routes(data: dict[str, Any]) -> Iterator[_Finding]:
         upstream, name = route.get("upstream"), route.get("name")
         if isinstance(upstream, str) and upstreams and upstream not in upstreams:
             message = f"no upstream {shorten(upstream)}"
-            message += suggest(upstream, upstreams) or f" (there is {', '.join(upstreams)})"
-            yield _Finding(("routes", index, "upstream"), message)
+            message += suggest(upstream, upstreams) or f" (there is {', '.join(map(shorten, upstreams))})"
+            yield Finding(("routes", index, "upstream"), message)
         if isinstance(name, str):
             if name in names_seen:
                 message = f"{shorten(name)} is already the name of routes.{names_seen[name]}"
-                yield _Finding(("routes", index, "name"), message)
+                yield Finding(("routes", index, "name"), message)
             names_seen.setdefault(name, index)
         if catch_all is not None:
             message = f"is never reached: routes.{catch_all} matches every charge point"
-            yield _Finding(("routes", index), message, "warning")
+            yield Finding(("routes", index), message, "warning")
         elif _matches_everything(route.get("match")):
             catch_all = index
     if catch_all is None and isinstance(routes[-1], dict) and "match" in routes[-1]:
         message = "the last route must match every charge point: write any"
-        yield _Finding(("routes", len(routes) - 1, "match"), message)
+        yield Finding(("routes", len(routes) - 1, "match"), message)
 
 
 def _matches_everything(match: Any) -> bool:
@@ -104,7 +118,7 @@ def _matches_everything(match: Any) -> bool:
     return bool(match == "any")
 
 
-def _clashing_binds(data: dict[str, Any]) -> Iterator[_Finding]:
+def _clashing_binds(data: dict[str, Any]) -> Iterator[Finding]:
     taken: list[tuple[Loc, Bind]] = []
     metrics = _entries(data, "metrics").get("bind") or str(Metrics().bind)
     listeners = _entries(data, "listeners").items()
@@ -120,7 +134,7 @@ def _clashing_binds(data: dict[str, Any]) -> Iterator[_Finding]:
             continue
         for other_loc, other in taken:
             if bind.overlaps(other):
-                yield _Finding(loc, f"{bind} is taken already: {_spell(other_loc)} is {other}")
+                yield Finding(loc, f"{bind} is taken already: {spell(other_loc)} is {other}")
                 break
         taken.append((loc, bind))
 
@@ -130,7 +144,7 @@ def _entries(data: dict[str, Any], key: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _doubts(config: Config) -> Iterator[_Finding]:
+def doubts(config: Config) -> Iterator[Finding]:
     """What works, but rarely as meant."""
     if config.gateway.unknown == "refuse" and not config.chargers:
         yield _warning(
@@ -157,7 +171,7 @@ def _doubts(config: Config) -> Iterator[_Finding]:
             )
 
 
-def _upstream_doubts(name: str, upstream: Upstream, config: Config) -> Iterator[_Finding]:
+def _upstream_doubts(name: str, upstream: Upstream, config: Config) -> Iterator[Finding]:
     loc: Loc = ("upstreams", name)
     parts = urlsplit(upstream.url)
     basic = upstream.auth.basic if upstream.auth else None
@@ -177,22 +191,22 @@ def _upstream_doubts(name: str, upstream: Upstream, config: Config) -> Iterator[
                 )
 
 
-def _literal_secrets(data: dict[str, Any]) -> Iterator[_Finding]:
-    def search(value: Any, shape: Shape | None, loc: Loc) -> Iterator[_Finding]:
-        if isinstance(shape, _SecretKind) and isinstance(value, str):
+def literal_secrets(data: dict[str, Any]) -> Iterator[Finding]:
+    def search(value: Any, shape: Shape | None, loc: Loc) -> Iterator[Finding]:
+        if isinstance(shape, SecretKind) and isinstance(value, str):
             yield _warning(loc, "a secret stands in the file: write {env: NAME} or {file: path}")
         elif isinstance(value, dict):
             for key, inner in value.items():
-                yield from search(inner, _child_shape(shape, key), (*loc, key))
+                yield from search(inner, child_shape(shape, key), (*loc, key))
         elif isinstance(value, list):
             for index, inner in enumerate(value):
-                yield from search(inner, _child_shape(shape, index), (*loc, index))
+                yield from search(inner, child_shape(shape, index), (*loc, index))
 
     yield from search(data, Config, ())
 
 
-def _warning(loc: Loc, message: str) -> _Finding:
-    return _Finding(loc, message, "warning")
+def _warning(loc: Loc, message: str) -> Finding:
+    return Finding(loc, message, "warning")
 
 
 def _loopback(host: str) -> bool:

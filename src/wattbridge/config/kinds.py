@@ -1,8 +1,28 @@
-# --- How a scalar is read, written and described
+"""The kinds of scalars a section may have: how pydantic reads and writes each, within which limits, and what
+the JSON Schema and the reference call it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr, ValidationInfo
+from pydantic_core import CoreSchema, core_schema
+
+from wattbridge.config import values
+from wattbridge.config.files import read_limited, reason_of
+from wattbridge.config.values import describe, shorten, suggest
+
+MAX_SECRET = 64 * 1024  # bytes
+MAX_CERTIFICATES = 16 * 1024 * 1024  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class _Surroundings:
+class Surroundings:
     """What a value may refer to: files beside the configuration file, and the environment."""
 
     folder: Path = field(default_factory=Path)
@@ -30,7 +50,7 @@ class Kind:
         if value is None:
             raise ValueError("has no value")
         if isinstance(value, Mapping | list):
-            raise ValueError(f"expected {self.name}, found {_describe(value)}")
+            raise ValueError(f"expected one value ({self.name}), found {describe(value)}")
         found = self.read(value) if isinstance(value, str) else value
         if (self.low is not None and found < self.low) or (self.high is not None and found > self.high):
             raise ValueError(f"{shorten(self.write(found))} is out of range: expected {self.range}")
@@ -57,11 +77,11 @@ def _same(value: Any) -> Any:
     return value
 
 
-class _SecretKind(Kind):
+class SecretKind(Kind):
     """``{env: NAME}`` or ``{file: path}``. No message ever holds the value."""
 
     def validate(self, value: Any, info: ValidationInfo) -> Any:
-        surroundings = info.context or _Surroundings()
+        surroundings = info.context or Surroundings()
         if isinstance(value, SecretStr):
             return value
         if value is None:
@@ -80,7 +100,7 @@ class _SecretKind(Kind):
         raise ValueError("is no secret: write {env: NAME} or {file: path}")
 
 
-class _CertificatesKind(Kind):
+class CertificatesKind(Kind):
     """A file of certificates in PEM, relative to the configuration file."""
 
     def validate(self, value: Any, info: ValidationInfo) -> Any:
@@ -88,8 +108,8 @@ class _CertificatesKind(Kind):
             return super().validate(value, info)
         if not value:
             raise ValueError("has no value")
-        path = (info.context or _Surroundings()).folder / value
-        if "-----BEGIN CERTIFICATE-----" not in _read_beside(path, value, MAX_FILE):
+        path = (info.context or Surroundings()).folder / value
+        if "-----BEGIN CERTIFICATE-----" not in _read_beside(path, value, MAX_CERTIFICATES):
             raise ValueError(
                 f"file {shorten(value)} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"
             )
@@ -106,57 +126,48 @@ def _secret(text: str, source: str) -> SecretStr:
 
 def _read_beside(path: Path, name: str, limit: int) -> str:
     try:
-        return _read_limited(path, limit)
+        return read_limited(path, limit)
     except OSError as problem:
-        raise ValueError(f"file {shorten(name)}: {_reason(problem)}") from None
+        raise ValueError(f"file {shorten(name)}: {reason_of(problem)}") from None
     except UnicodeDecodeError:
         raise ValueError(f"file {shorten(name)} is not UTF-8 text") from None
-
-
-def _describe(value: Any) -> str:
-    """What was found, without its content: it might be a secret."""
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    return "nothing" if value is None else "a text"
 
 
 def _text_schema(pattern: str, example: str) -> dict[str, Any]:
     return {"type": "string", "pattern": pattern, "examples": [example]}
 
 
-def _duration(low: str, high: str) -> Kind:
+def duration(low: str, high: str) -> Kind:
     schema = _text_schema(r"^(0|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)$", "30s")
     bounds = values.read_duration(low), values.read_duration(high)
     return Kind("duration", values.read_duration, values.write_duration, schema, *bounds)
 
 
-def _size(low: str, high: str) -> Kind:
+def size(low: str, high: str) -> Kind:
     schema = _text_schema(r"^[0-9]+([Bb]|[KkMmGg][Ii][Bb])$", "256KiB")
     return Kind(
         "size", values.read_size, values.write_size, schema, values.read_size(low), values.read_size(high)
     )
 
 
-def _rate(low: str, high: str) -> Kind:
+def rate(low: str, high: str) -> Kind:
     schema = _text_schema(r"^[0-9]+(\.[0-9]+)?/(s|m|h)$", "50/s")
     return Kind(
         "rate", values.read_rate, values.write_rate, schema, values.read_rate(low), values.read_rate(high)
     )
 
 
-def _whole(low: int, high: int) -> Kind:
+def whole(low: int, high: int) -> Kind:
     schema = {"type": "integer", "minimum": low, "maximum": high}
     return Kind("whole number", values.read_whole, str, schema, low, high, quoted=False)
 
 
-def _number(low: float, high: float) -> Kind:
+def number(low: float, high: float) -> Kind:
     schema = {"type": "number", "minimum": low, "maximum": high}
     return Kind("number", values.read_number, values.write_number, schema, low, high, quoted=False)
 
 
-def _words(*known: str) -> Kind:
+def words(*known: str) -> Kind:
     def read(text: str) -> str:
         if text not in known:
             expected = ", ".join(map(repr, known))
@@ -184,7 +195,7 @@ FLAG = Kind(
     {"anyOf": [{"type": "boolean"}, {"enum": ["true", "yes", "on", "false", "no", "off"]}]},
     quoted=False,
 )
-SECRET = _SecretKind(
+SECRET = SecretKind(
     "secret",
     str,
     str,
@@ -201,7 +212,7 @@ SECRET = _SecretKind(
         + [{"type": "string", "deprecated": True}]
     },
 )
-CERTIFICATES = _CertificatesKind("path of a file", str)
+CERTIFICATES = CertificatesKind("path of a file", str)
 BIND = _plain("host:port", values.read_bind, "0.0.0.0:8080")
 NETWORK = _plain("network", values.read_network, "10.20.0.0/16")
 ZONE = _plain("time zone", values.read_zone, "Europe/Berlin")
@@ -217,6 +228,4 @@ TEMPLATE = _plain("URL", values.read_callback_template, "http://{source_ip}:8090
 USERNAME = _plain("text", values.read_username, "{charger}")
 SUBPROTOCOL = _plain("text", values.read_token, "ocpp1.6")
 VERSION = Kind("`1`", _one, str, {"const": 1}, quoted=False)
-OCPP_VERSION = Kind('`"1.6"`', _words("1.6").read, str, {"enum": ["1.6", 1.6]})
-
-
+OCPP_VERSION = Kind('`"1.6"`', words("1.6").read, str, {"enum": ["1.6", 1.6]})

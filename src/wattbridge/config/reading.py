@@ -1,3 +1,28 @@
+"""From a file to the models: found, read, overridden, checked; with everything that is wrong told at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from wattbridge.config.files import read_limited, reason_of
+from wattbridge.config.findings import Finding, contradictions, doubts, findings_of, literal_secrets
+from wattbridge.config.kinds import Surroundings
+from wattbridge.config.models import Config
+from wattbridge.config.overrides import BadOverride, apply_override
+from wattbridge.config.tree import Node, Unreadable, read_tree, spell
+from wattbridge.config.values import describe
+
+MAX_FILE = 16 * 1024 * 1024  # bytes; 100,000 charge points fit
+SEARCHED = ("gateway.yaml", "/etc/wattbridge/gateway.yaml")
+VARIABLE = "WATTBRIDGE_CONFIG"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong: ``gateway.yaml:14:5: routes.2.upstream: no upstream 'mian'``."""
@@ -12,7 +37,9 @@ class Problem:
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
         severity = "warning: " if self.severity == "warning" else ""
-        return f"{place}: {severity}{self.path}{': ' if self.path else ''}{self.message}"
+        # An override is named by its path already.
+        path = f"{self.path}: " if self.path and self.file != f"--set {self.path}" else ""
+        return f"{place}: {severity}{path}{self.message}"
 
 
 class ConfigErrors(Exception):
@@ -23,7 +50,6 @@ class ConfigErrors(Exception):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A configuration that can be used, and what its author should know."""
@@ -31,9 +57,6 @@ class Loaded:
     config: Config
     warnings: tuple[Problem, ...]
     file: str
-
-
-# --- From a file to the models
 
 
 def load(
@@ -49,10 +72,10 @@ def load(
     env = os.environ if env is None else env
     name = os.fspath(path) if path is not None else _find(env)
     try:
-        text = _read_limited(Path(name), MAX_FILE)
+        text = read_limited(Path(name), MAX_FILE)
     except OSError as problem:
         source = f" (named by {VARIABLE})" if path is None and env.get(VARIABLE) == name else ""
-        raise ConfigErrors([_whole_file(name, _reason(problem) + source)]) from None
+        raise ConfigErrors([_whole_file(name, reason_of(problem) + source)]) from None
     except UnicodeDecodeError as problem:
         before = problem.object[: problem.start]
         line = before.count(b"\n") + 1
@@ -79,32 +102,33 @@ def read_text(
     except Unreadable as unreadable:
         problem = Problem(name, unreadable.line, unreadable.column, "", unreadable.message)
         raise ConfigErrors([problem]) from None
-    if tree.root is None and not (overrides := tuple(overrides)):
+    overrides = tuple(overrides)
+    if tree.root is None and not overrides:
         raise ConfigErrors([_whole_file(name, "is empty: it needs at least listeners and upstreams")])
     root = tree.root or Node({}, 1, 1)
     if not isinstance(root.value, dict):
-        message = f"expected sections such as listeners and upstreams, found {_describe(root.plain())}"
+        message = f"expected sections such as listeners and upstreams, found {describe(root.plain())}"
         raise ConfigErrors([Problem(name, root.line, root.column, "", message)])
 
-    problems = [Problem(name, flaw.line, flaw.column, _spell(flaw.loc), flaw.message) for flaw in tree.flaws]
+    problems = [Problem(name, flaw.line, flaw.column, spell(flaw.loc), flaw.message) for flaw in tree.flaws]
     for override in overrides:
         try:
-            root = _apply_override(root, override)
-        except _BadOverride as bad:
+            root = apply_override(root, override)
+        except BadOverride as bad:
             problems.append(_whole_file(bad.origin, str(bad)))
 
     data = root.plain()
-    surroundings = _Surroundings(folder or Path(), os.environ if env is None else env)
+    surroundings = Surroundings(folder or Path(), os.environ if env is None else env)
     config: Config | None = None
-    findings: list[_Finding] = []
+    findings: list[Finding] = []
     try:
         config = Config.model_validate(data, context=surroundings)
     except ValidationError as error:
-        findings += _findings_of(error)
-    findings += _contradictions(data)
+        findings += findings_of(error)
+    findings += contradictions(data)
     if config is not None:
-        findings += _doubts(config)
-    findings += _literal_secrets(data)
+        findings += doubts(config)
+    findings += literal_secrets(data)
     problems += [_problem(finding, root, name) for finding in findings]
     problems.sort(key=lambda problem: (problem.file != name, problem.line or 0, problem.column or 0))
     if config is None or any(problem.severity == "error" for problem in problems):
@@ -112,62 +136,26 @@ def read_text(
     return Loaded(config, tuple(problems), name)
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of the file, for editors and for other checkers."""
-    schema = Config.model_json_schema()
-    _drop_titles(schema)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Wattbridge configuration",
-        **schema,
-    }
-
-
-def _drop_titles(schema: Any) -> None:
-    """Pydantic gives each key a title that says what the key says."""
-    if isinstance(schema, dict):
-        if isinstance(schema.get("title"), str):
-            del schema["title"]
-        for inner in schema.values():
-            _drop_titles(inner)
-    elif isinstance(schema, list):
-        for inner in schema:
-            _drop_titles(inner)
-
-
 def _find(env: Mapping[str, str]) -> str:
     if env.get(VARIABLE):
         return env[VARIABLE]
     for place in SEARCHED:
-        if Path(place).exists():
-            return place
-    raise ConfigErrors(
-        [
-            _whole_file(
-                SEARCHED[0], f"no configuration file here, nor at {SEARCHED[1]}: use -c FILE or {VARIABLE}"
-            )
-        ]
-    )
-
-
-def _read_limited(path: Path, limit: int) -> str:
-    with path.open("rb") as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise OSError(f"is larger than {values.write_size(limit)}")
-    return content.decode("utf-8-sig")
-
-
-def _reason(problem: OSError) -> str:
-    known = {
-        FileNotFoundError: "no such file",
-        IsADirectoryError: "is a directory",
-        PermissionError: "may not be read (permission denied)",
-    }
-    return known.get(type(problem)) or problem.strerror or str(problem)
+        try:
+            Path(place).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass  # it is there, and reading it will say what is wrong
+        return place
+    message = f"no such file, nor is there {SEARCHED[1]}: use -c FILE, or set {VARIABLE}"
+    raise ConfigErrors([_whole_file(SEARCHED[0], message)])
 
 
 def _whole_file(name: str, message: str) -> Problem:
     return Problem(name, None, None, "", message)
 
 
+def _problem(finding: Finding, root: Node, name: str) -> Problem:
+    node = root.nearest(finding.loc)
+    file = node.origin or name
+    return Problem(file, node.line, node.column, spell(finding.loc), finding.message, finding.severity)

@@ -1,27 +1,35 @@
-# --- Overrides of the command line
+"""Overrides of the command line: ``--set gateway.drain=5s``, laid over the tree of the file."""
+
+from __future__ import annotations
+
+import re
+
+from wattbridge.config.kinds import Kind, SecretKind
+from wattbridge.config.models import Config, Items, Shape, child_shape, shape_at
+from wattbridge.config.tree import Node, Unreadable, read_tree
 
 _OVERRIDE_KEY = r'(?:"[^"]*"|[^."=]+)'
 _OVERRIDE = re.compile(rf"({_OVERRIDE_KEY}(?:\.{_OVERRIDE_KEY})*)=(.*)", re.DOTALL)
 
 
-class _BadOverride(Exception):
+class BadOverride(Exception):
     def __init__(self, origin: str, message: str) -> None:
         super().__init__(message)
         self.origin = origin
 
 
-def _apply_override(root: Node, override: str) -> Node:
+def apply_override(root: Node, override: str) -> Node:
     found = _OVERRIDE.fullmatch(override)
     if not found:
-        raise _BadOverride(
+        raise BadOverride(
             f"--set {override.partition('=')[0]}", "expected PATH=VALUE, such as gateway.drain=5s"
         )
     # The value is not part of the name: it may be a secret.
     origin = f"--set {found[1]}"
     keys = tuple(key.strip('"') for key in re.findall(_OVERRIDE_KEY, found[1]))
-    shape = _shape_at(keys)
+    shape = shape_at(keys)
     text = found[2]
-    scalar = isinstance(shape, Kind) and not (isinstance(shape, _SecretKind) and text.startswith("{"))
+    scalar = isinstance(shape, Kind) and not (isinstance(shape, SecretKind) and text.startswith("{"))
     if not text:
         value = Node(None, origin=origin)
     elif scalar or shape is None:
@@ -30,9 +38,9 @@ def _apply_override(root: Node, override: str) -> Node:
         try:
             tree = read_tree(text, ".yaml")
         except Unreadable as unreadable:
-            raise _BadOverride(origin, unreadable.message) from None
+            raise BadOverride(origin, unreadable.message) from None
         if tree.flaws:
-            raise _BadOverride(origin, tree.flaws[0].message)
+            raise BadOverride(origin, tree.flaws[0].message)
         value = _originating(tree.root or Node(None), origin)
     return _with_value(root, keys, value, Config, origin)
 
@@ -53,11 +61,11 @@ def _with_value(
         return value
     here = node or Node(None, origin=origin)
     key, rest = keys[0], keys[1:]
-    inner = _child_shape(shape, key)
+    inner = child_shape(shape, key)
     if isinstance(here.value, list) or isinstance(shape, Items):
         items = list(here.value) if isinstance(here.value, list) else []
         if not re.fullmatch(r"[0-9]{1,9}", key) or int(key) > len(items):
-            raise _BadOverride(origin, f"{key!r} is no place in a list of {len(items)}: the first is 0")
+            raise BadOverride(origin, f"{key!r} is no place in a list of {len(items)}: the first is 0")
         index = int(key)
         old = items[index] if index < len(items) else None
         items[index : index + 1] = [_with_value(old, rest, value, inner, origin)]
@@ -65,5 +73,3 @@ def _with_value(
     entries = dict(here.value) if isinstance(here.value, dict) else {}
     entries[key] = _with_value(entries.get(key), rest, value, inner, origin)
     return Node(entries, here.line, here.column, here.origin)
-
-
