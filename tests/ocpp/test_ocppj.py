@@ -36,6 +36,7 @@ def broken(text: str | bytes) -> BrokenFrame:
         read_frame(text)
     assert caught.value.code == "FormationViolation"
     assert caught.value.reason == "malformed"
+    assert caught.value.text == (text if isinstance(text, str) else text.decode(errors="replace"))
     return caught.value
 
 
@@ -430,6 +431,19 @@ def test_second_call_waits_for_the_first_reply() -> None:
     assert endpoint.outgoing[1:] == ['[2,"2","Heartbeat",{}]']
 
 
+def test_waiting_calls_are_sent_in_order() -> None:
+    endpoint = an_endpoint()
+    for connector_id in (1, 2, 3):
+        endpoint.call(Call("UnlockConnector", {"connectorId": connector_id}), now=0.0)
+    endpoint.receive('[3,"1",{"status":"Unlocked"}]', now=1.0)
+    endpoint.receive('[3,"2",{"status":"Unlocked"}]', now=2.0)
+    assert endpoint.outgoing == [
+        '[2,"1","UnlockConnector",{"connectorId":1}]',
+        '[2,"2","UnlockConnector",{"connectorId":2}]',
+        '[2,"3","UnlockConnector",{"connectorId":3}]',
+    ]
+
+
 def test_a_call_without_a_reply_times_out_and_the_next_is_sent() -> None:
     endpoint = an_endpoint()
     endpoint.call(HEARTBEAT, now=0.0)
@@ -771,7 +785,7 @@ class AnyConversation(RuleBasedStateMachine):
             frame = read_frame(text)
             if isinstance(frame, CallFrame):
                 self.unanswered.append(frame.message_id)
-                assert self.ours[frame.message_id] == frame.action
+                assert next(iter(self.ours.items())) == (frame.message_id, frame.action)  # in order
             else:
                 self.theirs.remove(frame.message_id)
         assert len(self.unanswered) <= 1

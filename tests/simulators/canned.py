@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import re
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ FAULT = """\
   <s:Code><s:Value>s:Receiver</s:Value><s:Subcode><s:Value xmlns:cs="urn://Ocpp/Cs/2015/10/">cs:InternalError</s:Value></s:Subcode></s:Code>
   <s:Reason><s:Text xml:lang="en">out of order</s:Text></s:Reason>
  </s:Fault></s:Body>
-</s:Envelope>"""  # noqa: E501
+</s:Envelope>"""
 
 
 @dataclass
@@ -71,6 +72,7 @@ class CannedCentralSystem:
     def __init__(self) -> None:
         self.requests: list[tuple[dict[str, str], str]] = []
         self.answer: Callable[[str, str], Canned | None] = result
+        self._news = threading.Condition()
         canned = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -78,8 +80,10 @@ class CannedCentralSystem:
 
             def do_POST(self) -> None:
                 text = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                canned.requests.append((dict(self.headers), text))
-                found = re.search(r"Action>/(\w+)</.*MessageID>([^<]*)<", text)
+                with canned._news:
+                    canned.requests.append((dict(self.headers), text))
+                    canned._news.notify_all()
+                found = re.search(r"<wsa:Action>/(\w+)<.*<wsa:MessageID>([^<]+)<", text)
                 assert found is not None
                 answer = canned.answer(found[1], found[2])
                 if answer is None:
@@ -96,8 +100,13 @@ class CannedCentralSystem:
                 pass
 
         self._server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._closing = False
+        self._thread = threading.Thread(target=self._serve)
         self._thread.start()
+
+    def _serve(self) -> None:
+        while not self._closing:
+            self._server.handle_request()
 
     @property
     def url(self) -> str:
@@ -106,6 +115,10 @@ class CannedCentralSystem:
     @property
     def actions(self) -> list[str]:
         return [headers["SOAPAction"].strip('"/') for headers, _ in self.requests]
+
+    def wait_for(self, action: str, count: int) -> None:
+        with self._news:
+            assert self._news.wait_for(lambda: self.actions.count(action) >= count, timeout=5)
 
     def bodies(self, action: str) -> list[str]:
         """What stood in the bodies of the requests of one action, without the namespace prefix."""
@@ -117,6 +130,7 @@ class CannedCentralSystem:
         return found
 
     def close(self) -> None:
-        self._server.shutdown()
+        self._closing = True
+        socket.create_connection(("127.0.0.1", self._server.server_port)).close()  # wakes it
         self._thread.join()
         self._server.server_close()

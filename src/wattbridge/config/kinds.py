@@ -212,14 +212,14 @@ SECRET = SecretKind(
         + [{"type": "string", "deprecated": True}]
     },
 )
-CERTIFICATES = CertificatesKind("path of a file", str)
+CERTIFICATES = CertificatesKind("file", str)
 BIND = _plain("host:port", values.read_bind, "0.0.0.0:8080")
 NETWORK = _plain("network", values.read_network, "10.20.0.0/16")
 ZONE = _plain("time zone", values.read_zone, "Europe/Berlin")
 NAME = Kind("name", values.read_name, str, _text_schema(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", "main"))
 IDENTITY = _plain("identity", values.read_identity, "0012345")
 GLOB = _plain("pattern", values.read_glob, "BER-*")
-URL_PATH = _plain("path of a URL", values.read_url_path, "/ocpp/cs")
+URL_PATH = _plain("URL path", values.read_url_path, "/ocpp/cs")
 PUBLIC_URL = _plain("URL", values.read_public_url, "http://gw.example.net:8080")
 HTTP_URL = _plain("URL", values.read_http_url, "http://10.20.4.17:8090/ocpp")
 URI = _plain("URI", values.read_uri, "http://10.20.4.17:8090/ocpp")

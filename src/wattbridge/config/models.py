@@ -422,7 +422,7 @@ class Config(Section):
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the file, for editors and for other checkers."""
     schema = Config.model_json_schema()
-    _drop_titles(schema)
+    _tidy(schema)
     for section in Section.__subclasses__():
         definition = schema if section is Config else schema["$defs"][section.__name__]
         for key, known in section.model_fields.items():
@@ -436,16 +436,19 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _drop_titles(schema: Any) -> None:
-    """Pydantic gives each key a title that says what the key says."""
+def _tidy(schema: Any) -> None:
+    """Take away what pydantic says twice, and close the mappings whose keys are names."""
     if isinstance(schema, dict):
         if isinstance(schema.get("title"), str):
             del schema["title"]
+        if "patternProperties" in schema:
+            schema["additionalProperties"] = False
+            schema.pop("propertyNames", None)
         for inner in schema.values():
-            _drop_titles(inner)
+            _tidy(inner)
     elif isinstance(schema, list):
         for inner in schema:
-            _drop_titles(inner)
+            _tidy(inner)
 
 
 # --- What may stand where: for suggestions, overrides and the reference

@@ -318,7 +318,7 @@ def read_websocket_url(text: str) -> str:
     if "{charger}" in last and last != "{charger}":
         raise ValueError(f"{{charger}} must be a whole segment of the path, found {shorten(last)}")
     if last == "{charger}":
-        return text
+        return f"{parts.scheme}{text[len(parts.scheme) :]}"
     return parts._replace(path=parts.path.rstrip("/") + "/{charger}").geturl()
 
 

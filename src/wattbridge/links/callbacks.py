@@ -1,9 +1,9 @@
 """Where a SOAP charge point answers, whether we may call there, and the HTTP client that does.
 
 A charge point says in wsa:From where it wants to be called. That is a claim of whoever sent the message, and
-the gateway stands in networks the sender cannot reach: so an address is used only when it is the sender's own,
-or when the operator listed its network; a name is resolved once, and the connection goes to the very IP address
-that was checked. What is posted, and what the answer means, belongs to the links.
+the gateway stands in networks the sender cannot reach. So an address is used only when it is the sender's
+own, or when the operator listed its network; a name is resolved once, and the connection goes to the very IP
+address that was checked. What is posted, and what the answer means, belongs to the links.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ _NEVER: tuple[tuple[Network, str], ...] = tuple(
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?:{_LABEL}\.)*({_LABEL})\.?")
-# inet_aton reads 2130706433, 0x7f.1 and 0177.1 as addresses; a name never ends in such a part (WHATWG URL, 3.5).
+# inet_aton reads 2130706433, 0x7f.1 and 0177.1 as addresses; no name ends in such a part (WHATWG URL, 3.5).
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
@@ -135,8 +135,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 class AddressPolicy:
     """Which addresses may be called.
 
-    *networks* are those the operator listed. *template* makes an address for charge points that name no usable
-    one: ``{source_ip}`` stands for the address the message came from, ``{charger}`` for the identity,
+    *networks* are those the operator listed. *template* makes an address for charge points that name no
+    usable one: ``{source_ip}`` stands for the address the message came from, ``{charger}`` for the identity,
     percent-encoded (``http://{source_ip}:8090/``). *own* are addresses of the gateway itself.
     """
 
@@ -204,11 +204,13 @@ class AddressPolicy:
                 return f"the name {parts.host} has no address"
         why_not = ""
         for ip in found:
-            if trusted:
-                address = _ip(ip)
-                refused = "" if literal is not None or address is None else self.never(address)
-            else:
+            if not trusted:
                 refused = self.why_not(ip, source_ip)
+            else:
+                address = _ip(ip)
+                refused = "not an IP address" if address is None else self.never(address)
+                if literal is not None:
+                    refused = ""
             if not refused:
                 return Address(
                     url.strip(), parts.scheme, parts.host, parts.port, parts.target, _normal(ip), origin
@@ -346,7 +348,7 @@ def _read_url(url: str) -> _Parts:
         if not bracket or (rest and not rest.startswith(":")):
             raise ValueError("host and port cannot be told apart")
         port = rest[1:]
-        if "%" in host or not isinstance(_ip(host), IPv6Address | IPv4Address) or ":" not in host:
+        if "%" in host or ":" not in host or _ip(host) is None:
             raise ValueError(f"[{host}] is not an IPv6 address")
     else:
         host, _, port = authority.lower().partition(":")
@@ -355,8 +357,8 @@ def _read_url(url: str) -> _Parts:
         if not host:
             raise ValueError("no host")
         if _ip(host) is None:
-            name = _NAME.fullmatch(host)
-            if name is None or len(host) > 253 or _NUMBER.fullmatch(name[1]):
+            name = _NAME.fullmatch(host) if len(host) <= 253 else None
+            if name is None or _NUMBER.fullmatch(name[1]):
                 raise ValueError(f"{host} is neither an IP address nor a host name")
             host = host.removesuffix(".")
     if port and not (port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
@@ -414,14 +416,14 @@ class HttpAnswer:
 class CallbackClient:
     """Posts to charge points, and to central systems that speak SOAP.
 
-    Every call has a connection of its own unless *keep_alive* says for how many seconds an idle one may be used
-    again. That is the custom of OCPP-S (OCPP-J 1.6, 6.2.4), and it is the only way to know what happened: on a
-    kept connection that closes without an answer nobody can tell whether the call was read, and a
+    Every call has a connection of its own unless *keep_alive* says for how many seconds an idle one may be
+    used again. That is the custom of OCPP-S (OCPP-J 1.6, 6.2.4), and the only way to know what happened:
+    when a kept connection closes without an answer nobody can tell whether the call was read, and a
     RemoteStartTransaction must not happen twice. With *keep_alive* choose less than the peer's own idle time.
 
     Heads are written as old devices want to read them: names in their usual letter case, Content-Length and
-    never chunks, head and body in one write, no Expect. Redirects, proxies and cookies are not followed, used or
-    kept.
+    never chunks, head and body in one write, no Expect. Redirects are not followed, proxies not asked,
+    cookies not kept.
     """
 
     def __init__(
@@ -458,8 +460,8 @@ class CallbackClient:
         *soap_action* is for SOAP 1.1 (``/Reset``, quoted here). *repeatable* says that the call may reach the
         peer twice: then, and only then, it is sent again on a new connection when a kept one closes without
         a byte of an answer.
-        Raises Unreachable with reason refused, timeout, unreachable or too_large, and draining when the client
-        is closed meanwhile.
+        Raises Unreachable with reason refused, timeout, unreachable or too_large, and draining when the
+        client is closed meanwhile.
         """
         request = _write_request(
             address, body, content_type, soap_action, headers, keep=self.keep_alive > 0.0
@@ -536,8 +538,9 @@ class CallbackClient:
         idle = self._idle.get((address.scheme, address.host, address.port, address.ip))
         while idle:
             connection = idle.pop()
-            if connection.reusable:
+            if connection.reusable and connection.until > asyncio.get_running_loop().time():
                 return connection
+            connection.close()
         return None
 
     def _keep(self, address: Address, connection: _Connection) -> None:
@@ -603,7 +606,7 @@ class _Connection(asyncio.Protocol):
         self._length: int | None = None  # bytes of the body; None: it ends with the connection, or in chunks
         self._body = bytearray()
         self._calls = 0
-        self._gone: Exception | bool = False
+        self._gone = False
         self.reusable = False
         self.until = 0.0  # when an idle connection is closed, in the loop's time
 
@@ -642,7 +645,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._client._connections.discard(self)
         self.reusable = False
-        self._gone = exc or True
+        self._gone = True
         self._ended()
 
     def eof_received(self) -> None:

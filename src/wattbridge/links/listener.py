@@ -49,6 +49,7 @@ class Limits:
     body_timeout: float = 10.0  # from the end of the head to the end of the body
     idle: float = 75.0  # between two requests
     send_timeout: float = 30.0  # for the peer to take an answer
+    linger: float = 2.0  # for the peer to close after a refusal, while what it still sends is thrown away
     connections: int = 2000
     connections_per_source: int = 100
     gzip_from: int = 2048  # answers smaller than this are compressed only for peers that compress themselves
@@ -112,7 +113,6 @@ _INTERNAL_ERROR = HttpResponse(500, b"internal error\n", close=True)
 # What a connection is doing. Only BUSY has no deadline: the handler keeps its own times.
 _IDLE, _HEAD, _BODY, _BUSY, _SENDING, _LEAVING = range(6)  # in this order
 
-_LINGER = 2.0  # seconds
 _LINGER_BYTES = 4_194_304
 _MOST_LINGERING = 256  # connections
 _MOST_READ_AHEAD = 65_536  # bytes of a request that follow before the one before it is answered
@@ -167,7 +167,7 @@ class Listener:
         self._sweep_handle: asyncio.TimerHandle | None = None
         self._all_gone: asyncio.Future[None] | None = None
         limits = self.limits
-        shortest = min(limits.header_timeout, limits.body_timeout, limits.idle, limits.send_timeout)
+        shortest = min(limits.header_timeout, limits.body_timeout, limits.idle, limits.linger)
         self._sweep_interval = min(1.0, max(0.01, shortest / 4))
 
     @property
@@ -715,7 +715,7 @@ class _Connection(asyncio.Protocol):
         self._chunks = None
         if unread and not self._eof and self._listener.may_linger():
             self.lingers = True
-            self.deadline = self._loop.time() + _LINGER
+            self.deadline = self._loop.time() + self._limits.linger
             if self._reading_paused:
                 self._transport.resume_reading()
             if self._transport.can_write_eof():

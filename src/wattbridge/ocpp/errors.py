@@ -1,8 +1,14 @@
-"""Whose fault it is: a message that breaks the rules, a party that is not there; and how the error words
-of the two transports correspond.
+"""Whose fault it is: a message that breaks the rules, a party that is not there; how an error names a value;
+and how the error words of the two transports correspond.
 """
 
 from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+
+LONGEST_SHOWN = 60  # characters of a value that errors and notes repeat
 
 
 class Violation(Exception):
@@ -31,6 +37,53 @@ class Unreachable(Exception):
         super().__init__(description)
         self.reason = reason
         self.description = description
+
+
+def shown(value: object) -> str:
+    """*value* as an error names it: a text in quotes, anything else as JSON; no line breaks.
+
+    At most 60 characters of it are looked at, however large it is or deeply nested.
+    """
+    if isinstance(value, str):
+        return repr(value if len(value) <= LONGEST_SHOWN else value[: LONGEST_SHOWN - 3] + "…")
+    return excerpt(value)
+
+
+def excerpt(value: object) -> str:
+    """*value* as a note repeats it: like ``shown``, but a text without quotes. At most 60 characters."""
+    text = ""
+    for piece in [value] if isinstance(value, str) else _json(value):
+        piece = piece[: LONGEST_SHOWN + 1]
+        text += piece if piece.isprintable() else repr(piece)[1:-1]
+        if len(text) > LONGEST_SHOWN:
+            return text[: LONGEST_SHOWN - 1] + "…"
+    return text
+
+
+def _json(value: object) -> Iterator[str]:
+    """The JSON of *value*, piece by piece, so that nobody waits for the end of a large one."""
+    if isinstance(value, str):
+        yield json.dumps(value[: LONGEST_SHOWN + 1], ensure_ascii=False)
+    elif isinstance(value, dict):
+        yield "{"
+        for index, (name, member) in enumerate(value.items()):
+            yield ", " if index else ""
+            yield from _json(name)
+            yield ": "
+            yield from _json(member)
+        yield "}"
+    elif isinstance(value, list | tuple):
+        yield "["
+        for index, item in enumerate(value):
+            yield ", " if index else ""
+            yield from _json(item)
+        yield "]"
+    elif value is None or isinstance(value, bool):
+        yield json.dumps(value)
+    elif isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to print the largest
+        yield f"a number of {value.bit_length()} bits"
+    else:
+        yield str(value) if isinstance(value, int | float | Decimal) else type(value).__name__
 
 
 # CALLERROR code → SOAP fault code and subcode (OCPP 1.5, 8.2; OCPP 1.6 errata 3.38, 3.39). OCPP-S has five

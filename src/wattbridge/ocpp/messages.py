@@ -59,9 +59,10 @@ Reply = CallResult | CallError
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Something that could not be carried: ``Loss("meterValue[0].sampledValue[1].unit", "Hertz", …)``.
+    """Something that could not be carried: ``Loss("MeterValues.meterValue[0].sampledValue[1].unit", "Hertz", …)``.
 
-    ``rule`` is a word of a closed set (it is a metric label), ``reason`` a sentence for people.
+    ``rule`` is a word of ``reasons.RULES`` (it is a metric label), ``reason`` a sentence for people. ``value`` is
+    what stood there, at most 60 characters of it.
     """
 
     path: str
@@ -72,7 +73,9 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something that was carried in another form: ``Change("timestamp", "…+01:00", "…Z", "to-utc")``."""
+    """Something that was carried in another form:
+    ``Change("StartTransaction.timestamp", "2024-05-01T10:00:00+01:00", "2024-05-01T09:00:00Z", "to-utc")``.
+    """
 
     path: str
     value: str
@@ -81,6 +84,21 @@ class Change:
 
 
 Note = Loss | Change
+
+MOST_NOTES = 200  # of one message; a message of a million mistakes must not become a million notes
+
+
+def add_note(notes: list[Note], note: Note) -> None:
+    """Append *note*; from the 200th on, the last note counts those that are not listed."""
+    if len(notes) < MOST_NOTES:
+        notes.append(note)
+        return
+    last = notes[-1]
+    more = int(last.value) + 1 if last.rule == "and-more" else 2
+    if isinstance(last, Loss) or isinstance(note, Loss):
+        notes[-1] = Loss("", str(more), "and-more", f"{more} more notes of this message are not listed")
+    else:
+        notes[-1] = Change("", str(more), "", "and-more")
 
 
 @dataclass(frozen=True, slots=True)

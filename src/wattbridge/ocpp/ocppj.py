@@ -82,8 +82,10 @@ Frame = CallFrame | ResultFrame | ErrorFrame
 class BrokenFrame(Violation):
     """A text that is no frame of OCPP-J, with as much of its head as could be read.
 
-    ``message_type`` is None and the strings are empty when they could not.
+    ``message_type`` is None and the strings are empty when they could not. ``text`` is what was read.
     """
+
+    text = ""
 
     def __init__(
         self, path: str, problem: str, message_type: int | None = None, message_id: str = "", action: str = ""
@@ -102,7 +104,7 @@ _HEAD = re.compile(
 )
 
 # White space before a colon: such a member is not counted by '":'.
-_SPACED_COLONS = (" :", "\n:", "\t:", "\r:")
+_SPACED_COLON = re.compile(r"[ \n\t\r]:")
 
 
 def read_frame(text: str | bytes) -> Frame:
@@ -115,6 +117,14 @@ def read_frame(text: str | bytes) -> Frame:
     Raises BrokenFrame (a Violation, reason "malformed").
     Source: OCPP-J 1.6, 4.1 and 4.2.
     """
+    try:
+        return _read_frame(text)
+    except BrokenFrame as broken:
+        broken.text = text if isinstance(text, str) else text.decode(errors="replace")
+        raise
+
+
+def _read_frame(text: str | bytes) -> Frame:
     if isinstance(text, bytes):
         try:
             text = text.decode()
@@ -126,10 +136,12 @@ def read_frame(text: str | bytes) -> Frame:
         raise _broken_text(text, f"is not JSON: {bad}") from None
     if type(frame) is not list:
         raise BrokenFrame("", f"found {_kind(frame)}, expected an array")
-    members, fractions = _survey(frame, text)
+    members, containers, fractions = _survey(frame)
+    if containers > MAX_DEPTH and _too_deep(frame):
+        raise _broken_text(text, f"is nested more than {MAX_DEPTH} deep")
     # orjson makes doubles of fractions and of integers beyond 64 bits, and keeps the last of two members of
     # one name. '":' stands once in every member; when the counts agree there are no two of one name.
-    if fractions or members != text.count('":') or any(spaced in text for spaced in _SPACED_COLONS):
+    if fractions or members != text.count('":') or _SPACED_COLON.search(text):
         try:
             frame = json.loads(text, parse_float=_exact, object_pairs_hook=_unique)
         except ValueError as bad:
@@ -146,27 +158,29 @@ def _broken_text(text: str, problem: str) -> BrokenFrame:
     return BrokenFrame(FRAME_NAMES[message_type], problem, message_type, head[2], action)
 
 
-def _survey(frame: list[Any], text: str) -> tuple[int, bool]:
-    """How many members all objects have together, and whether there is a number orjson made a double of."""
+def _survey(frame: list[Any]) -> tuple[int, int, bool]:
+    """How many members and containers there are, and whether there is a number orjson made a double of."""
     members, fractions = 0, False
+    containers: list[Any] = [frame]
+    for container in containers:  # grows on the way
+        if type(container) is dict:
+            members += len(container)
+            container = container.values()
+        for child in container:
+            kind = type(child)
+            if kind is dict or kind is list:
+                containers.append(child)
+            elif kind is float:
+                fractions = True
+    return members, len(containers), fractions
+
+
+def _too_deep(frame: list[Any]) -> bool:
     level: list[Any] = [frame]
     for _ in range(MAX_DEPTH):
-        deeper: list[Any] = []
-        for container in level:
-            if type(container) is dict:
-                members += len(container)
-                children: Any = container.values()
-            else:
-                children = container
-            kinds = set(map(type, children))
-            if float in kinds:
-                fractions = True
-            if dict in kinds or list in kinds:
-                deeper += [child for child in children if type(child) is dict or type(child) is list]
-        if not deeper:
-            return members, fractions
-        level = deeper
-    raise _broken_text(text, f"is nested more than {MAX_DEPTH} deep")
+        children = [child for each in level for child in (each.values() if type(each) is dict else each)]
+        level = [child for child in children if type(child) is dict or type(child) is list]
+    return bool(level)
 
 
 def _exact(text: str) -> Decimal:
@@ -453,8 +467,7 @@ class Endpoint:
         try:
             frame = read_frame(text)
         except BrokenFrame as broken:
-            shown = text if isinstance(text, str) else text.decode(errors="replace")
-            return [self._take_broken(broken, shown, now)]
+            return [self._take_broken(broken, now)]
         if isinstance(frame, CallFrame):
             return self._take_call(frame, now)
         if self._is_pending(frame.message_id):
@@ -547,13 +560,13 @@ class Endpoint:
 
     # Theirs.
 
-    def _take_broken(self, broken: BrokenFrame, text: str, now: float) -> Event:
+    def _take_broken(self, broken: BrokenFrame, now: float) -> Event:
         if broken.message_type == CALL and broken.message_id:
             reply = CallError(broken.code, str(broken), {"path": broken.path}, reason=broken.reason)
-            return self._refuse(broken.message_id, broken.action, reply, text)
-        if broken.message_id and self._is_pending(broken.message_id):
+            return self._refuse(broken.message_id, broken.action, reply, broken.text)
+        if self._is_pending(broken.message_id):
             return self._end_pending(broken, now)
-        return Noted("malformed message", str(broken), text)
+        return Noted("malformed message", str(broken), broken.text)
 
     def _take_call(self, frame: CallFrame, now: float) -> list[Event]:
         notes: list[Event] = []

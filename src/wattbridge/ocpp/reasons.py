@@ -1,4 +1,6 @@
-"""The closed vocabulary of why a call failed: one word in log, metric, record and console."""
+"""The closed vocabularies: why a call failed, and what was forgiven or lost on its way. One word each in log,
+metric, record and console.
+"""
 
 from __future__ import annotations
 
@@ -21,4 +23,54 @@ REASONS = {
     "queue_full": "no more messages can be kept",
     "draining": "the gateway is stopping",
     "internal": "an error inside the gateway",
+}
+
+# Rules of notes: what reading and writing did to a message that it could not carry as it was.
+RULES = {
+    # of values
+    "trimmed": "blanks around it were taken away",
+    "value-alias": "another word for the same was understood (tolerances.VALUE_ALIASES)",
+    "celcius": "the unit is spelled as the other party wants it",
+    "integer-form": "an integer was written with a fraction of zero",
+    "rounded": "it has more digits than the schema allows",
+    "text-as-number": "a number stood in quotes",
+    "text-as-boolean": "a boolean stood in quotes, or was a number",
+    "number-as-text": "a text stood without quotes",
+    "data-as-text": "an object, list or element stood where a text belongs, and became one",
+    "not-xml": "it has a character that XML cannot say",
+    "not-unicode": "it has half of a surrogate pair, which is no character",
+    "unsayable-unit": "the other encoding has no word for it",
+    # of times
+    "to-utc": "a time with an offset was written in UTC",
+    "zone-assumed": "a time without offset was taken to be of the configured zone",
+    "zone-ambiguous": "a time without offset, of an hour in which clocks are set",
+    "fraction-dropped": "a fraction of a second was cut off",
+    "date-time-form": "a time was written in an unusual form",
+    "midnight-24": "24:00 was written for the midnight after",
+    "leap-second": "a leap second was taken for the second before it",
+    "epoch": "a time was written as seconds or milliseconds since 1970",
+    # of fields
+    "unknown-field": "OCPP has no such field here",
+    "field-alias": "another name of the same field was understood",
+    "doubled": "a field stood there twice and said the same",
+    "empty-is-absent": "an empty number, time or word was taken for none",
+    "nil-is-absent": "an element with xsi:nil was taken for none",
+    "null-is-absent": "null was taken for none",
+    "single-as-list": "one item stood where a list belongs",
+    "list-as-single": "a list of one stood where one value belongs",
+    "stray-text": "text stood between elements",
+    "bad-optional": "an optional field breaks its schema and was left out",
+    "bad-item": "an item of a list breaks its schema and was left out",
+    "empty-list": "an empty list, which XML cannot tell from none",
+    "empty-meter-values": "no meter value to carry: the gateway answers itself",
+    "and-more": "further notes, not listed",
+    # of envelopes and frames
+    "body-name": "the element in the Body was named otherwise",
+    "empty-body": "an empty Body was taken for an empty result",
+    "identity-namespace": "chargeBoxIdentity stood in another namespace",
+    "recovered": "the answer was not well-formed XML",
+    "long-message-id": "the message id is longer than 36 characters",
+    "null-payload": "null was taken for an empty payload",
+    "error-code": "the error code of a CALLERROR was spelled otherwise",
+    "error-details": "the details of a CALLERROR were no object",
 }

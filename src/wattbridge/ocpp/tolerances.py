@@ -1,7 +1,7 @@
 """What we forgive which device, as data. Reading is tolerant, writing is strict.
 
 Each row says what is seen on the wire and what it is taken for; a row that changes or drops something is
-recorded under its rule, so that the operator sees which forgiveness a charge point lives on.
+recorded under its rule (``reasons.RULES``), so that the operator sees which forgiveness a charge point lives on.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 # Namespaces of OCPP-S by version. Peers drop the trailing slash and confuse Cs with Cp
 # (ChargeTimeEU/Java-OCA-OCPP #31), so a namespace is known by this pattern and written exactly.
-OCPP_NAMESPACE = re.compile(r"urn://Ocpp/(C[sp])/(\d{4}/\d{2})/?", re.IGNORECASE)
+OCPP_NAMESPACE = re.compile(r"urn://Ocpp/(C[sp])/(\d{4}/\d{2})/?", re.IGNORECASE | re.ASCII)
 VERSION_BY_DATE = {
     "2010/08": "1.2",
     "2010/10": "1.2",  # OCPP 1.2, 8.8 prints this one; its WSDL says 2010/08
@@ -26,13 +26,13 @@ ANONYMOUS = {
     WSA_2004: f"{WSA_2004}/role/anonymous",
 }
 
-# Booleans: xs:boolean has four spellings, charge points have more.
+# Booleans, in lower case: xs:boolean has four spellings, charge points have more (TRUE, False).
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
-# Names of fields that some peers write: (action, name on the wire) → name in OCPP 1.6.
+# Names of fields that some peers write: (message, name on the wire) → name in OCPP 1.6.
 FIELD_ALIASES = {
     # The example of OCPP-J 1.6, 4.2.2 and the SOAP of 1.5 say heartbeatInterval (steve #145).
-    ("BootNotification", "heartbeatInterval"): "interval",
+    ("BootNotificationResponse", "heartbeatInterval"): "interval",
 }
 
 # Values of enumerations that some peers write: (field, value on the wire) → value in OCPP 1.6.
@@ -58,5 +58,12 @@ SALVAGED_LISTS = frozenset({"meterValue", "sampledValue", "transactionData", "co
 # current reads as energy, without its phase one phase reads as the sum. A bad one loses the whole item.
 MEANINGFUL = frozenset({"measurand", "unit", "phase", "format"})
 
+# Integers that meters report with a fraction. Any other integer with one (a transaction id, a connector) is
+# a mistake, and the nearest integer would be somebody else's.
+ROUNDED = frozenset({"meterStart", "meterStop"})
+
+# Strings in which peers send an object, a list or XML of their own; it is kept as its text.
+ANYTHING_AS_TEXT = frozenset({"DataTransfer.data", "DataTransferResponse.data"})
+
 # Epoch seconds and milliseconds where a dateTime belongs (seen from a Turkish central system's tests).
-EPOCH = re.compile(r"\d{10}(?:\d{3})?")
+EPOCH = re.compile(r"\d{10}(?:\d{3})?", re.ASCII)

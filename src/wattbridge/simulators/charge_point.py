@@ -131,6 +131,7 @@ class ChargePoint:
         self.profiles: list[tuple[int, Payload]] = []  # (connector, csChargingProfiles)
         self.local_list: dict[str, Payload] = {}
         self.local_list_version = 0
+        self.own_interval = 10.0  # seconds between two boots when the central system leaves it to us
         self._refusals: dict[str, Refused] = {}
         self._now = now
         self._state = threading.RLock()  # two threads know the state: the mouth and the ear
@@ -250,7 +251,7 @@ class ChargePoint:
         """
         answer = await self.boot()
         while answer["status"] != "Accepted":
-            await asyncio.sleep(max(1, answer["interval"]))
+            await asyncio.sleep(answer["interval"] or self.own_interval)
             answer = await self.boot()
         await self.notify_all()
         return answer
@@ -275,15 +276,13 @@ class ChargePoint:
         await self.notify_status(connector_id, "Preparing")
         started = await self.start_transaction(id_tag, connector_id)
         transaction_id = started["transactionId"]
-        if self._runs(connector_id, transaction_id):
-            await self.notify_status(connector_id, "Charging")
+        for_it = functools.partial(self._in_mouth, self._if_running, connector_id, transaction_id)
+        await for_it(self._notify_status, connector_id, "Charging")
         for _ in range(meter_values):
             await asyncio.sleep(pause)
-            if not self._runs(connector_id, transaction_id):
+            if not await for_it(self._meter_values, connector_id, "Sample.Periodic"):
                 break
-            await self.meter_values(connector_id)
-        if self._runs(connector_id, transaction_id):
-            await self._in_mouth(self._finish, connector_id, None, id_tag)
+        await for_it(self._finish, connector_id, None, id_tag)
         return {"status": started["idTagInfo"]["status"], "transactionId": transaction_id}
 
     def refuse(self, action: str, refused: Refused | None) -> None:
@@ -473,6 +472,15 @@ class ChargePoint:
         self._notify_status(connector_id, "Finishing")
         self._rest(connector_id)
         return answer
+
+    def _if_running(
+        self, connector_id: int, transaction_id: int, work: Callable[..., object], *args: Any
+    ) -> bool:
+        """Do something for a transaction, unless it ended meanwhile; True when it was done."""
+        if not self._runs(connector_id, transaction_id):
+            return False
+        work(*args)
+        return True
 
     def _start_remotely(self, connector_id: int, id_tag: str) -> None:
         if self.configuration["AuthorizeRemoteTxRequests"].value == "true":

@@ -197,9 +197,7 @@ class Caller:
             raise Unanswered(f"{action}: no answer ({type(absent).__name__}: {absent})") from None
         except zeep.exceptions.TransportError as strange:
             if strange.status_code == 200:
-                self.problems.append(
-                    f"{self.identity} {action}: HTTP 200, but not XML: {strange.message[:200]}"
-                )
+                self._note(action, f"HTTP 200, but not XML: {strange.message[:200]}")
             raise Unanswered(f"{action}: {strange.message[:200]}") from None
         except (_Broken, zeep.exceptions.Error) as broken:
             self._note(action, str(broken))
@@ -310,18 +308,24 @@ class Callbacks:
         self.answer = answer
         self.problems = problems
         self._server = _Server(host, self)
-        self.url = f"http://{host}:{self._server.server_address[1]}{path}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever,
-            kwargs={"poll_interval": 0.05},
-            name=f"{identity} callbacks",
-            daemon=True,
-        )
+        self._address = (host, int(self._server.server_address[1]))
+        self.url = f"http://{host}:{self._address[1]}{path}"
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name=f"{identity} callbacks", daemon=True)
         self._thread.start()
 
+    def _serve(self) -> None:
+        # Unlike serve_forever it sleeps until somebody connects, however many charge points there are.
+        while not self._closing.is_set():
+            self._server.handle_request()
+
     def close(self) -> None:
-        """Stop serving and close every connection; takes a moment, so call it outside of the event loop."""
-        self._server.shutdown()
+        """Stop serving and close every connection. Blocking, for a moment."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            socket.create_connection(self._address, timeout=1).close()  # wakes it
         self._thread.join()
         self._server.close_connections()
         self._server.server_close()

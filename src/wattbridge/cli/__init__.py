@@ -1,0 +1,297 @@
+"""The command line: which commands there are, with which options, and what their help says.
+
+Each command does its work in a module of its own, imported when it is called: nothing here may import more
+than typer, so that ``wattbridge --help`` is there at once. Data goes to standard output, talk to standard
+error. Exit codes: 0 is well, 1 is a negative answer, 2 is wrong usage or a wrong configuration.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="wattbridge",
+    help="Let any OCPP charge point talk to any central system: OCPP-S (SOAP) and OCPP-J (JSON).",
+    epilog="New here? `wattbridge demo` shows it at work and needs no setup.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(help="About the format of the configuration file.", no_args_is_help=True)
+
+
+ConfigFile = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="The configuration: YAML, or JSON or TOML by suffix. Without it, $WATTBRIDGE_CONFIG, "
+        "./gateway.yaml or /etc/wattbridge/gateway.yaml.",
+        show_default=False,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Override one value, such as gateway.drain=5s. May be given more than once.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that *arguments* (or those of the process) name, and exit with its code."""
+    app(args=arguments, prog_name="wattbridge")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from wattbridge.cli.version import version
+
+        raise typer.Exit(version(as_json=False, out=sys.stdout))
+
+
+@app.callback()
+def _wattbridge(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("demo", short_help="Show it at work: simulated charge points and a central system.")
+def _demo_command(
+    duration: Annotated[
+        str | None,
+        typer.Option(
+            "--for", metavar="DURATION", help="Stop after this time: 20s, 5m.", show_default="until Ctrl-C"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show Wattbridge at work.
+
+    Starts a gateway, a simulated SOAP charge point and a simulated JSON central system on free ports of
+    127.0.0.1, and prints every message as it is translated. Needs no configuration and no network.
+    """
+    seconds = None if duration is None else _seconds(duration, "--for")
+    from wattbridge.cli.demo import demo
+
+    try:
+        code = demo(seconds, as_json)
+    except KeyboardInterrupt:  # before the demo listens for it
+        code = 0
+    raise typer.Exit(code)
+
+
+@app.command("run", short_help="Run the gateway.")
+def _run_command(
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    once_ready_exit: Annotated[
+        bool,
+        typer.Option("--once-ready-exit", help="Stop with 0 as soon as everything listens: a trial start."),
+    ] = False,
+) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C.
+
+    The log goes to standard error. A configuration that is wrong is told whole, with 2 as exit code; nothing
+    has been started then.
+    """
+    from wattbridge.cli.run import run
+
+    raise typer.Exit(run(config, overrides or (), exit_when_ready=once_ready_exit, err=sys.stderr))
+
+
+@app.command("check", short_help="Check a configuration file.")
+def _check_command(
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when there are warnings.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a configuration file and print everything that is wrong with it.
+
+    \b
+      gateway.yaml:2:1: gatway: unknown key (did you mean 'gateway'?)
+
+    Nothing is started and nobody is called. Exit codes: 0 it can be used, 1 it has warnings and --strict is
+    given, 2 it cannot be used.
+    """
+    from wattbridge.cli.check import check
+
+    raise typer.Exit(
+        check(config, overrides or (), strict=strict, as_json=as_json, out=sys.stdout, err=sys.stderr)
+    )
+
+
+@app.command("translate", short_help="Translate one message between SOAP and JSON.")
+def _translate_command(
+    file: Annotated[str, typer.Argument(metavar="FILE", hidden=True)] = "-",
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="json|soap", help="What to write.", show_default="the other one"),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say on standard error what was changed or lost, and why.")
+    ] = False,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            "--identity", metavar="ID", help="The charge point named in the header.", show_default=False
+        ),
+    ] = None,
+    celsius: Annotated[
+        str,
+        typer.Option("--celsius", metavar="WORD", help="How JSON spells the unit: Celsius or Celcius."),
+    ] = "Celsius",
+    zone: Annotated[
+        str, typer.Option("--zone", metavar="ZONE", help="The zone of times that have no offset.")
+    ] = "UTC",
+    milliseconds: Annotated[
+        bool, typer.Option("--milliseconds", help="Write times with milliseconds.")
+    ] = False,
+) -> None:
+    """Translate the message in FILE: a SOAP envelope to an OCPP-J frame, or a frame to an envelope.
+
+    Without FILE, or for -, it is read from standard input. The translation goes to standard output. Needs no
+    gateway and no configuration.
+
+    \b
+      wattbridge translate captured.xml --explain
+      echo '[2,"1","Heartbeat",{}]' | wattbridge translate --identity CP1
+
+    Exit codes: 0 translated, 1 the message breaks the rules of OCPP, 2 wrong usage.
+    """
+    _check(to is None or to in ("json", "soap"), "--to", f"{to!r} is neither json nor soap")
+    _check(celsius in ("Celsius", "Celcius"), "--celsius", f"{celsius!r} is neither Celsius nor Celcius")
+    _check_zone(zone, "--zone")
+    message = _read_message(file)
+    from wattbridge.cli.translate import translate
+
+    raise typer.Exit(
+        translate(
+            message,
+            to=to,
+            explain=explain,
+            identity=identity,
+            celsius=celsius,
+            zone=zone,
+            milliseconds=milliseconds,
+            out=sys.stdout,
+            err=sys.stderr,
+        )
+    )
+
+
+@app.command("explain", short_help="Show how an action or a field is carried between SOAP and JSON.")
+def _explain_command(
+    query: Annotated[
+        str,
+        typer.Argument(metavar="ACTION[.FIELD]", hidden=True),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show how an action, or one field of it, is carried between SOAP and JSON.
+
+    \b
+      wattbridge explain MeterValues
+      wattbridge explain StartTransaction.idTag
+
+    The table is the one the gateway works with: names, types, and where the two encodings differ.
+    """
+    from wattbridge.cli.explain import explain
+
+    raise typer.Exit(explain(query, as_json))
+
+
+@app.command("version", short_help="Show the version.")
+def _version_command(as_json: AsJson = False) -> None:
+    """Show the version of Wattbridge; with --json also those of Python and the libraries it stands on."""
+    from wattbridge.cli.version import version
+
+    raise typer.Exit(version(as_json=as_json, out=sys.stdout))
+
+
+@config_app.command("schema", short_help="Print the JSON Schema of the configuration file.")
+def _schema_command() -> None:
+    """Print the JSON Schema of the configuration file, for editors and other checkers.
+
+    \b
+      wattbridge config schema > gateway.schema.json
+
+    Editors with the YAML language server find it by the first line of the file:
+
+    \b
+      # yaml-language-server: $schema=./gateway.schema.json
+    """
+    from wattbridge.cli.config import schema
+
+    raise typer.Exit(schema(sys.stdout))
+
+
+@config_app.command("reference", hidden=True)
+def _reference_command() -> None:
+    """Print docs/reference/configuration.md, which is made from the models."""
+    from wattbridge.cli.reference import page
+
+    sys.stdout.write(page())
+
+
+app.add_typer(config_app, name="config")
+
+
+def _check(right: bool, option: str, problem: str) -> None:
+    if not right:
+        raise typer.BadParameter(problem, param_hint=option)
+
+
+def _seconds(text: str, option: str) -> float:
+    from wattbridge.config.values import read_duration
+
+    try:
+        return read_duration(text)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint=option) from None
+
+
+def _check_zone(text: str, option: str) -> None:
+    from wattbridge.config.values import read_zone
+
+    try:
+        read_zone(text)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint=option) from None
+
+
+def _read_message(file: str) -> bytes:
+    """The message to translate; a file that is far too large for one is not read to its end."""
+    limit = 16 * 1024 * 1024  # bytes
+    try:
+        if file == "-":
+            if sys.stdin.isatty():
+                sys.stderr.write("reading one message from the terminal, end it with Ctrl-D\n")
+            content = sys.stdin.buffer.read(limit + 1)
+        else:
+            with Path(file).open("rb") as stream:
+                content = stream.read(limit + 1)
+    except OSError as problem:
+        from wattbridge.config.files import reason_of
+
+        raise typer.BadParameter(f"{file}: {reason_of(problem)}", param_hint="FILE") from None
+    if len(content) > limit:
+        raise typer.BadParameter(f"{file}: is larger than 16MiB", param_hint="FILE")
+    return content

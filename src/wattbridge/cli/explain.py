@@ -1,0 +1,200 @@
+"""``wattbridge explain``: how an action or a field is carried, from the data the gateway works with."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from wattbridge.ocpp.actions import CompiledOperation, Dialect, Message, dialect
+from wattbridge.ocpp.differences import DIFFERENCES, HABITS, Difference
+from wattbridge.ocpp.messages import Side
+from wattbridge.ocpp.shapes import Field
+from wattbridge.ocpp.tolerances import FIELD_ALIASES, SALVAGED_LISTS, VALUE_ALIASES
+
+SENDERS = {
+    Side.CENTRAL_SYSTEM: "charge point → central system",
+    Side.CHARGE_POINT: "central system → charge point",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One field as the table shows it. ``path`` starts with the message's name."""
+
+    path: str
+    depth: int
+    field: Field
+    differences: tuple[Difference, ...]
+
+    @property
+    def cardinality(self) -> str:
+        most = "n" if self.field.max_items is None else str(self.field.max_items)
+        return (
+            str(self.field.min_items)
+            if most == str(self.field.min_items)
+            else f"{self.field.min_items}..{most}"
+        )
+
+    @property
+    def kind(self) -> str:
+        field = self.field
+        if field.enum:
+            return "one of"
+        bounds = f" ≤ {field.max_length}" if field.max_length is not None else ""
+        digits = f", {field.fraction_digits} decimal" if field.fraction_digits is not None else ""
+        return f"{field.kind}{bounds}{digits}"
+
+    @property
+    def remarks(self) -> list[str]:
+        """Everything that may happen to this field on its way."""
+        field = self.field
+        said = []
+        for row in self.differences:
+            said += [
+                f"towards SOAP: {row.towards_soap}",
+                f"towards JSON: {row.towards_json}",
+                f"source: {row.source}",
+            ]
+        action = self.path.partition(".")[0].removesuffix("Response")
+        said += [
+            f"read as {field.name}: {seen}"
+            for (of, seen), meant in FIELD_ALIASES.items()
+            if of == action and meant == field.name
+        ]
+        said += [
+            f"read as {meant}: {seen}" for (name, seen), meant in VALUE_ALIASES.items() if name == field.name
+        ]
+        if field.name in SALVAGED_LISTS and field.repeated:
+            said.append("a bad item is lost alone (recorded); the others are carried")
+        if field.kind == "dateTime":
+            said.append("any form of xs:dateTime is read; UTC is written, YYYY-MM-DDTHH:MM:SSZ")
+        if field.kind == "decimal":
+            said.append("decimal arithmetic; what has too many decimals is cut towards zero (recorded)")
+        return said
+
+    def as_json(self) -> dict[str, Any]:
+        field = self.field
+        return {
+            "path": self.path,
+            "kind": field.kind,
+            "type": field.type_name,
+            "minItems": field.min_items,
+            "maxItems": field.max_items,
+            "maxLength": field.max_length,
+            "fractionDigits": field.fraction_digits,
+            "enum": list(field.enum),
+            "remarks": self.remarks,
+        }
+
+
+def explain(query: str, as_json: bool) -> int:
+    """Print the table of ``ACTION`` or ``ACTION.field``. Returns 0, or 2 when there is no such thing."""
+    compiled = dialect()
+    action, _, wanted = query.partition(".")
+    operations = _operations(compiled, action.removesuffix("Response"))
+    if not operations:
+        known = sorted({operation.action for operation in compiled.operations.values()})
+        return _unknown(f"there is no action {action!r} in OCPP 1.6", action, known)
+    messages = [
+        (operation, message)
+        for operation in operations
+        for message in (operation.request, operation.response)
+    ]
+    if action.endswith("Response"):
+        messages = [(operation, message) for operation, message in messages if message is operation.response]
+    tables = [(operation, message, rows(message)) for operation, message in messages]
+    if wanted:
+        found = [(o, m, [row for row in table if _fits(row, wanted)]) for o, m, table in tables]
+        if not any(table for _, _, table in found):
+            names = sorted({row.path.partition(".")[2] for _, _, table in tables for row in table})
+            return _unknown(f"{action} has no field {wanted!r}", wanted, names)
+        tables = [entry for entry in found if entry[2]]
+    if as_json:
+        _print_json(tables)
+    else:
+        _print_text(tables, whole=bool(wanted))
+    return 0
+
+
+def rows(message: Message) -> list[Row]:
+    """Every field of a message in wire order, the fields of an object after it."""
+    return _rows(message.fields, message.name, 0)
+
+
+def _rows(fields: tuple[Field, ...], path: str, depth: int) -> list[Row]:
+    table = []
+    for field in fields:
+        here = f"{path}.{field.name}"
+        differences = tuple(row for row in (*DIFFERENCES, *HABITS) if row.path == here)
+        table.append(Row(here, depth, field, differences))
+        table += _rows(field.fields, here, depth + 1)
+    return table
+
+
+def _operations(compiled: Dialect, action: str) -> list[CompiledOperation]:
+    return [o for o in compiled.operations.values() if o.action.lower() == action.lower()]
+
+
+def _fits(row: Row, wanted: str) -> bool:
+    """Whether a row is the wanted field, wherever it stands in the message."""
+    path = row.path.partition(".")[2].lower()
+    return path == wanted.lower() or path.endswith("." + wanted.lower())
+
+
+def _unknown(problem: str, word: str, known: list[str]) -> int:
+    near = difflib.get_close_matches(word, known, n=1) or [
+        name for name in known if name.lower() == word.lower()
+    ]
+    hint = f" (did you mean {near[0]}?)" if near else f"; there are: {', '.join(known)}"
+    sys.stderr.write(f"wattbridge: {problem}{hint}\n")
+    return 2
+
+
+Tables = list[tuple[CompiledOperation, Message, list[Row]]]
+
+
+def _print_json(tables: Tables) -> None:
+    shown = [
+        {
+            "message": message.name,
+            "from": operation.asked.other.value,
+            "element": message.element,
+            "namespace": operation.described.namespace,
+            "fields": [row.as_json() for row in table],
+        }
+        for operation, message, table in tables
+    ]
+    sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+
+
+def _print_text(tables: Tables, *, whole: bool) -> None:
+    lines = []
+    for operation, message, table in tables:
+        is_request = message is operation.request
+        way = SENDERS[operation.asked if is_request else operation.asked.other]
+        form = f"[2, id, {operation.action!r}, …]".replace("'", '"') if is_request else "[3, id, …]"
+        lines += [f"{message.name}: {way}", f"  SOAP  <{message.element}> in {operation.described.namespace}"]
+        lines += [f"  JSON  {form}", ""]
+        width = max((len(row.field.name) + 2 * row.depth for row in table), default=0)
+        for row in table:
+            name = "  " * row.depth + row.field.name
+            lines.append(f"  {name:<{width}}  {row.cardinality:<4}  {row.kind}".rstrip())
+            indent = " " * (width + 10)
+            if row.field.enum:
+                lines += _wrapped(", ".join(row.field.enum), indent)
+            remarks = row.remarks if whole or row.differences else row.remarks[:1]
+            for remark in remarks:
+                lines += _wrapped(f"· {remark}", indent)
+        if not table:
+            lines.append("  no fields")
+        lines.append("")
+    sys.stdout.write("\n".join(lines).rstrip() + "\n")
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, width=100, initial_indent=indent, subsequent_indent=indent + "  ")

@@ -1,0 +1,209 @@
+"""``docs/reference/configuration.md``, made from the models so that it cannot say anything else than they do.
+
+wattbridge config reference > docs/reference/configuration.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from wattbridge.config.kinds import Kind
+from wattbridge.config.models import Config, Entries, Items, Match, Section, Shape, shape_of
+
+# The shortest file that runs: who is listened to, and who is called.
+SMALLEST = """\
+gateway: {unknown: accept}
+listeners:
+  soap:
+    bind: 0.0.0.0:8080
+    allow: [10.20.0.0/16]
+upstreams:
+  cloud:
+    url: wss://csms.example.com/ocpp/{charger}
+"""
+
+# Every section once; the tests read it, and see that nothing is missing.
+EXAMPLE = """\
+# yaml-language-server: $schema=./gateway.schema.json
+version: 1
+
+gateway:
+  name: depot-north
+  public_url: http://gw.example.net:8080
+  drain: 30s
+  unknown: refuse                # or accept: charge points that are not under `chargers`
+
+listeners:
+  soap:
+    bind: 0.0.0.0:8080
+    protocol: ocpp-soap
+    versions: ["1.6"]
+    paths: [/ocpp/cs, /steve/services/CentralSystemService]
+    limits:
+      body: 256KiB
+      connections: 2000
+      connections_per_source: 64
+      header_timeout: 10s
+      body_timeout: 10s
+      idle: 75s
+    allow: [10.20.0.0/16]        # nothing here: from anywhere
+
+upstreams:
+  cloud:
+    protocol: ocpp-json
+    url: wss://csms.example.com/ocpp/{charger}
+    auth:
+      basic: {username: "{charger}", password: {env: CSMS_PASSWORD}}
+    connect:
+      timeout: 10s
+      backoff: {first: 1s, max: 2m, jitter: 1.0}
+      rate: 50/s
+    ping: {every: 30s, timeout: 20s}
+    call_timeout: 30s
+    subprotocol: ocpp1.6
+    compression: false
+    celsius: Celsius
+    tls: {ca: certs/ca.pem, verify: true}
+    max_frame: 256KiB
+  pilot:
+    url: ws://127.0.0.1:9000/    # /{charger} is appended
+
+routes:                          # the first match wins, the last must match all
+  - name: pilot-sites
+    match: {charger: ["BER-*", "HAM-00[0-9]"]}
+    upstream: pilot
+  - name: all
+    match: any
+    upstream: cloud
+
+chargers:
+  "0012345":
+    callback_url: http://10.20.4.17:8090/ocpp
+    zone: Europe/Berlin
+    to: http://10.20.4.17:8090/ocpp
+  BER-0001:                      # known, and nothing more to say
+
+callbacks:
+  template: "http://{source_ip}:8090/"
+  networks: [10.20.0.0/16]
+  timeout: 30s
+  connect_timeout: 5s
+  answer: 256KiB
+
+sessions: {alive: 3, heartbeat: 300s}
+time: {zone: UTC, milliseconds: no}
+metrics: {bind: 127.0.0.1:9181}
+logging: {level: info, format: console}
+"""
+
+_INTRODUCTION = """\
+# Configuration reference
+
+<!-- Made by `wattbridge config reference` from the models; a test sees that it is what they say. -->
+
+One file holds the configuration of a gateway: the one given with `-c`, else the one that
+`$WATTBRIDGE_CONFIG` names, else `./gateway.yaml`, else `/etc/wattbridge/gateway.yaml`. `wattbridge check`
+prints everything that is wrong with it at once, with the place:
+
+```
+gateway.yaml:14:5: routes.2.upstream: no upstream 'mian' (did you mean 'main'?)
+```
+
+The smallest file that runs:
+
+```yaml
+{smallest}```
+
+## How it is written
+
+- The file is YAML; a name that ends in `.json` or `.toml` says otherwise. The sections and keys are the same.
+- Scalars are read as texts, and the key says what they mean: `0012345` keeps its zeros, and `no` is a boolean
+  only where a boolean belongs.
+- A key that is not known, or that is written twice, is an error. Keys with nothing behind them stand for an
+  empty mapping or list. Anchors and aliases can be used; tags and merge keys (`<<`) cannot.
+- Paths of files are relative to the configuration file.
+- Only the order of `routes` matters.
+- `--set PATH=VALUE` of `run` and `check` overrides one value: `--set gateway.drain=5s`,
+  `--set routes.0.upstream=pilot`, `--set 'listeners.soap.allow=[10.0.0.0/8]'`,
+  `--set 'chargers."DE.0012".zone=Europe/Berlin'`.
+- `wattbridge config schema` prints a JSON Schema for editors.
+
+| Value | Written as |
+|---|---|
+| duration | `500ms`, `30s`, `5m`, `24h`, `7d`, `1h30m` |
+| size | `512B`, `256KiB`, `1MiB` |
+| rate | `50/s`, `10/m`, `100/h` |
+| yes or no | `true`, `yes`, `on`; `false`, `no`, `off` |
+| secret | `{{env: NAME}}` or `{{file: path}}`; the text itself works too, with a warning |
+| host:port | `0.0.0.0:8080`, `[::1]:8080`; port 0 lets the system choose |
+| network | `10.20.0.0/16`, `fd00::/8`, `10.20.4.17` |
+| time zone | a name of the IANA database: `Europe/Berlin` |
+| name | letters, digits, `-`, `_`, `.`; at most 64 |
+| identity | the identity of a charge point, exactly as it sends it |
+| pattern | `BER-*`, `EVB-P?`, `HAM-00[0-9]`: for identities, upper and lower case are different |
+
+## Everything once
+
+```yaml
+{example}```
+"""
+
+
+def page() -> str:
+    """The page, as Markdown."""
+    text = _INTRODUCTION.format(smallest=SMALLEST, example=EXAMPLE)
+    return text + "".join(_top_level(key) for key in Config.model_fields)
+
+
+def _top_level(key: str) -> str:
+    known = Config.model_fields[key]
+    shape = shape_of(known.annotation, known.metadata)
+    heading, section = f"`{key}`", shape
+    if isinstance(shape, Entries):
+        heading, section = f"`{key}.{'IDENTITY' if key == 'chargers' else 'NAME'}`", shape.of
+    elif isinstance(shape, Items):
+        heading, section = f"`{key}`, each", shape.of
+    lines = ["", f"## {heading}", "", known.description or ""]
+    rows = _rows(section, "") if isinstance(section, type) else [_row(key, Config, key)]
+    lines += ["", "| Key | Value | Default | Meaning |", "|---|---|---|---|", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(section: type[Section], prefix: str) -> Iterator[str]:
+    """A row for each key; sections inside are flattened to dotted keys."""
+    for key, known in section.model_fields.items():
+        shape = shape_of(known.annotation, known.metadata)
+        if isinstance(shape, type):
+            if known.default is None:
+                yield f"| `{prefix}{key}` | section | – | {known.description} |"
+            elif shape is Match:
+                yield f"| `{prefix}{key}` | `any`, or section | required | {known.description} |"
+            yield from _rows(shape, f"{prefix}{key}.")
+        else:
+            yield _row(prefix + key, section, key)
+
+
+def _row(name: str, section: type[Section], key: str) -> str:
+    known = section.model_fields[key]
+    shape = shape_of(known.annotation, known.metadata)
+    default = "required" if known.is_required() else _spell_default(known.default, shape)
+    return f"| `{name}` | {_spell_shape(shape)} | {default} | {known.description} |"
+
+
+def _spell_shape(shape: Shape) -> str:
+    if isinstance(shape, Items):
+        return f"list ({_spell_shape(shape.of)})"
+    if isinstance(shape, Kind):
+        return f"{shape.name}, {shape.range}" if shape.range else shape.name
+    return "mapping"
+
+
+def _spell_default(default: Any, shape: Shape) -> str:
+    if default is None:
+        return "–"
+    if isinstance(shape, Items) and isinstance(shape.of, Kind):
+        return f"`[{', '.join(map(shape.of.write, default))}]`"
+    if isinstance(shape, Kind):
+        return f"`{shape.write(default)}`"
+    return f"`{default}`"

@@ -1,0 +1,367 @@
+"""Keeps one WebSocket open to a JSON central system for one charge point: connects, reconnects, lets go.
+
+What happens on an open connection is ``json_link``'s. The central system sees a charge point by its
+connection, so there is exactly one for each, and it is open as long as ``run`` runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidStatus, NegotiationError, WebSocketException
+from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
+
+from wattbridge.links.json_link import Closed, Codec, JsonLimits, JsonLink
+from wattbridge.ocpp.errors import Unreachable
+from wattbridge.ocpp.messages import Call, Side
+from wattbridge.relay.journal import Event, Journal
+from wattbridge.relay.session import Answer, Session
+
+LinkState = Literal["connecting", "open", "backoff", "closed"]
+
+# HTTP statuses that another attempt will not change: the operator of the central system has to act.
+HOPELESS_STATUSES = frozenset({401, 403, 404})
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait between attempts: ``first``, doubled with each failure up to ``longest``; seconds.
+
+    ``jitter`` is the share of a wait that is left to chance, 1.0 the full jitter that spreads a fleet best.
+    A connection that held for ``steady`` seconds begins the count anew; one that is cut at once does not.
+    """
+
+    first: float = 1.0
+    longest: float = 120.0
+    jitter: float = 1.0
+    steady: float = 10.0
+
+    def wait(self, failures: int, chance: float) -> float:
+        """Seconds to wait after so many failures in a row; ``chance`` is from 0 to 1."""
+        whole = min(self.longest, self.first * 2.0 ** min(failures - 1, 60))
+        return whole * (1.0 - self.jitter * chance)
+
+
+@dataclass(frozen=True, slots=True)
+class CentralSystem:
+    """How one central system is reached, for all its charge points.
+
+    ``{charger}`` in ``url`` and ``username`` stands for the identity, percent-encoded in the URL; a URL
+    without it gets it as its last segment (OCPP-J 1.6, 3.1.1). ``password`` are bytes: an
+    AuthorizationKey need not be text (OCPP-J 1.6, 6.2.2); None sends no credential.
+    """
+
+    url: str
+    name: str = "central system"  # in events
+    username: str = "{charger}"
+    password: bytes | None = None
+    tls: ssl.SSLContext | None = None  # for wss; None trusts what the system trusts
+    subprotocol: str = "ocpp1.6"
+    require_subprotocol: bool = True  # False: be content when the answer names none
+    user_agent: str = "wattbridge"
+    open_timeout: float = 10.0  # seconds for TCP, TLS and handshake together
+    connect_wait: float = 10.0  # seconds a call may wait for the connection
+    backoff: Backoff = Backoff()
+    ping_interval: float | None = 30.0  # seconds; None sends none
+    ping_timeout: float | None = 20.0  # seconds
+    close_timeout: float = 5.0  # seconds for the closing handshake
+    compression: bool = False  # permessage-deflate costs 30 KiB a connection
+    max_size: int = 256 * 1024  # bytes of one message of the central system
+    limits: JsonLimits = JsonLimits()
+
+    def url_of(self, identity: str) -> str:
+        """Raises ValueError when the URL is not one of a WebSocket, or not written in ASCII."""
+        segment = quote(identity, safe="")
+        url = self.url
+        if "{charger}" in url:
+            url = url.replace("{charger}", segment)
+        else:
+            parts = urlsplit(url)
+            url = parts._replace(path=f"{parts.path.rstrip('/')}/{segment}").geturl()
+        if not url.isascii():  # it would be encoded, and the identity a second time
+            raise ValueError(f"the URL of {self.name} has to be written in ASCII")
+        if parse_uri(url).user_info is not None:
+            raise ValueError(f"the URL of {self.name} must not hold a user name")
+        return url
+
+
+class Pacer:
+    """Lets a fleet connect at a pace: ``rate`` turns a second, first come first served.
+
+    After a pause ``burst`` turns are given at once.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        burst: float = 1.0,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._rate = rate
+        self._burst = max(1.0, burst)
+        self._clock = clock
+        self._sleep = sleep
+        self._turns = self._burst
+        self._counted = clock()
+        # Its waiters queue in order; one that is cancelled leaves no gap.
+        self._queue = asyncio.Lock()
+
+    async def turn(self) -> None:
+        """Wait for one's turn."""
+        async with self._queue:
+            self._count()
+            while self._turns < 1.0:
+                await self._sleep((1.0 - self._turns) / self._rate)
+                self._count()
+            self._turns -= 1.0
+
+    def _count(self) -> None:
+        now = self._clock()
+        # Rounded, so that the sum of many small waits is not a hair short of a turn.
+        self._turns = min(self._burst, round(self._turns + (now - self._counted) * self._rate, 9))
+        self._counted = now
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why there is no connection: a word of ``reasons.REASONS`` and a sentence."""
+
+    reason: str
+    problem: str
+    hopeless: bool = False
+
+
+class CentralSystemJson:
+    """The way to one charge point's JSON central system.
+
+    ``run`` keeps the connection until ``close``. ``state`` is where it stands, ``on_state`` is called whenever
+    that changes; connects, failures and losses are events of the journal.
+    """
+
+    transport = "json"
+
+    def __init__(
+        self,
+        session: Session,
+        codec: Codec,
+        journal: Journal,
+        central_system: CentralSystem,
+        pacer: Pacer,
+        *,
+        on_state: Callable[[LinkState], None] = lambda state: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+        **link_options: Any,
+    ) -> None:
+        self.state: LinkState = "connecting"
+        self._session = session
+        self._codec = codec
+        self._journal = journal
+        self._central_system = central_system
+        self._pacer = pacer
+        self._on_state = on_state
+        self._clock = clock
+        self._sleep = sleep
+        self._chance = chance
+        self._link_options = link_options
+        self._url = central_system.url_of(session.identity)
+        self._link: JsonLink | None = None
+        self._changed = asyncio.Event()  # a connection was opened, or none will be any more
+        self._closing = ""
+        self._interrupt: asyncio.Timeout | None = None
+        self._failures = 0  # in a row
+        self._failure = _Failure("not_connected", "no connection has been made yet")
+
+    async def call(self, call: Call) -> Answer:
+        """Ask the central system; waits for a connection, but not long.
+
+        Raises Unreachable with the reason the last attempt failed for, and Violation.
+        """
+        link = self._link
+        if link is None:
+            link = await self._wait_for_link(call)
+        return await link.call(call)
+
+    async def _wait_for_link(self, call: Call) -> JsonLink:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._central_system.connect_wait):
+                while self._link is None and not self._closing and self.state != "closed":
+                    await self._changed.wait()
+        if self._link is not None:
+            return self._link
+        if self._closing:
+            raise Unreachable("draining", f"{self._closing}; {call.action} was not sent")
+        failure = self._failure
+        raise Unreachable(failure.reason, f"{self._central_system.name}: {failure.problem}")
+
+    async def run(self) -> None:
+        """Keep the connection: connect, serve it until it is closed, wait, and again; until ``close``."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while not self._closing:
+                    await self._unless_closing(lambda: self._connect(tasks))
+                    if self._link is not None:
+                        await self._keep(self._link)
+                    await self._unless_closing(self._pause)
+        finally:
+            self._become("closed")
+            self._changed.set()
+
+    async def close(self, reason: str, code: int = 1001) -> None:
+        """Let what is in flight end, then close the connection for good; ``run`` returns."""
+        self._closing = reason or "the connection is being closed"
+        self._changed.set()
+        if self._link is not None:
+            await self._link.close(reason, code)
+        elif self._interrupt is not None:
+            self._interrupt.reschedule(asyncio.get_running_loop().time())
+
+    async def _unless_closing(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what ``close`` may interrupt."""
+        if self._closing:
+            return
+        try:
+            async with asyncio.timeout(None) as self._interrupt:
+                await work()
+        except TimeoutError:  # only close() sets a time
+            pass
+        finally:
+            self._interrupt = None
+
+    async def _connect(self, tasks: asyncio.TaskGroup) -> None:
+        self._become("connecting")
+        await self._pacer.turn()
+        opened = await self._open()
+        if isinstance(opened, _Failure):
+            self._failures += 1
+            self._failure = opened
+            self._tell("central system unreachable", opened.problem, opened.reason)
+            return
+        self._link = JsonLink(
+            opened,
+            self._session,
+            Side.CENTRAL_SYSTEM,
+            self._codec,
+            self._journal,
+            tasks,
+            self._central_system.limits,
+            clock=self._clock,
+            **self._link_options,
+        )
+
+    async def _open(self) -> ClientConnection | _Failure:
+        """Open a WebSocket, or say why there is none."""
+        central_system = self._central_system
+        headers = []
+        if central_system.password is not None:
+            username = central_system.username.replace("{charger}", self._session.identity)
+            if ":" in username:
+                problem = f"the user name {username!r} has a colon, which Basic authentication cannot carry"
+                return _Failure("refused", problem, hopeless=True)
+            credential = base64.b64encode(username.encode() + b":" + central_system.password)
+            headers.append(("Authorization", f"Basic {credential.decode()}"))
+        secure = {"ssl": central_system.tls} if central_system.tls and self._url.startswith("wss:") else {}
+        try:
+            socket = await _Connect(
+                self._url,
+                subprotocols=[Subprotocol(central_system.subprotocol)],
+                additional_headers=headers,
+                user_agent_header=central_system.user_agent,
+                compression="deflate" if central_system.compression else None,
+                proxy=None,  # whatever the environment says
+                open_timeout=central_system.open_timeout,
+                ping_interval=central_system.ping_interval,
+                ping_timeout=central_system.ping_timeout,
+                close_timeout=central_system.close_timeout,
+                max_size=central_system.max_size,
+                **secure,
+            )
+        except (OSError, EOFError, WebSocketException, UnicodeError) as error:
+            return _explain(error, central_system.open_timeout)
+        if socket.subprotocol is None and central_system.require_subprotocol:
+            try:
+                await socket.close(1002, f"subprotocol {central_system.subprotocol} expected")
+            finally:
+                socket.transport.abort()
+            problem = f"its answer names no subprotocol, expected {central_system.subprotocol}"
+            return _Failure("refused", problem, hopeless=True)
+        return socket
+
+    async def _keep(self, link: JsonLink) -> None:
+        began = self._clock()
+        self._become("open")
+        self._changed.set()
+        self._tell("central system connected")
+        closed = Closed(1001, "the gateway let go of the connection")
+        try:
+            closed = await link.run()
+        finally:
+            self._link = None
+            if not self._closing:
+                self._changed.clear()
+            held = self._clock() - began
+            self._failures = 1 if held >= self._central_system.backoff.steady else self._failures + 1
+            self._failure = _Failure("not_connected", closed.description)
+            self._tell("central system lost", closed.description, code=closed.code_class)
+
+    async def _pause(self) -> None:
+        self._become("backoff")
+        backoff = self._central_system.backoff
+        failures = 64 if self._failure.hopeless else self._failures
+        await self._sleep(backoff.wait(failures, self._chance()))
+
+    def _become(self, state: LinkState) -> None:
+        if state != self.state:
+            self.state = state
+            self._on_state(state)
+
+    def _tell(self, kind: str, text: str = "", reason: str = "", **labels: str) -> None:
+        labels = {"upstream": self._central_system.name, **labels}
+        self._journal.event(Event(kind, self._session.identity, text, reason, labels))
+
+
+class _Connect(connect):
+    """websockets' connect, but a redirect leads to another host only if the operator writes it down."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        try:
+            target = super().process_redirect(exc)
+        except WebSocketException:  # not to a WebSocket at all: a login page
+            return exc
+        if isinstance(target, str):
+            here, there = self.ws_uri, parse_uri(target)
+            if (here.secure, here.host, here.port) != (there.secure, there.host, there.port):
+                return exc
+        return target
+
+
+def _explain(error: Exception, open_timeout: float) -> _Failure:
+    if isinstance(error, InvalidStatus):
+        response = error.response
+        problem = f"it answered HTTP {response.status_code} {response.reason_phrase}".rstrip()
+        if "Location" in response.headers:
+            problem += f" to {response.headers['Location'][:200]}, which is not followed"
+        return _Failure("refused", problem, response.status_code in HOPELESS_STATUSES)
+    if isinstance(error, NegotiationError):
+        return _Failure("refused", f"its answer breaks what was offered: {error}", hopeless=True)
+    if isinstance(error, TimeoutError):
+        return _Failure("timeout", f"no connection within {open_timeout:g} s")
+    if isinstance(error, ConnectionRefusedError):
+        return _Failure("refused", f"it refused the connection: {error}")
+    if isinstance(error, InvalidHandshake | EOFError):
+        return _Failure("refused", f"it did not complete the WebSocket handshake: {error}")
+    return _Failure("unreachable", f"no connection could be made: {error}")

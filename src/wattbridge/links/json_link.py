@@ -1,0 +1,336 @@
+"""An Endpoint around a WebSocket: one connection with a party that speaks OCPP-J.
+
+The link gives the endpoint its clock, its timer and its message ids, and turns payloads into the neutral form
+and back through a codec. Who connects, and what happens when the connection is gone, is left to its owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from websockets.asyncio.connection import Connection
+from websockets.asyncio.server import broadcast
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
+
+from wattbridge.ocpp.errors import Unreachable, Violation
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Note, Passage, Payload, Reply, Side
+from wattbridge.ocpp.ocppj import CallFrame, Ended, Endpoint, ErrorFrame, Refused, ResultFrame
+from wattbridge.ocpp.ocppj import Event as EndpointEvent
+from wattbridge.relay.journal import Event, Journal, Record
+from wattbridge.relay.session import Answer, Session
+
+CLOSE_REASON_BYTES = 123  # a control frame carries 125 bytes, two of them the code (RFC 6455, 5.5)
+SHOWN = 100  # characters of a text that is no frame, in its event
+
+
+class Codec(Protocol):
+    """Payloads of frames ↔ neutral payloads. Every method raises Violation."""
+
+    def read_call(self, action: str, payload: Any) -> tuple[Call, list[Note]]: ...
+
+    def write_call(self, call: Call) -> tuple[Payload, list[Note]]: ...
+
+    def read_result(self, action: str, payload: Any) -> tuple[Payload, list[Note]]: ...
+
+    def write_result(self, action: str, payload: Payload) -> tuple[Payload, list[Note]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JsonLimits:
+    """What one connection may take."""
+
+    call_timeout: float = 30.0  # seconds for a reply, from when the CALL is sent
+    waiting_timeout: float = 30.0  # seconds a call may wait for its turn
+    max_waiting: int = 32  # calls that wait, in each direction
+    max_unread: int = 1 << 20  # bytes the other party may leave unread before it is cut off
+    close_wait: float = 10.0  # seconds that what is in flight may take when the link is closed
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """How a connection ended: the code of its close frame (1006 when there was none), and a sentence."""
+
+    code: int
+    description: str
+
+    @property
+    def code_class(self) -> str:
+        """The code as a metric label; peers have 2,000 codes of their own to choose from."""
+        return f"{self.code // 1000}xxx" if self.code >= 3000 else str(self.code)
+
+
+def _new_message_id() -> str:
+    return str(uuid.uuid4())
+
+
+_USUAL_LIMITS = JsonLimits()
+
+
+class JsonLink:
+    """One WebSocket with one party of one charge point.
+
+    ``run`` reads until the connection ends. CALLs of the party are relayed through the session, each burst of
+    them by one task of ``tasks``: an exchange may outlive the connection it came by, and still ends in the
+    journal.
+    """
+
+    transport = "json"
+
+    def __init__(
+        self,
+        socket: Connection,
+        session: Session,
+        party: Side,
+        codec: Codec,
+        journal: Journal,
+        tasks: asyncio.TaskGroup,
+        limits: JsonLimits = _USUAL_LIMITS,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        new_message_id: Callable[[], str] = _new_message_id,
+    ) -> None:
+        self._socket = socket
+        self._session = session
+        self._party = party
+        self._codec = codec
+        self._journal = journal
+        self._tasks = tasks
+        self._limits = limits
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._endpoint = Endpoint(
+            new_message_id,
+            call_timeout=limits.call_timeout,
+            waiting_timeout=limits.waiting_timeout,
+            max_waiting=limits.max_waiting,
+        )
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._asking: dict[str, asyncio.Future[Ended]] = {}  # message id → who waits for its end
+        self._closing = ""  # why no more calls are taken
+        self._idle = asyncio.Event()
+
+    async def run(self) -> Closed:
+        """Read until the connection ends. By then every call has ended, and the socket is closed."""
+        closed = Closed(1001, "the gateway let go of the connection")
+        try:
+            while True:
+                self._receive(await self._socket.recv())
+        except ConnectionClosed as ending:
+            closed = _closed(ending)
+        finally:
+            self._lose(closed)
+            await self._socket.close(1001)
+        return closed
+
+    async def close(self, reason: str, code: int = 1001) -> None:
+        """Take no more calls, let those in flight end, then close the connection."""
+        self._closing = reason or "the connection is being closed"
+        if not self._endpoint.idle:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.close_wait):
+                    await self._idle.wait()
+        await self._socket.close(code, reason.encode()[:CLOSE_REASON_BYTES].decode(errors="ignore"))
+
+    # --- asking the party ---
+
+    async def call(self, call: Call) -> Answer:
+        """Ask the party and bring back its answer.
+
+        A reply that breaks the rules is answered as InternalError: whoever asked is not to blame.
+        Raises Unreachable and, when the call cannot be said in JSON, Violation.
+        """
+        if self._closing:
+            raise Unreachable("draining", f"{self._closing}; {call.action} was not sent")
+        if self._socket.state is not State.OPEN:
+            raise Unreachable("not_connected", f"the connection is closing; {call.action} was not sent")
+        payload, notes = self._codec.write_call(call)
+        message_id = self._endpoint.call(Call(call.action, payload), self._clock())
+        # Registered before the text is sent.
+        ending = self._asking[message_id] = self._loop.create_future()
+        self._send()
+        try:
+            ended = await ending
+        except asyncio.CancelledError:
+            self._endpoint.withdraw(message_id)
+            raise
+        finally:
+            del self._asking[message_id]
+        return self._answer(ended, Passage("json", ended.asked.encode(), tuple(notes)))
+
+    def _answer(self, ended: Ended, asked: Passage) -> Answer:
+        outcome = ended.outcome
+        if isinstance(outcome, Unreachable):
+            raise outcome
+        text = outcome.text.encode()
+        if isinstance(outcome, Violation):
+            return Answer(self._broken(outcome), asked, Passage("json", text))
+        if isinstance(outcome, ErrorFrame):
+            refusal = CallError(outcome.code, outcome.description, outcome.details)
+            return Answer(refusal, asked, Passage("json", text, outcome.notes))
+        try:
+            payload, notes = self._codec.read_result(ended.action, outcome.payload)
+        except Violation as broken:
+            return Answer(self._broken(broken), asked, Passage("json", text, outcome.notes))
+        return Answer(CallResult(payload), asked, Passage("json", text, (*outcome.notes, *notes)))
+
+    def _broken(self, broken: Violation) -> CallError:
+        party = self._party.value.replace("_", " ")
+        problem = f"the reply of the {party} breaks the rules: {broken}"
+        return CallError(
+            "InternalError", problem, {"code": broken.code, "path": broken.path}, reason=broken.reason
+        )
+
+    # --- serving the party ---
+
+    async def _serve(self, frame: CallFrame | None) -> None:
+        """Serve *frame* and the CALLs that have come since, one by one."""
+        while frame is not None:
+            await self._serve_one(frame)
+            frame = self._endpoint.next_call()
+
+    async def _serve_one(self, frame: CallFrame) -> None:
+        replied = False
+
+        def write(reply: Reply) -> Passage:
+            nonlocal replied
+            replied = True
+            return self._reply(frame, reply)
+
+        try:
+            try:
+                call, notes = self._codec.read_call(frame.action, frame.payload)
+            except Violation as broken:
+                reply = CallError(broken.code, str(broken), {"path": broken.path}, reason=broken.reason)
+                arrived = Passage("json", frame.text.encode(), frame.notes)
+                self._record(frame.action, reply, arrived, write(reply))
+                return
+            arrived = Passage("json", frame.text.encode(), (*frame.notes, *notes))
+            await self._session.relay(call, arrived, self._party, write)
+        except Exception as bug:  # the edge of the task: the party must not wait for our mistake
+            text = f"{frame.action} {frame.message_id}: {bug!r}"
+            self._journal.event(Event("internal error", self._session.identity, text, "internal"))
+            if not replied:
+                write(CallError("InternalError", "an error inside the gateway", reason="internal"))
+
+    def _reply(self, frame: CallFrame, reply: Reply) -> Passage:
+        """Send the reply, or InternalError when it has no form in JSON."""
+        notes: list[Note] = []
+        try:
+            if isinstance(reply, CallResult):
+                payload, notes = self._codec.write_result(frame.action, reply.payload)
+                reply = CallResult(payload)
+            text = self._endpoint.reply(frame.message_id, reply)
+        except Violation as broken:
+            notes = []
+            unsaid = CallError("InternalError", f"the reply cannot be written: {broken}")
+            text = self._endpoint.reply(frame.message_id, unsaid)
+        self._send()
+        return Passage("json", text.encode(), tuple(notes))
+
+    def _record(self, action: str, reply: CallError, arrived: Passage, replied: Passage) -> None:
+        """Note a CALL that was refused before it got anywhere."""
+        self._journal.record(
+            Record(
+                identity=self._session.identity,
+                arrived_from=self._party,
+                action=action,
+                payload=None,
+                reply=reply,
+                began=self._wall_clock(),
+                seconds=0.0,
+                peer_seconds=0.0,
+                arrived=arrived,
+                asked=None,
+                answered=None,
+                replied=replied,
+            )
+        )
+
+    # --- the endpoint's socket, clock and timer ---
+
+    def _receive(self, text: str | bytes) -> None:
+        for event in self._endpoint.receive(text, self._clock()):
+            self._settle(event)
+        frame = self._endpoint.next_call()
+        if frame is not None:
+            self._tasks.create_task(self._serve(frame))
+        self._send()
+
+    def _settle(self, event: EndpointEvent) -> None:
+        if isinstance(event, Ended):
+            ending = self._asking.get(event.message_id)
+            if ending is not None and not ending.done():
+                ending.set_result(event)
+            elif isinstance(event.outcome, ResultFrame | ErrorFrame):
+                self._note("late reply", f"nobody waits any more for the reply to {event.action}")
+        elif isinstance(event, Refused):
+            arrived, replied = event.text.encode(), event.answer.encode()
+            self._record(event.action, event.reply, Passage("json", arrived), Passage("json", replied))
+        elif event.kind == "malformed message":
+            self._note(event.kind, f"{event.problem}: {event.text[:SHOWN]!r}")
+        else:
+            self._note(event.kind, event.problem)
+
+    def _note(self, kind: str, text: str) -> None:
+        labels = {"side": self._party.value}
+        self._journal.event(Event(kind, self._session.identity, text, labels=labels))
+
+    def _send(self) -> None:
+        """Send what the endpoint has to say, and see to it that it is called when its time has come.
+
+        Nothing waits here for a party that does not read: calls are bounded by their timeouts, and who leaves
+        too much unread is cut off.
+        """
+        outgoing = self._endpoint.outgoing
+        if outgoing:
+            for text in outgoing:
+                broadcast((self._socket,), text)
+            outgoing.clear()
+            transport = self._socket.transport
+            if transport.get_write_buffer_size() > self._limits.max_unread:
+                transport.abort()
+        deadline = self._endpoint.deadline
+        # Replies mostly come in time, so a timer is left alone until it fires, and then set anew.
+        if deadline is not None and (self._timer is None or deadline < self._timer_at):
+            self._set_timer(deadline)
+        if self._closing and self._endpoint.idle:
+            self._idle.set()
+
+    def _set_timer(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self._loop.call_later(max(0.0, deadline - self._clock()), self._time_has_come)
+
+    def _time_has_come(self) -> None:
+        self._timer = None
+        for event in self._endpoint.tick(self._clock()):
+            self._settle(event)
+        self._send()
+
+    def _lose(self, closed: Closed) -> None:
+        for event in self._endpoint.lost(closed.description):
+            self._settle(event)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._idle.set()
+
+
+def _closed(ending: ConnectionClosed) -> Closed:
+    received, sent = ending.rcvd, ending.sent
+    if received is not None and (sent is None or ending.rcvd_then_sent):
+        return Closed(received.code, f"the other party closed the connection: {received}")
+    if sent is not None:
+        return Closed(sent.code, f"the gateway closed the connection: {sent}")
+    why = f": {ending.__cause__}" if ending.__cause__ is not None else ""
+    return Closed(1006, f"the connection broke{why}")
