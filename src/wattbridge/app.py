@@ -15,8 +15,9 @@ import uvloop
 
 from wattbridge.config import Config, Upstream
 from wattbridge.links.callbacks import AddressPolicy, CallbackClient
-from wattbridge.links.central_system_json import CentralSystemJson, Pacer
+from wattbridge.links.central_system_json import Backoff, CentralSystem, CentralSystemJson, Pacer
 from wattbridge.links.charge_point_soap import CentralSystemService, ChargePoint
+from wattbridge.links.json_link import JsonLimits
 from wattbridge.links.listener import HttpRequest, Limits, Listener
 from wattbridge.ocpp.actions import Dialect, JsonCodec, dialect
 from wattbridge.ocpp.messages import Side
@@ -41,7 +42,7 @@ class Gateway:
         self.journal = Journal()
         self._ready = False
         self._draining = False
-        self._upstreams = {name: _Upstream(upstream) for name, upstream in config.upstreams.items()}
+        self._upstreams = {name: _Upstream(name, upstream) for name, upstream in config.upstreams.items()}
         self.registry = Registry(
             self.journal,
             self._open_link,
@@ -63,7 +64,9 @@ class Gateway:
             ))
             for name, section in config.listeners.items()
         ]  # fmt: skip
-        self._health = HealthPort(config.metrics.bind.host, config.metrics.bind.port, self.metrics, self._not_ready)
+        self._health = HealthPort(
+            config.metrics.bind.host, config.metrics.bind.port, self.metrics, self._not_ready
+        )
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -93,8 +96,8 @@ class Gateway:
                 on_ready()
                 await stopping.wait()
             finally:
-                # Readiness first, so that whoever sends us traffic stops; then what is in flight ends; then the
-                # central systems see their charge points go; the health port tells the truth till the end.
+                # Readiness first, so that whoever sends us traffic stops; then what is in flight ends;
+                # then the central systems see their charge points go. The health port answers to the end.
                 self._draining = True
                 self._ready = False
                 drain = self.config.gateway.drain
@@ -150,16 +153,13 @@ class Gateway:
         )
 
     def _dialect(self, zone: str, celsius: str = "Celsius") -> Dialect:
-        return dialect(
-            "1.6", Options(zone=zone, milliseconds=self.config.time.milliseconds, celsius=celsius)
-        )
+        return dialect("1.6", Options(zone=zone, milliseconds=self.config.time.milliseconds, celsius=celsius))
 
     def _open_link(self, session: Session) -> CentralSystemJson:
-        name = self.config.route_of(session.identity).upstream
-        upstream = self._upstreams[name]
-        section = upstream.section
-        compiled = self._dialect(self.config.zone_of(session.identity).key, section.celsius)
-        raise NotImplementedError(compiled)
+        upstream = self._upstreams[self.config.route_of(session.identity).upstream]
+        zone = self.config.zone_of(session.identity).key
+        codec = JsonCodec(self._dialect(zone, upstream.celsius), Side.CENTRAL_SYSTEM)
+        return CentralSystemJson(session, codec, self.journal, upstream.central_system, upstream.pacer)
 
     def _not_ready(self) -> list[str]:
         if self._draining:
@@ -184,10 +184,28 @@ class Gateway:
 class _Upstream:
     """One central system as its links share it: one pace for all of them, one TLS context."""
 
-    def __init__(self, section: Upstream) -> None:
-        self.section = section
-        self.pacer = Pacer(section.connect.rate)
-        self.tls = _tls(section) if section.url.startswith("wss:") else None
+    def __init__(self, name: str, section: Upstream) -> None:
+        basic = section.auth.basic if section.auth else None
+        connect, ping = section.connect, section.ping
+        self.celsius = section.celsius
+        self.pacer = Pacer(connect.rate)
+        self.central_system = CentralSystem(
+            url=section.url,
+            name=name,
+            username=basic.username if basic else "",
+            password=basic.password.get_secret_value().encode() if basic else None,
+            tls=_tls(section) if section.url.startswith("wss:") else None,
+            subprotocol=section.subprotocol,
+            user_agent=f"wattbridge/{version('wattbridge')}",
+            open_timeout=connect.timeout,
+            connect_wait=connect.timeout,
+            backoff=Backoff(connect.backoff.first, connect.backoff.max, connect.backoff.jitter),
+            ping_interval=ping.every or None,
+            ping_timeout=ping.timeout,
+            compression=section.compression,
+            max_size=section.max_frame,
+            limits=JsonLimits(call_timeout=section.call_timeout),
+        )
 
 
 def _tls(section: Upstream) -> ssl.SSLContext:

@@ -8,7 +8,11 @@ from wattbridge.config.values import write_size
 
 
 def read_limited(path: Path, limit: int) -> str:
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except ValueError:  # NUL in the path
+        raise OSError("no file has such a name") from None
+    with file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise OSError(f"is larger than {write_size(limit)}")

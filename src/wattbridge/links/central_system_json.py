@@ -18,11 +18,17 @@ from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidStatus, NegotiationError, WebSocketException
+from websockets.exceptions import (
+    InvalidHandshake,
+    InvalidStatus,
+    InvalidURI,
+    NegotiationError,
+    WebSocketException,
+)
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from wattbridge.links.json_link import Closed, Codec, JsonLimits, JsonLink
+from wattbridge.links.json_link import USUAL_LIMITS, Closed, Codec, JsonLimits, JsonLink
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, Side
 from wattbridge.relay.journal import Event, Journal
@@ -63,7 +69,7 @@ class CentralSystem:
     """
 
     url: str
-    name: str = "central system"  # in events
+    name: str = "default"  # in events and descriptions
     username: str = "{charger}"
     password: bytes | None = None
     tls: ssl.SSLContext | None = None  # for wss; None trusts what the system trusts
@@ -78,10 +84,10 @@ class CentralSystem:
     close_timeout: float = 5.0  # seconds for the closing handshake
     compression: bool = False  # permessage-deflate costs 30 KiB a connection
     max_size: int = 256 * 1024  # bytes of one message of the central system
-    limits: JsonLimits = JsonLimits()
+    limits: JsonLimits = USUAL_LIMITS
 
     def url_of(self, identity: str) -> str:
-        """Raises ValueError when the URL is not one of a WebSocket, or not written in ASCII."""
+        """Where one charge point is connected. Raises ValueError for what is no URL of a WebSocket."""
         segment = quote(identity, safe="")
         url = self.url
         if "{charger}" in url:
@@ -89,10 +95,14 @@ class CentralSystem:
         else:
             parts = urlsplit(url)
             url = parts._replace(path=f"{parts.path.rstrip('/')}/{segment}").geturl()
-        if not url.isascii():  # it would be encoded, and the identity a second time
-            raise ValueError(f"the URL of {self.name} has to be written in ASCII")
-        if parse_uri(url).user_info is not None:
-            raise ValueError(f"the URL of {self.name} must not hold a user name")
+        if not url.isascii():  # or all of it would be encoded, the identity a second time
+            raise ValueError(f"the URL of central system {self.name} is not written in ASCII")
+        try:
+            parsed = parse_uri(url)
+        except InvalidURI as bad:
+            raise ValueError(f"central system {self.name}: {bad}") from None
+        if parsed.user_info is not None:
+            raise ValueError(f"the URL of central system {self.name} holds a user name and a password")
         return url
 
 
@@ -147,8 +157,8 @@ class _Failure:
 class CentralSystemJson:
     """The way to one charge point's JSON central system.
 
-    ``run`` keeps the connection until ``close``. ``state`` is where it stands, ``on_state`` is called whenever
-    that changes; connects, failures and losses are events of the journal.
+    ``run`` keeps the connection until ``close``. ``state`` is where it stands; ``on_state`` is called when
+    that changes. Connects, failures and losses are events of the journal.
     """
 
     transport = "json"
@@ -206,7 +216,7 @@ class CentralSystemJson:
         if self._closing:
             raise Unreachable("draining", f"{self._closing}; {call.action} was not sent")
         failure = self._failure
-        raise Unreachable(failure.reason, f"{self._central_system.name}: {failure.problem}")
+        raise Unreachable(failure.reason, f"central system {self._central_system.name}: {failure.problem}")
 
     async def run(self) -> None:
         """Keep the connection: connect, serve it until it is closed, wait, and again; until ``close``."""
@@ -229,6 +239,7 @@ class CentralSystemJson:
             await self._link.close(reason, code)
         elif self._interrupt is not None:
             self._interrupt.reschedule(asyncio.get_running_loop().time())
+            self._interrupt = None
 
     async def _unless_closing(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do what ``close`` may interrupt."""
@@ -274,7 +285,9 @@ class CentralSystemJson:
                 return _Failure("refused", problem, hopeless=True)
             credential = base64.b64encode(username.encode() + b":" + central_system.password)
             headers.append(("Authorization", f"Basic {credential.decode()}"))
-        secure = {"ssl": central_system.tls} if central_system.tls and self._url.startswith("wss:") else {}
+        secure: dict[str, Any] = (
+            {"ssl": central_system.tls} if central_system.tls and self._url.startswith("wss:") else {}
+        )
         try:
             socket = await _Connect(
                 self._url,
@@ -321,7 +334,7 @@ class CentralSystemJson:
     async def _pause(self) -> None:
         self._become("backoff")
         backoff = self._central_system.backoff
-        failures = 64 if self._failure.hopeless else self._failures
+        failures = 1000 if self._failure.hopeless else self._failures  # the longest wait at once
         await self._sleep(backoff.wait(failures, self._chance()))
 
     def _become(self, state: LinkState) -> None:

@@ -53,6 +53,9 @@ class JsonLimits:
     close_wait: float = 10.0  # seconds that what is in flight may take when the link is closed
 
 
+USUAL_LIMITS = JsonLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """How a connection ended: the code of its close frame (1006 when there was none), and a sentence."""
@@ -68,9 +71,6 @@ class Closed:
 
 def _new_message_id() -> str:
     return str(uuid.uuid4())
-
-
-_USUAL_LIMITS = JsonLimits()
 
 
 class JsonLink:
@@ -91,7 +91,7 @@ class JsonLink:
         codec: Codec,
         journal: Journal,
         tasks: asyncio.TaskGroup,
-        limits: JsonLimits = _USUAL_LIMITS,
+        limits: JsonLimits = USUAL_LIMITS,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,

@@ -108,6 +108,7 @@ class _Refused(Exception):
 _STATUS_OF = {"too_large": 413, "unsupported": 415, "malformed": 400}
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_STATUS_LINES[413] = "HTTP/1.1 413 Content Too Large\r\n"  # before 3.13 Python has an older name for it
 _INTERNAL_ERROR = HttpResponse(500, b"internal error\n", close=True)
 
 # What a connection is doing. Only BUSY has no deadline: the handler keeps its own times.
@@ -667,7 +668,8 @@ class _Connection(asyncio.Protocol):
         if status in (204, 304):  # these have no body, and say nothing of one (RFC 9110, 8.6)
             content, body = "", b""
         else:
-            content = f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+            named = f"Content-Type: {content_type}\r\n" if content_type else ""
+            content = f"{named}Content-Length: {len(body)}\r\n"
         line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status\r\n"
         head = f"{line}{content}Date: {_date()}\r\nServer: wattbridge\r\n{more}\r\n".encode("latin-1")
         return head if request.method == "HEAD" else head + body

@@ -122,4 +122,8 @@ FAULT_CODE_BY_WORD = {
     "invalidaddressingheader": "ProtocolError",
     "destinationunreachable": "GenericError",
     "urlmismatch": "SecurityError",  # ShellRecharge's addition
+    # CALLERROR codes where a subcode belongs (GIR), in both spellings (OCPP-J 1.6 errata, 5.1, 5.2).
+    **{code.lower(): code for code in FAULT_BY_CODE},
+    "formatviolation": "FormationViolation",
+    "occurrenceconstraintviolation": "OccurenceConstraintViolation",
 }

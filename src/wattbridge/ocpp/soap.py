@@ -2,7 +2,7 @@
 
 Everything that OCPP-S peers are known to send is read here (``tolerances.py``); what is written is exact.
 The parser is hardened in this one place: no DOCTYPE, no entities, no network, bounded size, depth and
-number of elements.
+number of elements. What an operation's element holds is read and written by ``payloads.py``.
 """
 
 from __future__ import annotations
@@ -10,30 +10,92 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from html import unescape
+from functools import cache
 
 from lxml import etree
 
-from wattbridge.ocpp.actions import CompiledOperation, Dialect, Message
-from wattbridge.ocpp.errors import FAULT_BY_CODE, FAULT_CODE_BY_WORD, Violation
+from wattbridge.ocpp.actions import CompiledOperation, Dialect, Message, described_operations
+from wattbridge.ocpp.errors import FAULT_BY_CODE, FAULT_CODE_BY_WORD, Violation, excerpt, shown
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Loss, Note, Payload, Reply, Side
-from wattbridge.ocpp.payloads import Element, escape, local_name, namespace_of, shown
+from wattbridge.ocpp.payloads import Element, escape, local_name, namespace_of
 from wattbridge.ocpp.tolerances import ANONYMOUS, OCPP_NAMESPACE, VERSION_BY_DATE, WSA_2004, WSA_2005
 
 SOAP_12 = "http://www.w3.org/2003/05/soap-envelope"
 SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
+DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 CONTENT_TYPE = {SOAP_12: "application/soap+xml; charset=utf-8", SOAP_11: "text/xml; charset=utf-8"}
 
 LARGEST_BODY = 256 * 1024  # bytes; the links refuse earlier what their configuration says
-MOST_ELEMENTS = 10_000  # bounds the time of one message to a few milliseconds
+# Tags, and attributes: more than 256 KiB of MeterValues hold, and a few milliseconds of parsing at most.
+MOST_TAGS = 20_000
+MOST_HEADERS = 64
 LONGEST_IDENTITY = 255  # characters; a SOAP header has no limit of its own, the URL of OCPP-J has
 
 
+# ---------------------------------------------------------------------------- reading an envelope
+
+
+@dataclass(slots=True)
+class Envelope:
+    """One SOAP envelope, its header read and its body not yet.
+
+    ``soap`` and ``wsa`` are the namespaces to answer in. ``identity`` is the chargeBoxIdentity. ``action``,
+    ``message_id``, ``relates_to``, ``from_address``, ``reply_to`` and ``to`` are what the WS-Addressing
+    headers say, without blanks around. All are ``""`` when absent. ``body`` is the first element in the Body,
+    None when that is empty. ``not_understood`` is the tag (``{namespace}name``) of a foreign header with
+    mustUnderstand.
+    """
+
+    soap: str = SOAP_12
+    wsa: str = WSA_2005
+    identity: str = ""
+    action: str = ""
+    message_id: str = ""
+    relates_to: str = ""
+    from_address: str = ""
+    reply_to: str = ""
+    to: str = ""
+    body: Element | None = None
+    not_understood: str = ""
+    notes: list[Note] = field(default_factory=list)
+
+
+class BrokenEnvelope(Violation):
+    """The bytes are no SOAP envelope, or its header breaks the rules.
+
+    ``envelope`` is what is known of it nevertheless, for the fault that answers it: the SOAP version, and
+    where the XML could be read also WS-Addressing version and MessageID. Its identity is empty: nobody's.
+    """
+
+    def __init__(
+        self,
+        envelope: Envelope,
+        path: str,
+        problem: str,
+        *,
+        code: str = "FormationViolation",
+        reason: str = "malformed",
+    ) -> None:
+        super().__init__(code, path, problem, reason)
+        self.envelope = envelope
+        envelope.identity = ""
+
+
+def read_envelope(body: bytes) -> Envelope:
+    """Read envelope and header of one SOAP message.
+
+    Takes SOAP 1.2 or 1.1 in UTF-8, with a byte order mark or blank lines before it or without.
+    Raises BrokenEnvelope (a Violation, reason ``malformed`` or ``too_large``); its code is VersionMismatch
+    for an envelope of another SOAP version.
+    Source: OCPP-S 1.6, 3; SOAP 1.2 part 1, 5; WS-Addressing 1.0 SOAP binding.
+    """
+    return _envelope_of(_parse(body))
+
 
 def _parser(*, recover: bool) -> etree.XMLParser:
-    """The one way XML is parsed. Without ``huge_tree`` libxml2 itself stops at 256 levels and at 10 MB of text."""
+    """The one way XML is parsed. Without ``huge_tree`` libxml2 itself stops at 256 levels."""
     return etree.XMLParser(
-        encoding="utf-8",
+        encoding="utf-8",  # whatever the document says; nothing is guessed
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
@@ -49,120 +111,56 @@ def _parser(*, recover: bool) -> etree.XMLParser:
 
 _PARSER = _parser(recover=False)
 _RECOVERING_PARSER = _parser(recover=True)
-_DECLARATION = re.compile(r"<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([^\"']{1,40})[\"']")
-# What may stand before the root element; a DOCTYPE there is refused (SOAP 1.2 part 1, 5 forbids one).
-_DOCTYPE = re.compile(r"(?:\s|<\?(?:[^?]|\?(?!>))*+\?>|<!--(?:[^-]|-(?!->))*+-->)*+<!DOCTYPE")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_DECLARED_ENCODING = re.compile(rb"<\?xml\s[^>]{0,100}?encoding\s{0,9}=\s{0,9}[\"']([^\"'>]{1,40})[\"']")
+_ENCODINGS = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})
+# What may stand before the root element, then a DOCTYPE. Possessive: one pass over it, whatever it is.
+_DOCTYPE = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL)
+_SHOWN_VERSION = re.compile(b"|".join(re.escape(version.encode()) for version in (SOAP_11, SOAP_12)))
 
 
-# ---------------------------------------------------------------------------- reading
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """One SOAP envelope, its header read and its body not yet.
-
-    ``identity`` is the chargeBoxIdentity, ``""`` when there is none. ``message_id``, ``action``, ``to``,
-    ``relates_to``, ``from_address`` and ``reply_to`` are what the WS-Addressing headers say, ``""`` when absent;
-    ``soap`` and ``wsa`` are the namespaces to answer in. ``body`` is the first element in the Body, None when
-    that is empty.
-    """
-
-    soap: str = SOAP_12
-    wsa: str = WSA_2005
-    identity: str = ""
-    action: str = ""
-    message_id: str = ""
-    relates_to: str = ""
-    from_address: str = ""
-    reply_to: str = ""
-    to: str = ""
-    body: Element | None = None
-    not_understood: str = ""  # a foreign header with mustUnderstand
-    notes: list[Note] = field(default_factory=list)
-
-
-def read_envelope(body: bytes, *, recover: bool = False) -> Envelope:
-    """Read envelope and header of one SOAP message.
-
-    Takes SOAP 1.2 or 1.1 in UTF-8, with a byte order mark or blank lines before it or without.
-    ``recover`` tries to read XML that is not well-formed: for answers only, whose identity is known.
-    Raises Violation (reason ``malformed``) when the bytes are no SOAP envelope or its header breaks the rules.
-    Source: OCPP-S 1.6, 3; SOAP 1.2 part 1, 5; WS-Addressing 1.0 SOAP binding.
-    """
-    notes: list[Note] = []
-    root = _parse(body, notes, recover=recover)
-    soap = namespace_of(root)
-    if local_name(root) != "Envelope" or soap not in (SOAP_12, SOAP_11):
-        raise _malformed("Envelope", f"found root element <{root.tag!s}>, expected a SOAP 1.2 or 1.1 Envelope")
-    header = body_element = None
-    for part in root:
-        name = local_name(part)
-        if name == "Header" and header is None and body_element is None:
-            header = part
-        elif name == "Body" and body_element is None:
-            body_element = part
-        else:
-            notes.append(Loss(f"Envelope.{name}", "", "unknown-field", "an Envelope has one Header, then one Body"))
-    if body_element is None:
-        raise _malformed("Envelope.Body", "is missing, expected one Body")
-    found = _read_header(header, soap, notes) if header is not None else {}
-    return Envelope(soap=soap, body=_first_child(body_element, notes), notes=notes, **found)
-
-
-def _parse(body: bytes, notes: list[Note], *, recover: bool) -> Element:
+def _parse(body: bytes, parser: etree.XMLParser = _PARSER) -> Element:
+    """The root element of a document in UTF-8. Raises BrokenEnvelope."""
     if len(body) > LARGEST_BODY:
-        raise Violation(
-            "FormationViolation", "", f"found {len(body)} bytes, expected at most {LARGEST_BODY}", "too_large"
-        )
-    if body[:2] in (b"\xfe\xff", b"\xff\xfe") or b"\x00" in body[:4]:
-        raise _malformed("", "the encoding is UTF-16 or UTF-32, expected UTF-8")
+        raise _unreadable(body, f"found {len(body)} bytes, expected at most {LARGEST_BODY}", "too_large")
+    # Every tag begins with "<" and every attribute has its "="; texts may have more of both, but not so many.
+    if len(body) > MOST_TAGS and (body.count(b"<") > MOST_TAGS or body.count(b"=") > MOST_TAGS):
+        raise _unreadable(body, f"found more tags or attributes than {MOST_TAGS}", "too_large")
+    if b"\x00" in body:
+        found = "the encoding is UTF-16 or UTF-32, expected UTF-8" if b"\x00" in body[:4] else "found a NUL"
+        raise _unreadable(body, found)
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as wrong:
+            raise _unreadable(body, f"byte {wrong.start} is not UTF-8, the only encoding of OCPP-S") from None
+    if body[:1] != b"<":
+        body = body.removeprefix(_BYTE_ORDER_MARK).lstrip()
+        if body[:1] != b"<":
+            found = shown(body[:200].decode(errors="replace")) if body else "nothing"
+            raise _unreadable(body, f"found {found}, expected a SOAP envelope")
+    declared = _DECLARED_ENCODING.match(body)
+    if declared is not None and declared[1].lower() not in _ENCODINGS:
+        named = declared[1].decode(errors="replace")
+        raise _unreadable(body, f"the declared encoding is {shown(named)}, expected UTF-8")
+    if b"<!DOCTYPE" in body and _DOCTYPE.match(body):
+        raise _unreadable(body, "found a DOCTYPE, which SOAP forbids")  # SOAP 1.2 part 1, 5
     try:
-        text = body.decode()
-    except UnicodeDecodeError as wrong:
-        raise _malformed("", f"byte {wrong.start} is not UTF-8, the only encoding of OCPP-S") from None
-    if not text.startswith("<"):
-        # A byte order mark, or blank lines before the XML declaration.
-        text = text.removeprefix("\ufeff").lstrip()
-        body = text.encode()
-    if not text:
-        raise _malformed("", "the body is empty, expected a SOAP envelope")
-    if text[0] != "<":
-        raise _malformed("", f"found {shown(text)}, expected a SOAP envelope")
-    declared = _DECLARATION.match(text)
-    if declared and declared[1].lower() not in ("utf-8", "utf8", "us-ascii"):
-        raise _malformed("", f"the declared encoding is {declared[1]}, expected UTF-8")
-    if _DOCTYPE.match(text):
-        raise _malformed("", "found a DOCTYPE, which SOAP forbids")
-    if text.count("<") > 2 * MOST_ELEMENTS:
-        raise Violation("FormationViolation", "", f"found more than {MOST_ELEMENTS} elements", "too_large")
-    try:
-        root = etree.fromstring(body, _PARSER)
+        return etree.fromstring(body, parser)
     except etree.XMLSyntaxError as wrong:
-        recovered = etree.fromstring(body, _RECOVERING_PARSER) if recover else None
-        if recovered is None:
-            raise _malformed("", f"not well-formed XML: {wrong.msg}") from None
-        root = recovered
-        notes.append(Change("", shown(text), str(wrong.msg), "recovered"))
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise _malformed("", "found a DOCTYPE, which SOAP forbids")
-    return root
+        raise _unreadable(body, f"not well-formed XML: {str(wrong.msg)[:200]}") from None
 
 
-def _malformed(path: str, problem: str) -> Violation:
-    return Violation("FormationViolation", path, problem, "malformed")
+def _unreadable(body: bytes, problem: str, reason: str = "malformed") -> BrokenEnvelope:
+    """What no envelope could be read from; it is answered in the SOAP version whose namespace it shows."""
+    version = _SHOWN_VERSION.search(body, 0, 4096)
+    soap = version[0].decode() if version else SOAP_12
+    return BrokenEnvelope(Envelope(soap=soap), "", problem, reason=reason)
 
 
-def _first_child(body: Element, notes: list[Note]) -> Element | None:
-    if not len(body):
-        return None
-    if len(body) > 1:
-        notes.append(Loss("Body", local_name(body[1]), "unknown-field", "a Body has one element"))
-    first = body[0]
-    # A fault inside a second Body inside the Body: GIR.
-    return _first_child(first, notes) if local_name(first) == "Body" and len(first) else first
-
-
-_ADDRESSING = {
+_ENVELOPES = {f"{{{soap}}}Envelope": soap for soap in (SOAP_12, SOAP_11)}
+_PARTS = {f"{{{soap}}}{name}": name for soap in (SOAP_12, SOAP_11) for name in ("Header", "Body")}
+_ADDRESSING = {  # name of a WS-Addressing header, lower case → field of Envelope
     "action": "action",
     "messageid": "message_id",
     "relatesto": "relates_to",
@@ -170,50 +168,162 @@ _ADDRESSING = {
     "replyto": "reply_to",
     "to": "to",
 }
+# Tag → field and namespace, for the headers of nearly every message; the others are looked at twice.
+_HEADERS = {
+    f"{{{wsa}}}{name}": (_ADDRESSING[name.lower()], wsa)
+    for wsa in (WSA_2005, WSA_2004)
+    for name in ("Action", "MessageID", "RelatesTo", "From", "ReplyTo", "To")
+} | {
+    f"{{urn://Ocpp/{service}/{date}/}}chargeBoxIdentity": ("identity", "")
+    for service in ("Cs", "Cp")
+    for date in VERSION_BY_DATE
+}
+# Headers for someone else on the way are none of our business (SOAP 1.2 part 1, 2.2; SOAP 1.1, 4.2.2).
+_OUR_ROLES = frozenset(
+    {
+        "",
+        f"{SOAP_12}/role/next",
+        f"{SOAP_12}/role/ultimateReceiver",
+        "http://schemas.xmlsoap.org/soap/actor/next",
+    }
+)
 
 
-def _read_header(header: Element, soap: str, notes: list[Note]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _envelope_of(root: Element) -> Envelope:
+    envelope = Envelope()
+    soap = _ENVELOPES.get(root.tag)
+    if soap is None:
+        found = shown(root.tag)
+        if local_name(root) == "Envelope":
+            raise BrokenEnvelope(
+                envelope,
+                "Envelope",
+                f"found {found}, expected SOAP 1.2 or 1.1",
+                code="VersionMismatch",
+                reason="unsupported",
+            )
+        raise BrokenEnvelope(envelope, "", f"found root element {found}, expected a SOAP Envelope")
+    envelope.soap = soap
+    header = body = None
+    for part in root:
+        name = _PARTS.get(part.tag) or local_name(part)
+        if name == "Body" and body is None:
+            body = part
+        elif name == "Header" and header is None and body is None:
+            header = part
+        elif name in ("Header", "Body"):
+            # Whoever reads the other one of two reads another message.
+            raise BrokenEnvelope(
+                envelope, f"Envelope.{name}", "found again, expected one Header, then one Body"
+            )
+        elif not envelope.notes:
+            envelope.notes.append(
+                Loss(
+                    f"Envelope.{name[:60]}", "", "unknown-field", "an Envelope has one Header, then one Body"
+                )
+            )
+    if body is not None:
+        envelope.body = _first_in(body)
+    if header is not None:
+        _read_header(header, envelope)
+    if body is None:
+        raise BrokenEnvelope(envelope, "Envelope.Body", "is missing, expected one Body")
+    return envelope
+
+
+def _first_in(body: Element) -> Element | None:
+    for first in body:
+        # A Body inside the Body: GIR's faults.
+        return _first_in(first) if first.tag.endswith("Body") and _bare_name(first) == "body" else first
+    return None
+
+
+def _bare_name(element: Element) -> str:
+    """Its name in lower case, also where a recovered document has an undeclared prefix before it."""
+    return local_name(element).rpartition(":")[2].lower()
+
+
+def _read_header(header: Element, envelope: Envelope) -> None:
+    if len(header) > MOST_HEADERS:
+        raise BrokenEnvelope(
+            envelope, "Header", f"found {len(header)} headers, expected at most {MOST_HEADERS}"
+        )
+    identities = []
+    wsa = ""
     for child in header:
-        name, namespace = local_name(child).lower(), namespace_of(child)
-        if name == "chargeboxidentity":  # the name is case-insensitive (OCPP 1.5, 8.1)
-            _read_identity(child, found, notes)
-        elif namespace in (WSA_2005, WSA_2004):
-            found.setdefault("wsa", namespace)
-            key = _ADDRESSING.get(name)
-            if key is not None:
-                # Doubled headers (zeep with its plugin twice): the first one stands.
-                found.setdefault(key, _address(child))
-        elif child.get(f"{{{soap}}}mustUnderstand", "").strip().lower() in ("1", "true"):
-            found.setdefault("not_understood", str(child.tag))
-    return found
+        known = _HEADERS.get(child.tag) or _unusual_header(child, envelope)
+        if known is None:
+            continue
+        name, namespace = known
+        if name == "identity":
+            identities.append(child)
+            continue
+        wsa = wsa or namespace
+        text = _address(child) if len(child) else (child.text or "").strip()
+        first = getattr(envelope, name)
+        if not first:
+            setattr(envelope, name, text)
+        elif text != first:
+            # zeep with its plugin twice: two MessageIDs. The first one stands.
+            envelope.notes.append(
+                Loss(f"Header.{local_name(child)}", excerpt(text), "doubled", "the header stands here twice")
+            )
+    if wsa:
+        envelope.wsa = wsa
+    if identities:
+        envelope.identity = _identity(identities, envelope)
 
 
-def _read_identity(element: Element, found: dict[str, str], notes: list[Note]) -> None:
-    if "identity" in found:
-        raise _malformed("Header.chargeBoxIdentity", "found twice, expected once")
+def _unusual_header(child: Element, envelope: Envelope) -> tuple[str, str] | None:
+    """A tag that is not in the table: another case, an odd namespace, a header that is not ours."""
+    name, namespace = local_name(child).lower(), namespace_of(child)
+    if name == "chargeboxidentity":  # the name is case-insensitive (OCPP 1.5, 8.1)
+        if not OCPP_NAMESPACE.fullmatch(namespace):
+            envelope.notes.append(
+                Change("Header.chargeBoxIdentity", excerpt(namespace), "", "identity-namespace")
+            )
+        return "identity", ""
+    if namespace in (WSA_2005, WSA_2004):
+        field_name = _ADDRESSING.get(name)
+        return (field_name, namespace) if field_name else None
+    if child.get(f"{{{envelope.soap}}}mustUnderstand", "").strip().lower() in ("1", "true"):
+        role = child.get(f"{{{SOAP_12}}}role") or child.get(f"{{{SOAP_11}}}actor") or ""
+        if role.strip() in _OUR_ROLES and not envelope.not_understood:
+            envelope.not_understood = child.tag
+    return None
+
+
+def _identity(elements: list[Element], envelope: Envelope) -> str:
+    if len(elements) > 1:
+        raise BrokenEnvelope(envelope, "Header.chargeBoxIdentity", f"found {len(elements)}, expected one")
+    [element] = elements
     if len(element):
-        raise _malformed(
-            "Header.chargeBoxIdentity", f"found element <{local_name(element[0])}> inside, expected plain text"
+        inside = shown(local_name(element[0]))
+        raise BrokenEnvelope(
+            envelope, "Header.chargeBoxIdentity", f"found element {inside} inside, expected plain text"
         )
     identity = (element.text or "").strip()
     if len(identity) > LONGEST_IDENTITY:
-        raise _malformed(
-            "Header.chargeBoxIdentity", f"found {len(identity)} characters, expected at most {LONGEST_IDENTITY}"
+        raise BrokenEnvelope(
+            envelope,
+            "Header.chargeBoxIdentity",
+            f"found {len(identity)} characters, expected at most {LONGEST_IDENTITY}",
         )
-    namespace = namespace_of(element)
-    known = OCPP_NAMESPACE.fullmatch(namespace)
-    if known is None:
-        notes.append(Change("Header.chargeBoxIdentity", shown(namespace), "", "identity-namespace"))
-    found["identity"] = identity
+    return identity
 
 
 def _address(element: Element) -> str:
-    """The text of a header: plain, or in an Address inside it (From, ReplyTo, sometimes To)."""
+    """The text of a header, plain or in an Address inside it (From, ReplyTo, sometimes To).
+
+    All of them are xs:anyURI: blanks around it are no part of it.
+    """
     for child in element:
-        if local_name(child).lower() == "address":
-            return (child.text or "").strip()
+        if local_name(child).lower() == "address" and child.text:
+            return child.text.strip()
     return (element.text or "").strip()
+
+
+# ---------------------------------------------------------------------------- reading a call
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,40 +339,46 @@ def read_call(envelope: Envelope, dialect: Dialect, asked: Side) -> ReadCall:
     """Read the call in *envelope*, sent to *asked*.
 
     The operation is told by the name of the element in the Body, never by wsa:Action or SOAPAction.
-    Raises Violation when the element is no operation of *asked* or breaks the service description.
-    Source: OCPP-S 1.6, 3; WSDL 1.6.
+    Raises Violation when the element is no operation of *asked* or breaks the service description; its code
+    is MustUnderstand for a header that has to be understood and is not.
+    Source: OCPP-S 1.6, 3; WSDL 1.6; SOAP 1.2 part 1, 2.4 and 5.4.8.
     """
     if envelope.not_understood:
-        raise Violation(
-            "ProtocolError", "Header", f"{envelope.not_understood} must be understood and is not", "unsupported"
-        )
+        found = shown(envelope.not_understood)
+        raise Violation("MustUnderstand", "Header", f"{found} must be understood and is not", "unsupported")
     body = envelope.body
     if body is None:
         raise Violation("FormationViolation", "Body", "is empty, expected the element of an operation")
+    operation = _operation(body, dialect, asked)
+    message = operation.request
+    if (again := body.getnext()) is not None:
+        found = shown(local_name(again))
+        raise Violation("FormationViolation", "Body", f"found {found} too, expected {message.element} alone")
+    notes = list(envelope.notes)
+    if body.tag != f"{{{operation.described.namespace}}}{message.element}":
+        notes.append(Change("Body", excerpt(body.tag), message.element, "body-name"))
+    payload = message.read_element(body, message.name, notes)
+    return ReadCall(Call(operation.action, payload), operation, tuple(notes))
+
+
+def _operation(body: Element, dialect: Dialect, asked: Side) -> CompiledOperation:
     name, namespace = local_name(body), namespace_of(body)
+    path = f"Body.{name[:60]}"
     version = version_of(namespace)
     if version is None and namespace:
         raise Violation(
-            "NotSupported", f"Body.{name}", f"namespace {shown(namespace)} is not one of OCPP", "unsupported"
+            "NotSupported", path, f"namespace {shown(namespace)} is not one of OCPP", "unsupported"
         )
     if version is not None and version != dialect.version:
-        raise Violation(
-            "NotSupported",
-            f"Body.{name}",
-            f"is OCPP {version} (namespace {shown(namespace)}), expected OCPP {dialect.version}",
-            "unsupported",
-        )
+        problem = f"is OCPP {version} (namespace {shown(namespace)}), expected OCPP {dialect.version}"
+        raise Violation("NotSupported", path, problem, "unsupported")
     operation = dialect.by_request_element.get((asked, name.lower()))
-    if operation is None:
+    if operation is not None:
+        return operation
+    if (asked.other, name.lower()) in dialect.by_request_element:
         party = asked.value.replace("_", " ")
-        known = (asked.other, name.lower()) in dialect.by_request_element
-        problem = f"is not an operation that a {party} answers" if known else "is not an operation of OCPP"
-        raise Violation("NotSupported" if known else "NotImplemented", f"Body.{name}", problem, "unsupported")
-    notes = list(envelope.notes)
-    if body.tag != f"{{{operation.described.namespace}}}{operation.request.element}":
-        notes.append(Change("Body", str(body.tag), operation.request.element, "body-name"))
-    payload = operation.request.read_element(body, operation.request.name, notes)
-    return ReadCall(Call(operation.action, payload), operation, tuple(notes))
+        raise Violation("NotSupported", path, f"is not an operation that a {party} answers", "unsupported")
+    raise Violation("NotImplemented", path, f"is not an operation of OCPP {dialect.version}", "unsupported")
 
 
 def version_of(namespace: str) -> str | None:
@@ -271,104 +387,185 @@ def version_of(namespace: str) -> str | None:
     return VERSION_BY_DATE.get(known[2]) if known else None
 
 
+# ---------------------------------------------------------------------------- reading a reply
+
+
 def read_reply(
     status: int, content_type: str, body: bytes, operation: CompiledOperation
 ) -> tuple[Reply, tuple[Note, ...]]:
     """Read what the party that was asked for *operation* answered over HTTP.
 
     A fault is read at any status, 200 included. What is no SOAP, or no answer to this operation, becomes a
-    CallError that tells status and first bytes; it never raises.
+    CallError that tells status and first bytes; it never raises. wsa:RelatesTo is not looked at: the HTTP
+    exchange tells what is answered, and some charge points name the call before (node-red).
     Source: OCPP-S 1.6, 3; OCPP 1.5, 8.2.
     """
     try:
-        envelope = read_envelope(body, recover=True)
-    except Violation as broken:
+        envelope = _read_answer(body)
+    except BrokenEnvelope as broken:
         return _not_soap(status, content_type, body, broken), ()
-    notes = list(envelope.notes)
-    element = envelope.body
-    if element is not None and local_name(element) == "Fault":
-        return read_fault(element, operation.action), tuple(notes)
-    if status >= 400:
-        return _not_soap(status, content_type, body, None), tuple(notes)
-    message = operation.response
+    notes = envelope.notes
+    element, message = envelope.body, operation.response
+    if element is not None and _is_fault(element):
+        return read_fault(element), tuple(notes)
+    if not 200 <= status < 300:
+        found = f"{shown(local_name(element))} and no fault" if element is not None else "an empty Body"
+        return CallError("GenericError", f"answered HTTP {status} with {found}", {"httpStatus": status}), ()
     try:
-        if element is None:
-            # An empty Body where an empty result belongs (Java-OCA-OCPP).
-            payload = _read_nothing(message, notes)
-        else:
-            payload = _read_result(element, message, notes)
+        payload = _read_result(element, message, operation.described.namespace, notes)
     except Violation as broken:
-        return CallError(broken.code, str(broken), {"path": broken.path}, reason="schema"), tuple(notes)
+        return CallError(broken.code, str(broken), {"path": broken.path}, reason=broken.reason), tuple(notes)
     return CallResult(payload), tuple(notes)
 
 
-def _read_nothing(message: Message, notes: list[Note]) -> Payload:
-    payload = message.read_element(etree.Element(message.element), message.name, notes)
-    notes.append(Change("Body", "", message.element, "empty-body"))
-    return payload
+_HEADER_BEGINS = re.compile(rb"<(?:[\w.-]{1,40}:)?Header[\s/>]")
+_BODY_BEGINS = re.compile(rb"<(?:[\w.-]{1,40}:)?Body[\s/>]")
 
 
-def _read_result(element: Element, message: Message, notes: list[Note]) -> Payload:
-    name = local_name(element)
-    if not OCPP_NAMESPACE.fullmatch(namespace_of(element)) and namespace_of(element):
-        raise Violation("FormationViolation", f"Body.{name}", f"expected {message.element} of OCPP")
-    if name != message.element:
-        # Answers come misnamed (getLocalListResponse, dataTransfertResponse: glurp); another .conf's name
-        # in full is another matter.
-        if name.lower() != message.element.lower() and name.lower().endswith("request"):
-            raise Violation("FormationViolation", f"Body.{name}", f"expected {message.element}")
-        notes.append(Change("Body", name, message.element, "body-name"))
+def _read_answer(body: bytes) -> Envelope:
+    """The envelope of an answer, also where it is broken but nothing hangs on that.
+
+    A result is read from a well-formed Body only: half of one would say something else. A fault is taken from
+    what can be made out of it. Raises BrokenEnvelope.
+    """
+    try:
+        return read_envelope(body)
+    except BrokenEnvelope as broken:
+        if broken.reason == "malformed":
+            for part, read_again in (("Header", _without_header), ("Fault", _fault_in)):
+                envelope = read_again(body)
+                if envelope is not None:
+                    envelope.notes.append(Change(part, broken.problem, "", "recovered"))
+                    return envelope
+        raise
+
+
+def _without_header(body: bytes) -> Envelope | None:
+    """node-red never closes its chargeBoxIdentity; whose answer it is, is known without it."""
+    rest = _BODY_BEGINS.search(body)
+    header = _HEADER_BEGINS.search(body, 0, rest.start()) if rest else None
+    if rest is None or header is None:
+        return None
+    try:
+        return read_envelope(body[: header.start()] + body[rest.start() :])
+    except BrokenEnvelope:
+        return None
+
+
+def _fault_in(body: bytes) -> Envelope | None:
+    """Faults with an undeclared prefix (GIR) or a misspelt closing tag (apostol)."""
+    if b"Fault" not in body or b"<!DOCTYPE" in body:
+        return None
+    try:
+        envelope = _envelope_of(_parse(body, _RECOVERING_PARSER))
+    except BrokenEnvelope:
+        return None
+    return envelope if envelope.body is not None and _is_fault(envelope.body) else None
+
+
+def _is_fault(element: Element) -> bool:
+    return _bare_name(element) == "fault"
+
+
+def _read_result(element: Element | None, message: Message, namespace: str, notes: list[Note]) -> Payload:
+    if element is None:
+        # An empty Body where an empty result belongs (Java-OCA-OCPP).
+        notes.append(Change("Body", "", message.element, "empty-body"))
+        return message.read_element(etree.Element(message.element), message.name, notes)
+    if element.tag != f"{{{namespace}}}{message.element}":
+        _check_result_name(element, message)
+        notes.append(Change("Body", excerpt(element.tag), message.element, "body-name"))
+    if (again := element.getnext()) is not None:
+        notes.append(
+            Loss("Body", excerpt(local_name(again)), "unknown-field", f"expected {message.element} alone")
+        )
     return message.read_element(element, message.name, notes)
 
 
-def _not_soap(status: int, content_type: str, body: bytes, broken: Violation | None) -> CallError:
-    start = " ".join(body[:120].decode("utf-8", "replace").split())
-    kind = content_type.partition(";")[0].strip() or "no content type"
-    said = f"{shown(start)}" if start else "an empty body"
-    why = f" ({broken.problem})" if broken is not None and start else ""
-    return CallError(
-        "GenericError",
-        f"answered HTTP {status}, {kind}, not SOAP: {said}{why}",
-        {"httpStatus": status},
-        reason=broken.reason if broken is not None else "malformed",
-    )
+def _check_result_name(element: Element, message: Message) -> None:
+    """Results come misnamed (glurp's dataTransfertResponse) and in a namespace of another service or version;
+    but the result of another operation, or what is no result, answers nothing that was asked."""
+    name, namespace = local_name(element).lower(), namespace_of(element)
+    is_ours = not namespace or version_of(namespace) is not None
+    is_another = name != message.element.lower() and (name in _results() or not name.endswith("response"))
+    if is_another or not is_ours:
+        problem = f"found {shown(element.tag)}, expected {message.element} of OCPP"
+        raise Violation("FormationViolation", "Body", problem)
 
 
-def read_fault(fault: Element, action: str = "") -> CallError:
+@cache
+def _results() -> frozenset[str]:
+    """The names of all results, lower case."""
+    return frozenset(one.response_element.lower() for one in described_operations())
+
+
+def _not_soap(status: int, content_type: str, body: bytes, broken: Violation) -> CallError:
+    kind = content_type.partition(";")[0].strip()[:60] or "without content type"
+    details = {"httpStatus": status}
+    start = " ".join(body[:200].decode(errors="replace").split())
+    if not start:
+        return CallError(
+            "GenericError", f"answered HTTP {status} with an empty body", details, reason="malformed"
+        )
+    said = f"answered HTTP {status}, {kind}, not SOAP: {shown(start)} ({broken.problem})"
+    return CallError("GenericError", said, details, reason=broken.reason)
+
+
+# ---------------------------------------------------------------------------- faults
+
+# SOAP's own faults; a Violation to be answered with one names it as its code (SOAP 1.2 part 1, 5.4.6).
+_SOAP_FAULTS = ("MustUnderstand", "VersionMismatch")
+# OCPP-J has no words for these; the description keeps them.
+_KEPT_WORDS = {"identitymismatch": "IdentityMismatch", "urlmismatch": "UrlMismatch"}
+_MISSING = re.compile(r"missing|required|mandatory|absent|not present", re.IGNORECASE)
+_NOT_READ = re.compile(r"\bpars(?:e|er|ing)\b|well-?formed|malformed|syntax|unmarshal|\bXML\b", re.IGNORECASE)
+
+
+def read_fault(fault: Element) -> CallError:
     """A SOAP fault as a CALLERROR.
 
-    The subcode is found by its local name, wherever it stands: faults of the field put it in any namespace,
-    in ``SubCode``, in SOAP 1.1's faultcode or nowhere. Source: OCPP 1.5, 8.2; wire form SOAP 1.2 part 1, 5.4.
+    The words are found by their local names, wherever they stand: faults of the field put the subcode in any
+    namespace, in ``SubCode``, in SOAP 1.1's faultcode or nowhere. Where several are known, the innermost says
+    most. Reason and Detail go along as description and details.
+    Source: OCPP 1.5, 8.2; OCPP 1.6 errata, 3.38 and 3.39; SOAP 1.2 part 1, 5.4; SOAP 1.1, 4.4.
     """
-    words = [word for word in _fault_words(fault) if word in FAULT_CODE_BY_WORD]
-    # Code, then subcodes from outer to inner: the innermost known word says most.
-    code = FAULT_CODE_BY_WORD[words[-1]] if words else "GenericError"
-    said = _text_of(fault, ("text", "faultstring", "reason")) or "a fault without a reason"
+    codes = said = detail = ""
+    for part in fault:
+        name = _bare_name(part)
+        if name in ("code", "faultcode", "subcode"):
+            codes += " " + " ".join(_texts(part))
+        elif name in ("reason", "faultstring"):
+            said = said or next(_texts(part), "")  # the first language is as good as any
+        elif name == "detail":
+            detail = " ".join(_texts(part))
+    words = [word for word in re.split(r"[^a-z]+", codes[:1000].lower()) if word in FAULT_CODE_BY_WORD]
     word = words[-1] if words else ""
-    if word == "identitymismatch":
-        said = f"IdentityMismatch: {said}"
-    details = {}
-    for child in fault:
-        if local_name(child).lower() == "detail":
-            text = " ".join("".join(str(part) for part in child.itertext()).split())
-            if text:
-                details["detail"] = text[:1000]
-    return CallError(code, said[:500], details, reason="fault")
+    code, said = _call_error_of(word, said[:500])
+    if not said:
+        said = f"a fault without a reason ({codes.strip()[:200] or 'and without a code'})"
+    return CallError(code, said, {"detail": detail[:1000]} if detail else {}, reason="fault")
 
 
-def _fault_words(fault: Element) -> Iterator[str]:
-    for element in fault.iter():
-        if local_name(element).lower() in ("value", "faultcode") and element.text:
-            for word in re.split(r"[:.\s/]+", element.text.strip()):
-                yield word.lower()
+def _texts(element: Element) -> Iterator[str]:
+    for text in element.itertext():
+        bare = " ".join(str(text).split())
+        if bare:
+            yield bare
 
 
-def _text_of(fault: Element, names: tuple[str, ...]) -> str:
-    for name in names:
-        for element in fault.iter():
-            if local_name(element).lower() == name and element.text and element.text.strip():
-                return " ".join(unescape(element.text).split())
-    return ""
+def _call_error_of(word: str, said: str) -> tuple[str, str]:
+    """The CALLERROR code and description for a fault's innermost *word* and its Reason."""
+    code = FAULT_CODE_BY_WORD.get(word, "GenericError")
+    first, _, rest = said.partition(":")
+    if first in FAULT_BY_CODE and word in ("", *(part.lower() for part in FAULT_BY_CODE[first])):
+        # A fault of our own kind (write_fault): its Reason says what OCPP-S has no word for.
+        return first, rest.strip()
+    if word in _KEPT_WORDS:
+        return code, f"{_KEPT_WORDS[word]}: {said}"
+    if word == "protocolerror" and said and not _MISSING.search(said):
+        # OCPP-S has one word for what OCPP-J tells apart (OCPP 1.6 errata, 3.38).
+        return "FormationViolation" if _NOT_READ.search(said) else "PropertyConstraintViolation", said
+    return code, said
 
 
 # ---------------------------------------------------------------------------- writing
@@ -376,12 +573,15 @@ def _text_of(fault: Element, names: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One SOAP message ready for HTTP: body, its content type, and the status it goes with."""
+    """One SOAP message ready for HTTP: body, its content type, and the status it goes with.
+
+    ``soap_action`` is the HTTP header of that name, for SOAP 1.1 only.
+    """
 
     body: bytes
     content_type: str
     status: int = 200
-    soap_action: str = ""  # SOAP 1.1 only
+    soap_action: str = ""
     notes: tuple[Note, ...] = ()
 
 
@@ -393,32 +593,30 @@ def write_reply(
     A CallError becomes a fault; so does a result that the service description cannot say.
     Source: OCPP-S 1.6, 3; wsa:RelatesTo as WS-Addressing 1.0 core, 3.4.
     """
-    if isinstance(reply, CallResult):
-        message = operation.response
-        notes: list[Note] = []
-        try:
-            inside = message.write_element(reply.payload, message.name, notes)
-        except Violation as broken:
-            return write_fault(envelope, CallError(broken.code, str(broken), reason="untranslatable"), message_id)
-        body = _element(dialect, operation, message, inside)
-        text = _envelope(envelope, f"/{operation.action}Response", message_id, body)
-        return Written(text.encode(), CONTENT_TYPE[envelope.soap], notes=tuple(notes))
-    return write_fault(envelope, reply, message_id)
+    if not isinstance(reply, CallResult):
+        return write_fault(envelope, reply, message_id)
+    message, prefix = operation.response, dialect.options.prefix
+    notes: list[Note] = []
+    try:
+        inside = message.write_element(reply.payload, message.name, notes)
+    except Violation as broken:
+        return write_fault(envelope, CallError(broken.code, str(broken), reason="untranslatable"), message_id)
+    body = _element(f'{prefix}:{message.element} xmlns:{prefix}="{operation.described.namespace}"', inside)
+    text = _response(envelope, operation.described.response_action, message_id, body)
+    return Written(text.encode(), CONTENT_TYPE[envelope.soap], notes=tuple(notes))
 
 
-def _element(dialect: Dialect, operation: CompiledOperation, message: Message, inside: str) -> str:
-    tag, namespace = f"{dialect.options.prefix}:{message.element}", operation.described.namespace
-    declared = f'xmlns:{dialect.options.prefix}="{namespace}"'
-    return f"<{tag} {declared}>{inside}</{tag}>" if inside else f"<{tag} {declared}/>"
+def _element(opening: str, inside: str) -> str:
+    return f"<{opening}>{inside}</{opening.partition(' ')[0]}>" if inside else f"<{opening}/>"
 
 
-def _envelope(asked: Envelope, action: str, message_id: str, body: str) -> str:
+def _response(asked: Envelope, action: str, message_id: str, body: str, more_headers: str = "") -> str:
     """A response: no mustUnderstand anywhere, RelatesTo when the request had a MessageID."""
     relates = f"<wsa:RelatesTo>{escape(asked.message_id)}</wsa:RelatesTo>" if asked.message_id else ""
     return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<soap:Envelope xmlns:soap="{asked.soap}" xmlns:wsa="{asked.wsa}">'
+        f'{DECLARATION}<soap:Envelope xmlns:soap="{asked.soap}" xmlns:wsa="{asked.wsa}">'
         f"<soap:Header><wsa:Action>{action}</wsa:Action><wsa:MessageID>{message_id}</wsa:MessageID>"
-        f"<wsa:To>{ANONYMOUS[asked.wsa]}</wsa:To>{relates}</soap:Header>"
+        f"<wsa:To>{ANONYMOUS[asked.wsa]}</wsa:To>{relates}{more_headers}</soap:Header>"
         f"<soap:Body>{body}</soap:Body></soap:Envelope>"
     )
 
@@ -426,53 +624,91 @@ def _envelope(asked: Envelope, action: str, message_id: str, body: str) -> str:
 def write_fault(envelope: Envelope, error: CallError, message_id: str) -> Written:
     """Write *error* as a fault in the SOAP version of *envelope*.
 
-    The subcode stands in the namespace of the service, as SteVe writes it.
+    The Reason begins with the CALLERROR code, because OCPP-S has fewer words. The subcode stands in the
+    namespace of the service, as SteVe writes it.
     Source: OCPP 1.5, 8.2; SOAP 1.2 part 1, 5.4; SOAP 1.2 part 2, 7.5.2.2 (Sender 400, Receiver 500).
     """
-    code, subcode = FAULT_BY_CODE.get(error.code, ("Receiver", "InternalError"))
-    said = error.description or error.code
-    if error.code not in (subcode, "GenericError"):
-        said = f"{error.code}: {said}" if error.description else said
+    said, more_headers = error.description, ""
+    if error.code in _SOAP_FAULTS:
+        code, subcode = error.code, ""
+        more_headers = _explained(envelope, error.code)
+    else:
+        call_error = error.code
+        if call_error not in FAULT_BY_CODE:
+            call_error = FAULT_CODE_BY_WORD.get(error.code.lower(), "GenericError")
+        code, subcode = FAULT_BY_CODE[call_error]
+        said = f"{call_error}: {said}" if said else call_error
     reason = escape(said[:1000])
+    status = 400 if code == "Sender" else 500
     if envelope.soap == SOAP_12:
+        detailed = (
+            f'<soap:Subcode><soap:Value xmlns:ocpp="{_fault_namespace(envelope)}">ocpp:{subcode}</soap:Value>'
+            "</soap:Subcode>"
+            if subcode
+            else ""
+        )
         body = (
-            f"<soap:Fault><soap:Code><soap:Value>soap:{code}</soap:Value><soap:Subcode>"
-            f'<soap:Value xmlns:ocpp="{FAULT_NAMESPACE}">ocpp:{subcode}</soap:Value></soap:Subcode></soap:Code>'
+            f"<soap:Fault><soap:Code><soap:Value>soap:{code}</soap:Value>{detailed}</soap:Code>"
             f'<soap:Reason><soap:Text xml:lang="en">{reason}</soap:Text></soap:Reason></soap:Fault>'
         )
-        status = 400 if code == "Sender" else 500
     else:
-        client = "Client" if code == "Sender" else "Server"
+        code_11 = {"Sender": f"Client.{subcode}", "Receiver": f"Server.{subcode}"}.get(code, code)
         body = (
-            f"<soap:Fault><faultcode>soap:{client}.{subcode}</faultcode>"
+            f"<soap:Fault><faultcode>soap:{code_11}</faultcode>"
             f"<faultstring>{reason}</faultstring></soap:Fault>"
         )
         status = 500  # SOAP 1.1, 6.2: a fault goes with 500
-    text = _envelope(envelope, f"{envelope.wsa}/fault", message_id, body)
+    text = _response(envelope, f"{envelope.wsa}/fault", message_id, body, more_headers)
     return Written(text.encode(), CONTENT_TYPE[envelope.soap], status)
 
 
-# The namespace of subcodes in 1.6 is nowhere written down; the service's own is what peers use.
-FAULT_NAMESPACE = "urn://Ocpp/Cs/2015/10/"
+_DATE_BY_VERSION = {"1.2": "2010/08", "1.5": "2012/06", "1.6": "2015/10"}
+
+
+def _fault_namespace(envelope: Envelope) -> str:
+    """The service that *envelope* spoke to, exactly spelled; the one of 1.6 where that is not known."""
+    namespace = namespace_of(envelope.body) if envelope.body is not None else ""
+    version = version_of(namespace)
+    service = "Cp" if version and namespace[11:13].lower() == "cp" else "Cs"
+    return f"urn://Ocpp/{service}/{_DATE_BY_VERSION[version or '1.6']}/"
+
+
+def _explained(envelope: Envelope, code: str) -> str:
+    """The header that belongs to a fault of SOAP 1.2's own (part 1, 5.4.7 and 5.4.8)."""
+    if envelope.soap != SOAP_12:
+        return ""
+    if code == "VersionMismatch":
+        return (
+            '<soap:Upgrade><soap:SupportedEnvelope qname="soap:Envelope"/>'
+            f'<soap:SupportedEnvelope qname="soap11:Envelope" xmlns:soap11="{SOAP_11}"/></soap:Upgrade>'
+        )
+    namespace, _, name = envelope.not_understood.rpartition("}")
+    if not namespace:
+        return f'<soap:NotUnderstood qname="{escape(name)}"/>'
+    namespace = escape(namespace[1:]).replace('"', "&quot;")
+    return f'<soap:NotUnderstood qname="theirs:{escape(name)}" xmlns:theirs="{namespace}"/>'
 
 
 @dataclass(frozen=True, slots=True)
 class Addressing:
     """How a call to an OCPP-S party is addressed.
 
-    ``identity`` is the charge point's, ``to`` the URL as it shall stand in wsa:To, ``from_address`` the URL of the
-    party that calls ("" to leave wsa:From out).
+    ``identity`` is the charge point's, ``to`` the URL as it shall stand in wsa:To, ``from_address`` the URL
+    of the party that calls ("" to leave wsa:From out). ``soap`` and ``wsa`` are the namespaces that the party
+    speaks.
     """
 
     identity: str
     to: str
     from_address: str = ""
+    soap: str = SOAP_12
+    wsa: str = WSA_2005
 
 
 def write_call(
     call: Call, addressing: Addressing, dialect: Dialect, asked: Side, new_message_id: Callable[[], str]
 ) -> Written:
-    """Write a call to *asked* as a SOAP 1.2 request.
+    """Write a call to *asked* as a SOAP request.
 
     Headers stand in the order that peers agree on, mustUnderstand only on Action and To.
     Raises Violation when the service description cannot say the call.
@@ -483,22 +719,24 @@ def write_call(
     notes: list[Note] = []
     inside = message.write_element(call.payload, message.name, notes)
     action = operation.described.request_action
+    soap, wsa = addressing.soap, addressing.wsa
+    understood = "true" if soap == SOAP_12 else "1"  # SOAP 1.1, 4.2.3 knows no "true"
     sender = (
         f"<wsa:From><wsa:Address>{escape(addressing.from_address)}</wsa:Address></wsa:From>"
         if addressing.from_address
         else ""
     )
-    body = f"<{prefix}:{message.element}>{inside}</{prefix}:{message.element}>"
-    if not inside:
-        body = f"<{prefix}:{message.element}/>"
+    body = _element(f"{prefix}:{message.element}", inside)
     text = (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<soap:Envelope xmlns:soap="{SOAP_12}" xmlns:wsa="{WSA_2005}" '
+        f'{DECLARATION}<soap:Envelope xmlns:soap="{soap}" xmlns:wsa="{wsa}" '
         f'xmlns:{prefix}="{operation.described.namespace}"><soap:Header>'
         f"<{prefix}:chargeBoxIdentity>{escape(addressing.identity)}</{prefix}:chargeBoxIdentity>"
-        f'<wsa:Action soap:mustUnderstand="true">{action}</wsa:Action>'
+        f'<wsa:Action soap:mustUnderstand="{understood}">{action}</wsa:Action>'
         f"<wsa:MessageID>{new_message_id()}</wsa:MessageID>{sender}"
-        f"<wsa:ReplyTo><wsa:Address>{ANONYMOUS[WSA_2005]}</wsa:Address></wsa:ReplyTo>"
-        f'<wsa:To soap:mustUnderstand="true">{escape(addressing.to)}</wsa:To>'
+        f"<wsa:ReplyTo><wsa:Address>{ANONYMOUS[wsa]}</wsa:Address></wsa:ReplyTo>"
+        f'<wsa:To soap:mustUnderstand="{understood}">{escape(addressing.to)}</wsa:To>'
         f"</soap:Header><soap:Body>{body}</soap:Body></soap:Envelope>"
     )
-    return Written(text.encode(), f'{CONTENT_TYPE[SOAP_12]}; action="{action}"', notes=tuple(notes))
+    if soap == SOAP_12:
+        return Written(text.encode(), f'{CONTENT_TYPE[soap]}; action="{action}"', notes=tuple(notes))
+    return Written(text.encode(), CONTENT_TYPE[soap], soap_action=f'"{action}"', notes=tuple(notes))

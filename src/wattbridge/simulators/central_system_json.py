@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import functools
 import hmac
 import json
 import logging
@@ -305,8 +306,20 @@ def _identity(path: str) -> str:
 
 
 def _answers(action: str) -> Callable[[F], F]:
-    """The package's own decorator, which has no types: this method answers *action*."""
-    return cast(Callable[[F], F], on(action))
+    """This method answers *action*: the package's decorator, which would keep a fault of ours to itself."""
+
+    def decorate(method: F) -> F:
+        @functools.wraps(method)
+        def loud(self: _Connection, **payload: Any) -> Any:
+            try:
+                return method(self, **payload)
+            except Exception as error:
+                self.central_system.problems.append("".join(traceback.format_exception(error)))
+                raise
+
+        return cast(F, on(action)(loud))
+
+    return decorate
 
 
 def _told(error: ocpp.exceptions.OCPPError) -> str:
@@ -357,7 +370,6 @@ class _Connection(ocpp.v16.ChargePoint):  # type: ignore[misc]  # the package ha
             self.socket.transport.abort()
             return
         if {action, ALL} & system.silent_on:
-            self._waiting -= 1  # it will time out for the other side, which may then go on
             return
         await asyncio.sleep(system.answer_delay)
         async with self._answering:
@@ -370,7 +382,7 @@ class _Connection(ocpp.v16.ChargePoint):  # type: ignore[misc]  # the package ha
     async def _send(self, message: str) -> None:
         if not message.startswith("[2,"):
             # Counted before it leaves: a CALL that comes right after it is in order.
-            self._waiting -= 1
+            self._waiting = max(0, self._waiting - 1)
         await super()._send(message)
 
     async def _handle_call(self, message: Any) -> Any:
@@ -417,7 +429,9 @@ class _Connection(ocpp.v16.ChargePoint):  # type: ignore[misc]  # the package ha
         self._seen.add(message_id)
         if self._waiting:
             self._note(f"{action}: sent while {self._waiting} CALL of the same side had no answer (4.1.1)")
-        self._waiting += 1
+        if not {action, ALL} & self.central_system.silent_on:
+            # One that gets no answer times out for the other side, which may then go on.
+            self._waiting += 1
         self._judge_times(action, payload)
         return 2
 
@@ -465,7 +479,7 @@ class _Connection(ocpp.v16.ChargePoint):  # type: ignore[misc]  # the package ha
             raise Unanswered(f"{action}: no answer within {self._response_timeout:g} s") from None
         except websockets.ConnectionClosed:
             raise Unanswered(f"{action}: the connection is closed") from None
-        except ocpp.exceptions.OCPPError as error:
+        except (ocpp.exceptions.OCPPError, ocpp.exceptions.UnknownCallErrorCodeError) as error:
             answer = self._answers.get(message_id)
             if answer is None:
                 raise ValueError(f"{action}: {_told(error)}") from None

@@ -1,0 +1,597 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from wattbridge.links.json_link import Closed, JsonLimits, JsonLink
+from wattbridge.ocpp.errors import Unreachable, Violation
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Note, Passage, Payload, Reply, Side
+from wattbridge.relay.journal import Event, Journal, Record
+from wattbridge.relay.session import Answer, Session
+
+HEARTBEAT = Call("Heartbeat", {})
+BOOT = Call("BootNotification", {"chargePointVendor": "V", "chargePointModel": "M"})
+READ = Change("status", "accepted", "Accepted", "letter-case")
+WRITTEN = Change("timestamp", "local", "utc", "to-utc")
+
+
+class FakeCodec:
+    """Knows Heartbeat, BootNotification, Reset and ClearCache; ``bad`` in a payload breaks the schema."""
+
+    def read_call(self, action: str, payload: Any) -> tuple[Call, list[Note]]:
+        if action not in ("Reset", "ClearCache"):
+            raise Violation("NotImplemented", action, "is not an action of OCPP 1.6", "unsupported")
+        return Call(action, self._checked(action, payload)), []
+
+    def write_call(self, call: Call) -> tuple[Payload, list[Note]]:
+        return self._checked(call.action, call.payload), [WRITTEN]
+
+    def read_result(self, action: str, payload: Any) -> tuple[Payload, list[Note]]:
+        return self._checked(f"{action}Response", payload), [READ]
+
+    def write_result(self, action: str, payload: Payload) -> tuple[Payload, list[Note]]:
+        return self._checked(f"{action}Response", payload), [WRITTEN]
+
+    def _checked(self, name: str, payload: Payload) -> Payload:
+        if "bad" in payload:
+            raise Violation("TypeConstraintViolation", f"{name}.bad", "'x' is no integer")
+        return payload
+
+
+@dataclass
+class FakeChargePoint:
+    """Answers Accepted, or what ``answer`` says; ``asked`` are the calls it got."""
+
+    answer: Callable[[Call], Reply] = lambda call: CallResult({"status": "Accepted"})
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: list[Call] = field(default_factory=list)
+    transport: str = "soap"
+
+    async def call(self, call: Call) -> Answer:
+        self.asked.append(call)
+        await self.may_answer.wait()
+        return Answer(self.answer(call), Passage("soap", b"<reset/>"), Passage("soap", b"<accepted/>"))
+
+    async def close(self, reason: str) -> None:
+        return None
+
+
+@dataclass
+class World:
+    """A link, and the peer at the other end of its WebSocket, whose frames the test reads and writes."""
+
+    link: JsonLink
+    peer: ServerConnection
+    charge_point: FakeChargePoint
+    running: asyncio.Task[Closed]
+    tasks: asyncio.TaskGroup
+    records: list[Record]
+    events: list[Event]
+
+    def ask(self, call: Call) -> asyncio.Task[Answer]:
+        return self.tasks.create_task(_outcome(self.link.call(call)))
+
+    async def noted(self, kind: str) -> Event:
+        while not any(event.kind == kind for event in self.events):
+            await asyncio.sleep(0.001)
+        return next(event for event in self.events if event.kind == kind)
+
+    async def recorded(self) -> Record:
+        while not self.records:
+            await asyncio.sleep(0.001)
+        return self.records[0]
+
+
+class Failed(Exception):
+    """Carries what a call raised past the task group."""
+
+
+async def _outcome(asking: Any) -> Any:
+    try:
+        return await asking
+    except Unreachable as gone:
+        return gone
+
+
+@contextlib.asynccontextmanager
+async def a_world(
+    limits: JsonLimits | None = None, *, max_size: int = 1 << 16, may_answer: bool = True
+) -> AsyncIterator[World]:
+    connections: asyncio.Queue[ServerConnection] = asyncio.Queue()
+
+    async def handle(connection: ServerConnection) -> None:
+        connections.put_nowait(connection)
+        await connection.wait_closed()
+
+    journal, records, events = Journal(), list[Record](), list[Event]()
+    journal.listen(record=records.append, event=events.append)
+    session = Session("CP1", journal)
+    charge_point = FakeChargePoint()
+    if may_answer:
+        charge_point.may_answer.set()
+    session.attach(Side.CHARGE_POINT, charge_point)
+    numbers = count(1)
+    async with serve(handle, "127.0.0.1", 0, compression=None, ping_interval=None) as server:
+        port = server.sockets[0].getsockname()[1]
+        socket = await connect(
+            f"ws://127.0.0.1:{port}", compression=None, ping_interval=None, max_size=max_size, proxy=None
+        )
+        peer = await connections.get()
+        async with asyncio.TaskGroup() as tasks:
+            link = JsonLink(
+                socket,
+                session,
+                Side.CENTRAL_SYSTEM,
+                FakeCodec(),
+                journal,
+                tasks,
+                limits or JsonLimits(close_wait=1.0),
+                wall_clock=lambda: 1714557600.0,
+                new_message_id=lambda: str(next(numbers)),
+            )
+            running = tasks.create_task(link.run())
+            yield World(link, peer, charge_point, running, tasks, records, events)
+            charge_point.may_answer.set()
+            await peer.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+# --- asking ---
+
+
+async def test_a_call_is_written_and_its_reply_read() -> None:
+    async with a_world() as world:
+        asking = world.ask(BOOT)
+        text = '[2,"1","BootNotification",{"chargePointVendor":"V","chargePointModel":"M"}]'
+        assert await world.peer.recv() == text
+        reply = '[3,"1",{"status":"Accepted"}]'
+        await world.peer.send(reply)
+        assert await asking == Answer(
+            CallResult({"status": "Accepted"}),
+            Passage("json", text.encode(), (WRITTEN,)),
+            Passage("json", reply.encode(), (READ,)),
+        )
+
+
+async def test_a_callerror_is_a_reply() -> None:
+    async with a_world() as world:
+        asking = world.ask(HEARTBEAT)
+        await world.peer.recv()
+        await world.peer.send('[4,"1","SecurityError","boot first",{"x":1}]')
+        answer = await asking
+        assert answer.reply == CallError("SecurityError", "boot first", {"x": 1}, "call_error")
+        assert answer.answered == Passage("json", b'[4,"1","SecurityError","boot first",{"x":1}]')
+
+
+async def test_the_second_call_waits_for_the_reply_to_the_first() -> None:
+    """One CALL at a time in each direction (OCPP-J 1.6, 4.1.1)."""
+    async with a_world() as world:
+        first, second = world.ask(HEARTBEAT), world.ask(BOOT)
+        assert await world.peer.recv() == '[2,"1","Heartbeat",{}]'
+        await world.peer.ping()
+        await world.peer.send('[3,"1",{}]')
+        await first
+        assert await world.peer.recv() == (
+            '[2,"2","BootNotification",{"chargePointVendor":"V","chargePointModel":"M"}]'
+        )
+        await world.peer.send('[3,"2",{}]')
+        await second
+
+
+async def test_a_null_payload_is_an_empty_one() -> None:
+    async with a_world() as world:
+        asking = world.ask(HEARTBEAT)
+        await world.peer.recv()
+        await world.peer.send('[3,"1",null]')
+        answer = await asking
+        assert answer.reply == CallResult({})
+        assert answer.answered is not None
+        assert answer.answered.notes == (Change("payload", "null", "{}", "null-payload"), READ)
+
+
+async def test_a_reply_in_a_binary_message_is_read() -> None:
+    async with a_world() as world:
+        asking = world.ask(HEARTBEAT)
+        await world.peer.recv()
+        await world.peer.send(b'[3,"1",{}]')
+        assert (await asking).reply == CallResult({})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "code", "path", "reason"),
+    [
+        (
+            '[3,"1",{"bad":"x"}]',
+            "BootNotificationResponse.bad: 'x' is no integer",
+            "TypeConstraintViolation",
+            "BootNotificationResponse.bad",
+            "schema",
+        ),
+        (
+            '[3,"1",[]]',
+            "CALLRESULT.payload: found an array, expected an object",
+            "FormationViolation",
+            "CALLRESULT.payload",
+            "malformed",
+        ),
+    ],
+)
+async def test_a_broken_reply_is_an_error_inside_whoever_was_asked(
+    text: str, problem: str, code: str, path: str, reason: str
+) -> None:
+    """The asker did nothing wrong, and must not be told so."""
+    async with a_world() as world:
+        asking = world.ask(BOOT)
+        await world.peer.recv()
+        await world.peer.send(text)
+        answer = await asking
+        assert answer.reply == CallError(
+            "InternalError",
+            f"the reply of the central system breaks the rules: {problem}",
+            {"code": code, "path": path},
+            reason,
+        )
+        assert answer.answered == Passage("json", text.encode())
+
+
+async def test_a_call_that_json_cannot_say_is_a_violation() -> None:
+    async with a_world() as world:
+        with pytest.raises(Violation, match=r"Heartbeat\.bad: 'x' is no integer"):
+            await world.link.call(Call("Heartbeat", {"bad": "x"}))
+
+
+async def test_a_silent_peer_times_out_and_its_late_reply_breaks_nothing() -> None:
+    async with a_world(JsonLimits(call_timeout=0.02)) as world:
+        gone = await world.ask(HEARTBEAT)
+        assert isinstance(gone, Unreachable)
+        assert (gone.reason, gone.description) == ("timeout", "no reply to Heartbeat within 0.02 s")
+        await world.peer.recv()
+        await world.peer.send('[3,"1",{}]')
+        late = await world.noted("late reply")
+        assert late == Event(
+            "late reply",
+            "CP1",
+            "the reply to Heartbeat came too late",
+            labels={"side": "central_system"},
+        )
+        await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
+        assert await world.peer.recv() == '[3,"a",{"status":"Accepted"}]'
+
+
+async def test_the_timer_serves_one_call_after_the_other() -> None:
+    async with a_world(JsonLimits(call_timeout=0.02, waiting_timeout=0.01)) as world:
+        first, second = world.ask(HEARTBEAT), world.ask(HEARTBEAT)
+        gone = await second
+        assert isinstance(gone, Unreachable)
+        assert gone.reason == "busy"
+        gone = await first
+        assert isinstance(gone, Unreachable)
+        assert gone.reason == "timeout"
+        gone = await world.ask(HEARTBEAT)
+        assert isinstance(gone, Unreachable)
+        assert gone.reason == "timeout"
+
+
+async def test_a_connection_that_drops_ends_every_call_at_once() -> None:
+    async with a_world() as world:
+        first, second = world.ask(HEARTBEAT), world.ask(BOOT)
+        await world.peer.recv()
+        await world.peer.close(1012, "service restart")
+        gone = [await first, await second]
+        assert [(each.reason, each.description) for each in gone if isinstance(each, Unreachable)] == [
+            (
+                "unreachable",
+                "the other party closed the connection: 1012 (service restart) service restart; "
+                "Heartbeat was sent, its reply did not come",
+            ),
+            (
+                "not_connected",
+                "the other party closed the connection: 1012 (service restart) service restart; "
+                "BootNotification was not sent",
+            ),
+        ]
+        closed = await world.running
+        assert (closed.code, closed.code_class) == (1012, "1012")
+        gone_too = await world.ask(HEARTBEAT)
+        assert isinstance(gone_too, Unreachable)
+        assert gone_too.reason == "not_connected"
+
+
+async def test_a_connection_that_breaks_is_told_from_one_that_is_closed() -> None:
+    async with a_world() as world:
+        asking = world.ask(HEARTBEAT)
+        await world.peer.recv()
+        world.peer.transport.abort()
+        gone = await asking
+        assert isinstance(gone, Unreachable)
+        assert gone.reason == "unreachable"
+        assert gone.description.startswith("the connection broke")
+        assert (await world.running).code == 1006
+
+
+async def test_a_message_larger_than_the_limit_ends_the_connection() -> None:
+    async with a_world(max_size=1000) as world:
+        asking = world.ask(HEARTBEAT)
+        await world.peer.recv()
+        await world.peer.send('[3,"1",{"data":"' + "x" * 1000 + '"}]')
+        gone = await asking
+        assert isinstance(gone, Unreachable)
+        assert gone.description.startswith("the gateway closed the connection: 1009 (message too big)")
+        assert (await world.running).code == 1009
+
+
+async def test_codes_of_the_peers_own_are_one_label() -> None:
+    assert Closed(4711, "").code_class == "4xxx"
+    assert Closed(3000, "").code_class == "3xxx"
+    assert Closed(1006, "").code_class == "1006"
+
+
+async def test_a_call_nobody_waits_for_any_more_is_not_sent() -> None:
+    async with a_world() as world:
+        first, second, third = world.ask(HEARTBEAT), world.ask(BOOT), world.ask(HEARTBEAT)
+        await world.peer.recv()
+        second.cancel()
+        await asyncio.wait([second])
+        await world.peer.send('[3,"1",{}]')
+        await first
+        assert await world.peer.recv() == '[2,"3","Heartbeat",{}]'
+        await world.peer.send('[3,"3",{}]')
+        await third
+
+
+async def test_a_reply_nobody_waits_for_any_more_is_noted_and_frees_the_line() -> None:
+    async with a_world() as world:
+        first, second = world.ask(HEARTBEAT), world.ask(HEARTBEAT)
+        await world.peer.recv()
+        first.cancel()
+        await asyncio.wait([first])
+        await world.peer.send('[3,"1",{}]')
+        late = await world.noted("late reply")
+        assert late.text == "nobody waits any more for the reply to Heartbeat"
+        assert await world.peer.recv() == '[2,"2","Heartbeat",{}]'
+        await world.peer.send('[3,"2",{}]')
+        await second
+
+
+async def test_a_peer_that_does_not_read_is_cut_off() -> None:
+    async with a_world(JsonLimits(max_unread=10_000)) as world:
+        world.peer.transport.pause_reading()
+        gone = await world.ask(Call("DataTransfer", {"data": "x" * 20_000_000}))
+        assert isinstance(gone, Unreachable)
+        assert gone.reason == "unreachable"
+        assert (await world.running).code == 1006
+
+
+# --- serving ---
+
+
+async def test_a_call_of_the_peer_is_relayed_and_answered() -> None:
+    async with a_world() as world:
+        await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
+        assert await world.peer.recv() == '[3,"a",{"status":"Accepted"}]'
+        assert world.charge_point.asked == [Call("Reset", {"type": "Hard"})]
+        record = await world.recorded()
+        assert (record.action, record.arrived_from) == ("Reset", Side.CENTRAL_SYSTEM)
+        assert record.arrived == Passage("json", b'[2,"a","Reset",{"type":"Hard"}]')
+        assert record.replied == Passage("json", b'[3,"a",{"status":"Accepted"}]', (WRITTEN,))
+
+
+async def test_a_call_being_served_does_not_hold_up_our_reply() -> None:
+    """CALLs of the two parties may cross (OCPP-J 1.6, 4.1.1)."""
+    async with a_world(may_answer=False) as world:
+        asking = world.ask(HEARTBEAT)
+        await world.peer.recv()
+        await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
+        await world.peer.send('[3,"1",{}]')
+        assert (await asking).reply == CallResult({})
+        world.charge_point.may_answer.set()
+        assert await world.peer.recv() == '[3,"a",{"status":"Accepted"}]'
+
+
+async def test_calls_that_do_not_wait_are_served_one_by_one() -> None:
+    async with a_world(may_answer=False) as world:
+        for message_id in "abc":
+            await world.peer.send(f'[2,"{message_id}","Reset",{{"type":"Hard"}}]')
+        while not world.charge_point.asked:
+            await asyncio.sleep(0.001)
+        await (await world.peer.ping())  # all three have been read by now
+        assert len(world.charge_point.asked) == 1
+        world.charge_point.may_answer.set()
+        assert [await world.peer.recv() for _ in range(3)] == [
+            f'[3,"{message_id}",{{"status":"Accepted"}}]' for message_id in "abc"
+        ]
+
+
+async def test_a_refusal_of_the_charge_point_is_a_callerror() -> None:
+    async with a_world() as world:
+        world.charge_point.answer = lambda call: CallError("NotSupported", "no", {"x": 1})
+        await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
+        assert await world.peer.recv() == '[4,"a","NotSupported","no",{"x":1}]'
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "action", "reason"),
+    [
+        (
+            '[2,"a","Nonsense",{}]',
+            '[4,"a","NotImplemented","Nonsense: is not an action of OCPP 1.6",{"path":"Nonsense"}]',
+            "Nonsense",
+            "unsupported",
+        ),
+        (
+            '[2,"a","Reset",{"bad":"x"}]',
+            '[4,"a","TypeConstraintViolation","Reset.bad: \'x\' is no integer",{"path":"Reset.bad"}]',
+            "Reset",
+            "schema",
+        ),
+        (
+            '[2,"a","Reset",[]]',
+            '[4,"a","FormationViolation","CALL.payload: found an array, expected an object",'
+            '{"path":"CALL.payload"}]',
+            "Reset",
+            "malformed",
+        ),
+    ],
+)
+async def test_a_call_that_breaks_the_rules_is_refused_and_recorded(
+    call: str, answer: str, action: str, reason: str
+) -> None:
+    async with a_world() as world:
+        await world.peer.send(call)
+        assert await world.peer.recv() == answer
+        record = await world.recorded()
+        assert (record.identity, record.action, record.reason) == ("CP1", action, reason)
+        assert (record.began, record.arrived_from) == (1714557600.0, Side.CENTRAL_SYSTEM)
+        assert (record.arrived.text, record.replied.text) == (call.encode(), answer.encode())
+        assert world.charge_point.asked == []
+
+
+async def test_a_reply_that_json_cannot_say_is_an_internal_error() -> None:
+    async with a_world() as world:
+        world.charge_point.answer = lambda call: CallResult({"bad": "x"})
+        await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
+        assert await world.peer.recv() == (
+            '[4,"a","InternalError","the reply cannot be written: ResetResponse.bad: \'x\' is no integer",{}]'
+        )
+
+
+async def test_a_bug_is_told_and_the_connection_lives_on() -> None:
+    async with a_world() as world:
+
+        def fail(call: Call) -> Reply:
+            raise ZeroDivisionError("oops")
+
+        world.charge_point.answer = fail
+        await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
+        assert await world.peer.recv() == '[4,"a","InternalError","an error inside the gateway",{}]'
+        assert await world.noted("internal error") == Event(
+            "internal error", "CP1", "Reset a: ZeroDivisionError('oops')", "internal"
+        )
+        world.charge_point.answer = lambda call: CallResult({})
+        await world.peer.send('[2,"b","ClearCache",{}]')
+        assert await world.peer.recv() == '[3,"b",{}]'
+
+
+async def test_a_bug_after_the_reply_sends_no_second_one() -> None:
+    async with a_world() as world:
+
+        def fail(record: Record) -> None:
+            raise ZeroDivisionError("oops")
+
+        world.link._journal.listen(record=fail)
+        await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
+        assert await world.peer.recv() == '[3,"a",{"status":"Accepted"}]'
+        await world.noted("internal error")
+        await world.peer.send('[2,"b","ClearCache",{}]')
+        assert await world.peer.recv() == '[3,"b",{"status":"Accepted"}]'
+
+
+async def test_an_exchange_that_outlives_its_connection_is_recorded() -> None:
+    async with a_world(may_answer=False) as world:
+        await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
+        while not world.charge_point.asked:
+            await asyncio.sleep(0.001)
+        await world.peer.close()
+        await world.running
+        world.charge_point.may_answer.set()
+        record = await world.recorded()
+        assert record.reply == CallResult({"status": "Accepted"})
+
+
+@pytest.mark.parametrize("text", ["hello", "[]", '[1,"a","Reset",{}]', b"\xff\xfe", '[2,17,"Reset",{}]'])
+async def test_what_is_no_frame_is_noted_and_ignored(text: str | bytes) -> None:
+    async with a_world() as world:
+        await world.peer.send(text)
+        await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
+        assert await world.peer.recv() == '[3,"a",{"status":"Accepted"}]'
+        event = await world.noted("malformed message")
+        assert event.labels == {"side": "central_system"}
+
+
+async def test_the_event_of_a_malformed_message_shows_its_beginning() -> None:
+    async with a_world() as world:
+        await world.peer.send("<html>" + "x" * 10_000)
+        event = await world.noted("malformed message")
+        assert event.text == (
+            "is not JSON: unexpected character, expected a JSON value: line 1 column 1 (char 0): '<html>"
+            + "x" * 94
+            + "'"
+        )
+
+
+# --- closing ---
+
+
+async def test_closing_lets_what_is_in_flight_end() -> None:
+    async with a_world() as world:
+        asking = world.ask(HEARTBEAT)
+        await world.peer.recv()
+        closing = world.tasks.create_task(world.link.close("the gateway is stopping"))
+        await asyncio.sleep(0)
+        gone = await world.ask(HEARTBEAT)
+        assert isinstance(gone, Unreachable)
+        assert gone.reason == "draining"
+        assert gone.description == "the gateway is stopping; Heartbeat was not sent"
+        await world.peer.send('[3,"1",{}]')
+        assert (await asking).reply == CallResult({})
+        await closing
+        with pytest.raises(ConnectionClosed) as closed:
+            await world.peer.recv()
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "the gateway is stopping")
+        assert (await world.running).code == 1001
+
+
+async def test_closing_does_not_wait_for_ever() -> None:
+    async with a_world(JsonLimits(close_wait=0.01)) as world:
+        asking = world.ask(HEARTBEAT)
+        await world.peer.recv()
+        await world.link.close("é" * 100, code=1000)
+        gone = await asking
+        assert isinstance(gone, Unreachable)
+        assert gone.reason == "unreachable"
+        with pytest.raises(ConnectionClosed) as closed:
+            await world.peer.recv()
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1000, "é" * 61)
+
+
+async def test_closing_an_idle_link_closes_at_once() -> None:
+    async with a_world() as world:
+        await world.link.close("")
+        assert (await world.running).description.startswith("the gateway closed the connection: 1001")
+
+
+async def test_a_call_during_the_closing_handshake_is_not_sent() -> None:
+    async with a_world() as world:
+        closing = world.tasks.create_task(world.link._socket.close(1000))
+        await asyncio.sleep(0)
+        gone = await world.ask(HEARTBEAT)
+        assert isinstance(gone, Unreachable)
+        assert (gone.reason, gone.description) == (
+            "not_connected",
+            "the connection is closing; Heartbeat was not sent",
+        )
+        await closing
+
+
+async def test_a_cancelled_link_says_goodbye_and_ends_its_calls() -> None:
+    async with a_world() as world:
+        asking = world.ask(HEARTBEAT)
+        await world.peer.recv()
+        world.running.cancel()
+        gone = await asking
+        assert isinstance(gone, Unreachable)
+        with pytest.raises(ConnectionClosed) as closed:
+            await world.peer.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001

@@ -1,0 +1,428 @@
+"""Every exchange under ``exchanges/`` goes through the pure core as its files say, byte for byte.
+
+The files are the witnesses: written from the specifications, not by the code. A second opinion comes from
+outside: what the gateway writes is held against the service descriptions by libxml2's own validator, and
+against the JSON schemas of the ``ocpp`` package.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from jsonschema import Draft4Validator, FormatChecker  # type: ignore[import-untyped]
+from lxml import etree
+
+from tests.exchange_files import (
+    CENTRAL_SYSTEM_URL,
+    CHARGE_POINT_URL,
+    EXCHANGES,
+    GATEWAY_URL,
+    IDENTITY,
+    MESSAGE_ID,
+    SOAP_MESSAGE_ID,
+    Exchange,
+    load_exchanges,
+    note_line,
+)
+from wattbridge.ocpp import soap
+from wattbridge.ocpp.actions import JsonCodec, dialect
+from wattbridge.ocpp.differences import answered_here
+from wattbridge.ocpp.errors import Violation
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Note, Reply, Side
+from wattbridge.ocpp.ocppj import BrokenFrame, CallFrame, Ended, Endpoint, ErrorFrame, ResultFrame
+from wattbridge.ocpp.wsdl import descriptions_folder
+
+ALL = load_exchanges()
+
+# Who is asked for what (OCPP 1.6, 4 and 5).
+ASKED_OF_THE_CENTRAL_SYSTEM = {
+    "Authorize", "BootNotification", "DataTransfer", "DiagnosticsStatusNotification",
+    "FirmwareStatusNotification", "Heartbeat", "MeterValues", "StartTransaction", "StatusNotification",
+    "StopTransaction",
+}  # fmt: skip
+ASKED_OF_THE_CHARGE_POINT = {
+    "CancelReservation", "ChangeAvailability", "ChangeConfiguration", "ClearCache", "ClearChargingProfile",
+    "DataTransfer.from-central-system", "GetCompositeSchedule", "GetConfiguration", "GetDiagnostics",
+    "GetLocalListVersion", "RemoteStartTransaction", "RemoteStopTransaction", "ReserveNow", "Reset",
+    "SendLocalList", "SetChargingProfile", "TriggerMessage", "UnlockConnector", "UpdateFirmware",
+}  # fmt: skip
+
+# Charge points and central systems number transactions as they like, and the gateway passes it on
+# (steve #740); xs:int ends at 2147483647.
+BEYOND_INT32 = {"RemoteStopTransaction/beyond-int32", "StartTransaction/transaction-beyond-int32"}
+
+ENDPOINT_URL = {"charge_point": CHARGE_POINT_URL, "central_system": CENTRAL_SYSTEM_URL}
+
+exchanges = pytest.mark.parametrize("exchange", ALL, ids=lambda exchange: exchange.id)
+
+
+# ---------------------------------------------------------------------------- through the core
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A call that was read, and how its sender is answered: the reply as bytes, HTTP status and notes."""
+
+    call: Call
+    notes: tuple[Note, ...]
+    write: Callable[[Reply], tuple[bytes, int | None, tuple[Note, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What the gateway wrote on both sides; ``relayed`` is None when it answered by itself."""
+
+    relayed: bytes | None
+    replied: bytes
+    status: int | None  # of the HTTP response; None when a frame was the reply
+    notes: tuple[Note, ...]
+
+
+class RefusedHere(Exception):
+    """The call breaks its schema; ``replied`` and ``status`` are what its sender is answered."""
+
+    def __init__(self, replied: bytes, status: int | None) -> None:
+        super().__init__(replied)
+        self.replied = replied
+        self.status = status
+
+
+def carry(exchange: Exchange) -> Carried:
+    """Take one call across and its reply back, as links and session do it."""
+    arrive = {"soap": arrive_as_soap, "json": arrive_as_json}[exchange.transports[exchange.asked_by]]
+    ask = {"soap": ask_over_soap, "json": ask_over_json}[exchange.transports[exchange.asked]]
+    asked = Side(exchange.asked)
+    try:
+        arrived = arrive(exchange.messages[0], asked)
+    except RefusedHere as refused:
+        return Carried(None, refused.replied, refused.status, ())
+    assert arrived.call.action == exchange.action
+
+    here = answered_here(arrived.call)
+    if here is not None:
+        replied, status, notes = arrived.write(here)
+        return Carried(None, replied, status, arrived.notes + notes)
+    answer = exchange.messages[2]
+    assert answer is not None, f"the gateway asks the {asked.value} for {arrived.call}"
+    relayed, reply, notes_on_the_way = ask(arrived.call, asked, answer)
+    replied, status, notes = arrived.write(reply)
+    return Carried(relayed, replied, status, arrived.notes + notes_on_the_way + notes)
+
+
+def arrive_as_soap(text: bytes, asked: Side) -> Arrived:
+    envelope = soap.read_envelope(text)
+    assert envelope.identity == IDENTITY
+    try:
+        read = soap.read_call(envelope, dialect(), asked)
+    except Violation as broken:
+        fault = soap.write_fault(envelope, CallError(broken.code, str(broken)), SOAP_MESSAGE_ID)
+        raise RefusedHere(fault.body, fault.status) from None
+
+    def write(reply: Reply) -> tuple[bytes, int | None, tuple[Note, ...]]:
+        written = soap.write_reply(envelope, read.operation, reply, dialect(), SOAP_MESSAGE_ID)
+        return written.body, written.status, written.notes
+
+    return Arrived(read.call, read.notes, write)
+
+
+def arrive_as_json(text: bytes, asked: Side) -> Arrived:
+    endpoint = Endpoint(lambda: MESSAGE_ID)
+    assert endpoint.receive(text, now=0.0) == []
+    frame = endpoint.next_call()
+    assert isinstance(frame, CallFrame)
+    codec = JsonCodec(dialect(), asked.other)
+    try:
+        call, notes = codec.read_call(frame.action, frame.payload)
+    except Violation as broken:
+        error = CallError(broken.code, str(broken), {"path": broken.path})
+        raise RefusedHere(endpoint.reply(frame.message_id, error).encode(), None) from None
+
+    def write(reply: Reply) -> tuple[bytes, int | None, tuple[Note, ...]]:
+        notes: list[Note] = []
+        if isinstance(reply, CallResult):
+            payload, notes = codec.write_result(call.action, reply.payload)
+            reply = CallResult(payload)
+        return endpoint.reply(frame.message_id, reply).encode(), None, tuple(notes)
+
+    return Arrived(call, (*frame.notes, *notes), write)
+
+
+def ask_over_soap(call: Call, asked: Side, answer: bytes) -> tuple[bytes, Reply, tuple[Note, ...]]:
+    addressing = soap.Addressing(IDENTITY, ENDPOINT_URL[asked.value], GATEWAY_URL)
+    written = soap.write_call(call, addressing, dialect(), asked, lambda: SOAP_MESSAGE_ID)
+    status = 500 if b"Fault>" in answer else 200
+    content_type = "text/html" if answer.startswith(b"<html") else "application/soap+xml; charset=utf-8"
+    operation = dialect().operation(asked, call.action)
+    reply, notes = soap.read_reply(status, content_type, answer, operation)
+    return written.body, reply, written.notes + notes
+
+
+def ask_over_json(call: Call, asked: Side, answer: bytes) -> tuple[bytes, Reply, tuple[Note, ...]]:
+    codec, endpoint = JsonCodec(dialect(), asked), Endpoint(lambda: MESSAGE_ID)
+    payload, notes = codec.write_call(call)
+    endpoint.call(Call(call.action, payload), now=0.0)
+    [relayed] = endpoint.outgoing
+    [event] = endpoint.receive(answer, now=0.0)
+    assert isinstance(event, Ended)
+    reply: Reply
+    if isinstance(event.outcome, ResultFrame):
+        notes += event.outcome.notes
+        try:
+            read, notes_read = codec.read_result(call.action, event.outcome.payload)
+        except Violation as broken:
+            # Who sent it is to blame, not who asked: a code that blames the call would be wrong.
+            party = asked.value.replace("_", " ")
+            problem = f"the reply of the {party} breaks the rules: {broken}"
+            reply = CallError("InternalError", problem, {"code": broken.code, "path": broken.path})
+        else:
+            reply = CallResult(read)
+            notes += notes_read
+    else:
+        assert isinstance(event.outcome, ErrorFrame | BrokenFrame)
+        assert isinstance(event.outcome, ErrorFrame), event.outcome
+        reply = CallError(event.outcome.code, event.outcome.description, event.outcome.details)
+        notes += event.outcome.notes
+    return relayed.encode(), reply, tuple(notes)
+
+
+def expected_status(replied: bytes) -> int:
+    """The HTTP status that goes with a SOAP response (SOAP 1.2 part 2, 7.5.2.2; SOAP 1.1, 6.2)."""
+    if b"<soap:Fault>" not in replied:
+        return 200
+    return 400 if b"<soap:Value>soap:Sender</soap:Value>" in replied else 500
+
+
+@exchanges
+def test_exchange_goes_as_its_files_say(exchange: Exchange) -> None:
+    carried = carry(exchange)
+    _, relayed, _, replied = exchange.messages
+    assert text_of(carried.relayed) == text_of(relayed)
+    assert text_of(carried.replied) == text_of(replied)
+    if exchange.transports[exchange.asked_by] == "soap":
+        assert carried.status == expected_status(replied)
+    # Nothing is changed or lost in silence, and nothing is noted that did not happen.
+    assert [note_line(note) for note in carried.notes] == list(exchange.notes)
+
+
+def text_of(message: bytes | None) -> str | None:
+    """As text, for pytest to show where two differ."""
+    return None if message is None else message.decode()
+
+
+# ---------------------------------------------------------------------------- the second opinion
+
+
+@cache
+def service_schema(service: str) -> etree.XMLSchema:
+    return etree.XMLSchema(etree.parse(descriptions_folder() / "1.6" / f"{service}.xsd"))
+
+
+@cache
+def json_schema(name: str) -> dict[str, Any]:
+    """The JSON schema of a payload: ``Reset``, ``ResetResponse``. Numbers in it are Decimal, so that 8.1 is a
+    multiple of 0.1."""
+    file = resources.files("ocpp") / "v16" / "schemas" / f"{name}.json"
+    schema: dict[str, Any] = json.loads(file.read_text(encoding="utf-8-sig"), parse_float=Decimal)
+    return schema
+
+
+formats = FormatChecker(formats=())
+
+
+@formats.checks("date-time")
+def is_date_time(text: object) -> bool:
+    return re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", str(text)) is not None
+
+
+@formats.checks("uri")
+def is_uri(text: object) -> bool:
+    return bool(urlsplit(str(text)).scheme)
+
+
+def payload_of(envelope: bytes) -> etree._Element:
+    """The element in the Body of one SOAP message."""
+    [body] = etree.fromstring(envelope).iterchildren("{*}Body")
+    [payload] = body
+    return payload
+
+
+def problems_of(exchange: Exchange, number: int) -> list[str]:
+    """What is wrong with message 1 to 4 of an exchange, by the published schemas. An error reply has none."""
+    message = exchange.messages[number - 1]
+    party = exchange.asked_by if number in (1, 4) else exchange.asked
+    if message is None:
+        return []
+    if exchange.transports[party] == "soap":
+        payload = payload_of(message)
+        if etree.QName(payload).localname == "Fault":
+            return []
+        service = {"central_system": "CentralSystemService", "charge_point": "ChargePointService"}
+        schema = service_schema(service[exchange.asked])
+        schema.validate(payload)
+        return [str(error) for error in schema.error_log]
+    frame = json.loads(message, parse_float=Decimal)
+    if frame[0] == 4:
+        return [] if len(frame) == 5 and isinstance(frame[4], dict) else [f"no CALLERROR: {frame}"]
+    name = exchange.action if frame[0] == 2 else f"{exchange.action}Response"
+    validator = Draft4Validator(json_schema(name), format_checker=formats)
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(frame[-1])]
+
+
+@exchanges
+def test_what_is_written_keeps_to_the_published_schemas(exchange: Exchange) -> None:
+    if exchange.id in BEYOND_INT32:
+        assert problems_of(exchange, 2) + problems_of(exchange, 4)
+    else:
+        assert problems_of(exchange, 2) + problems_of(exchange, 4) == []
+
+
+@exchanges
+def test_full_and_minimal_are_what_the_schemas_allow_from_end_to_end(exchange: Exchange) -> None:
+    """Every other case may show what peers do against the schemas; these two are the specification."""
+    if exchange.case in ("full", "minimal"):
+        assert [problem for number in (1, 3) for problem in problems_of(exchange, number)] == []
+
+
+# ---------------------------------------------------------------------------- nothing is left out
+
+
+def test_every_operation_has_its_full_and_its_minimal_exchange() -> None:
+    """The 29 operations of OCPP 1.6: 10 that charge points ask for, 19 that central systems do."""
+    cases = {exchange.id: exchange for exchange in ALL}
+    for folders, asked in (
+        (ASKED_OF_THE_CENTRAL_SYSTEM, Side.CENTRAL_SYSTEM),
+        (ASKED_OF_THE_CHARGE_POINT, Side.CHARGE_POINT),
+    ):
+        for folder in folders:
+            for case in ("full", "minimal"):
+                exchange = cases[f"{folder}/{case}"]
+                assert exchange.asked == asked.value, exchange.id
+                assert exchange.transports == {"charge_point": "soap", "central_system": "json"}, exchange.id
+                assert not exchange.answered_here, exchange.id
+
+    known = {(asked, action) for asked, action in dialect().operations}
+    assert known == {
+        *((Side.CENTRAL_SYSTEM, folder) for folder in ASKED_OF_THE_CENTRAL_SYSTEM),
+        *((Side.CHARGE_POINT, folder.partition(".")[0]) for folder in ASKED_OF_THE_CHARGE_POINT),
+    }
+    assert len(known) == 29
+
+
+def json_payloads(exchange: Exchange) -> list[tuple[str, Any]]:
+    """Payloads of the two frames of an exchange, each with the name of its schema."""
+    call, result = (
+        json.loads(message)
+        for message in (
+            exchange.messages[1:3] if exchange.asked_by == "charge_point" else exchange.messages[::3]
+        )
+        if message is not None
+    )
+    return [(exchange.action, call[3]), (f"{exchange.action}Response", result[2])]
+
+
+def fields_that_may_stand(schema: dict[str, Any], path: str) -> Iterator[str]:
+    for name, field in schema.get("properties", {}).items():
+        yield f"{path}.{name}"
+        yield from fields_that_may_stand(field.get("items", field), f"{path}.{name}")
+
+
+def fields_that_stand(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from fields_that_stand(item, path)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield f"{path}.{name}"
+            yield from fields_that_stand(inner, f"{path}.{name}")
+
+
+def fields_that_must_stand(schema: dict[str, Any], path: str) -> Iterator[str]:
+    for name in schema.get("required", ()):
+        field = schema["properties"][name]
+        yield f"{path}.{name}"
+        yield from fields_that_must_stand(field.get("items", field), f"{path}.{name}")
+
+
+@pytest.mark.parametrize(
+    "exchange", [exchange for exchange in ALL if exchange.case == "full"], ids=lambda exchange: exchange.id
+)
+def test_full_says_all_that_can_be_said(exchange: Exchange) -> None:
+    for name, payload in json_payloads(exchange):
+        assert set(fields_that_stand(payload, name)) == set(fields_that_may_stand(json_schema(name), name))
+
+
+@pytest.mark.parametrize(
+    "exchange", [exchange for exchange in ALL if exchange.case == "minimal"], ids=lambda exchange: exchange.id
+)
+def test_minimal_says_only_what_must_be_said(exchange: Exchange) -> None:
+    for name, payload in json_payloads(exchange):
+        assert set(fields_that_stand(payload, name)) == set(fields_that_must_stand(json_schema(name), name))
+
+
+# ---------------------------------------------------------------------------- the files themselves
+
+
+def a_case(folder: Path, **files: bytes) -> Path:
+    """A folder with one case in it: ``a_case(tmp_path, **{"1-central_system.json": b"…"})``."""
+    case = folder / "Reset" / "case"
+    case.mkdir(parents=True)
+    for name, content in files.items():
+        (case / name).write_bytes(content)
+    return folder
+
+
+GOOD = {
+    "1-central_system.json": b'[2,"1","Reset",{"type":"Soft"}]\n',
+    "2-charge_point.xml": b"<a/>\n",
+    "3-charge_point.xml": b"<b/>\n",
+    "4-central_system.json": b'[3,"1",{"status":"Accepted"}]\n',
+}
+
+
+def test_files_of_a_case_are_loaded_without_their_last_line_feed(tmp_path: Path) -> None:
+    notes = {"notes.txt": b"loss Reset.x 1 unknown-field\nloss Reset.y 2 unknown-field\n"}
+    assert load_exchanges(a_case(tmp_path, **GOOD, **notes)) == [
+        Exchange(
+            folder="Reset",
+            case="case",
+            asked_by="central_system",
+            transports={"central_system": "json", "charge_point": "soap"},
+            messages=(b'[2,"1","Reset",{"type":"Soft"}]', b"<a/>", b"<b/>", b'[3,"1",{"status":"Accepted"}]'),
+            notes=("loss Reset.x 1 unknown-field", "loss Reset.y 2 unknown-field"),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"5-charge_point.xml": b"<c/>\n"}, "no part of an exchange"),
+        ({"2-charge_point.json": b"[]\n"}, "the second of its number"),
+        ({"3-charge_point.xml": None}, "expected 1, 2, 3, 4 or 1, 4"),
+        ({"4-central_system.json": None, "4-charge_point.xml": b"<d/>\n"}, "expected 4-central_system.json"),
+        ({"2-charge_point.xml": b"<a/>"}, "expected text and one line feed"),
+        ({"2-charge_point.xml": b"<a/>\n\n"}, "expected text and one line feed"),
+        ({"2-charge_point.xml": b"<a> \xe4</a>\n"}, "byte 4 is not UTF-8"),
+        ({"notes.txt": b"\n"}, "expected text and one line feed"),
+    ],
+)
+def test_file_that_does_not_belong_is_named(
+    tmp_path: Path, change: dict[str, bytes | None], problem: str
+) -> None:
+    files = {name: content for name, content in (GOOD | change).items() if content is not None}
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        load_exchanges(a_case(tmp_path, **files))
+
+
+def test_nothing_but_exchanges_stands_in_their_folder() -> None:
+    assert [file.name for file in EXCHANGES.iterdir() if not file.is_dir()] == [".gitattributes"]
