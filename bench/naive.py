@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,9 +19,7 @@ from typing import Any
 
 import zeep
 import zeep.helpers
-import zeep.plugins
-import zeep.wsa
-import zeep.xsd
+import zeep.loader
 from jsonschema import Draft4Validator
 from lxml import etree
 
@@ -48,7 +47,9 @@ Relay = Callable[[str, str, Json], Json]
 
 @cache
 def _validator(name: str) -> Draft4Validator:
-    return Draft4Validator(json.loads(files("ocpp").joinpath("v16", "schemas", f"{name}.json").read_text("utf-8-sig")))
+    # With doubles 8.1 is no multiple of 0.1.
+    schema = files("ocpp").joinpath("v16", "schemas", f"{name}.json").read_text("utf-8-sig")
+    return Draft4Validator(json.loads(schema, parse_float=Decimal))
 
 
 def write_call(message_id: str, action: str, payload: Json) -> str:
@@ -63,14 +64,14 @@ def write_result(message_id: str, action: str, payload: Json) -> str:
 
 def read_call(text: str) -> tuple[str, str, Json]:
     """Message id, action and payload of a CALL."""
-    _, message_id, action, payload = json.loads(text)
+    _, message_id, action, payload = json.loads(text, parse_float=Decimal)
     _validator(action).validate(payload)
     return message_id, action, payload
 
 
 def read_result(text: str, action: str) -> Json:
     """The payload of the CALLRESULT to *action*."""
-    payload: Json = json.loads(text)[2]
+    payload: Json = json.loads(text, parse_float=Decimal)[2]
     _validator(f"{action}Response").validate(payload)
     return payload
 
@@ -104,7 +105,9 @@ def application(relay: Relay) -> Any:
         unit=text,
     )
     meter_value = model(
-        "MeterValue", timestamp=time(min_occurs=1), sampledValue=sampled_value.customize(max_occurs="unbounded")
+        "MeterValue",
+        timestamp=time(min_occurs=1),
+        sampledValue=sampled_value.customize(max_occurs="unbounded"),
     )
     messages = {
         "Heartbeat": (model("heartbeatRequest"), model("heartbeatResponse", currentTime=time)),
@@ -218,7 +221,7 @@ class SoapServer:
         if context.in_error is not None:
             raise ValueError(f"spyne refuses the request: {context.in_error}")
         identity_in(context)
-        return context, context.descriptor.name, _received(context)
+        return context, context.function.__name__, _received(context)
 
     def write(self, context: Any, payload: Json) -> bytes:
         """Write the response to a request that was read."""
@@ -238,17 +241,20 @@ def _received(context: Any) -> Json:
 class SoapClient:
     """ChargePointService as zeep calls it, with messages made and read apart from the transport."""
 
-    def __init__(self, from_address: str) -> None:
-        settings = zeep.Settings(strict=False)
-        plugins = [zeep.wsa.WsAddressingPlugin()]
-        self._client = zeep.Client(str(WSDL / "ChargePointService.wsdl"), settings=settings, plugins=plugins)
+    def __init__(self) -> None:
+        # The service description asks for WS-Addressing, so zeep writes it by itself.
+        self._client = zeep.Client(str(WSDL / "ChargePointService.wsdl"))
         self._port = self._client.bind("ChargePointService")
         self._binding = self._port._binding
 
     def write(self, action: str, payload: Json, to: str, identity: str = IDENTITY) -> bytes:
         options = {"address": to}
         envelope, _ = self._binding._create(
-            action, (), {**payload, "_soapheaders": {"ChargeBoxIdentity": identity}}, client=self._client, options=options
+            action,
+            (),
+            {**payload, "_soapheaders": {"ChargeBoxIdentity": identity}},
+            client=self._client,
+            options=options,
         )
         return bytes(etree.tostring(envelope, xml_declaration=True, encoding="utf-8"))
 

@@ -8,9 +8,9 @@ order in which they travel:
 - ``3-…`` the reply as the other party wrote it, ``4-…`` as the gateway hands it back;
 - ``notes.txt``, where something was changed or lost on the way: a line each, the form of ``note_line``.
 
-A file is named after the party at the other end of that wire, ``charge_point`` or ``central_system``, and ends
-in ``.xml`` where that party speaks OCPP-S, in ``.json`` where it speaks OCPP-J. Without 2 and 3 the gateway
-answers by itself. Message ids that the gateway mints are always ``MESSAGE_ID`` and ``SOAP_MESSAGE_ID``.
+A file is named after the party at the other end of that wire, ``charge_point`` or ``central_system``, and
+ends in ``.xml`` where that party speaks OCPP-S, in ``.json`` where it speaks OCPP-J. Without 2 and 3 the
+gateway answers by itself. Message ids that it mints are always ``MESSAGE_ID`` and ``SOAP_MESSAGE_ID``.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _TRANSPORT = {"xml": "soap", "json": "json"}
 class Exchange:
     """One call and its reply on both sides of the gateway.
 
-    ``folder`` is the name above the case: the action, for most. ``asked_by`` and the keys of ``transports`` are
-    ``"charge_point"`` and ``"central_system"``, the values there ``"soap"`` and ``"json"``. ``messages`` are the
-    files 1 to 4, None where there is none. ``notes`` are the lines of notes.txt.
+    ``folder`` is the name above the case: the action, for most. ``asked_by`` is ``"charge_point"`` or
+    ``"central_system"``; ``transports`` tells for both whether they speak ``"soap"`` or ``"json"``.
+    ``messages`` are the files 1 to 4, None where there is none; ``notes`` are the lines of notes.txt.
     """
 
     folder: str
@@ -135,6 +135,7 @@ def note_line(note: Note) -> str:
     ``loss <path> <value> <rule>`` or ``change <path> <value> -> <became> <rule>``, without the quotes around
     values, and with one blank for every run of blanks and line breaks.
     """
+    words: tuple[str, ...]
     if isinstance(note, Loss):
         words = ("loss", note.path, _unquoted(note.value), note.rule)
     else:

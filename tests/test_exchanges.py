@@ -239,14 +239,16 @@ def json_schema(name: str) -> dict[str, Any]:
 formats = FormatChecker(formats=())
 
 
-@formats.checks("date-time")
 def is_date_time(text: object) -> bool:
     return re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", str(text)) is not None
 
 
-@formats.checks("uri")
 def is_uri(text: object) -> bool:
     return bool(urlsplit(str(text)).scheme)
+
+
+formats.checks("date-time")(is_date_time)
+formats.checks("uri")(is_uri)
 
 
 def payload_of(envelope: bytes) -> etree._Element:
@@ -268,8 +270,7 @@ def problems_of(exchange: Exchange, number: int) -> list[str]:
             return []
         service = {"central_system": "CentralSystemService", "charge_point": "ChargePointService"}
         schema = service_schema(service[exchange.asked])
-        schema.validate(payload)
-        return [str(error) for error in schema.error_log]
+        return [] if schema.validate(payload) else [str(schema.error_log)]
     frame = json.loads(message, parse_float=Decimal)
     if frame[0] == 4:
         return [] if len(frame) == 5 and isinstance(frame[4], dict) else [f"no CALLERROR: {frame}"]

@@ -95,7 +95,8 @@ def test_an_empty_file_can_be_filled() -> None:
         (
             "listeners.soap.allow=[a",
             "--set listeners.soap.allow: is no YAML: did not find expected ',' or ']' while parsing a "
-            "flow sequence that starts in line 1 (inside { } and [ ], quote a text that has one of { } [ ] , in it)",
+            "flow sequence that starts in line 1 "
+            "(inside { } and [ ], quote a text that has one of { } [ ] , in it)",
         ),
         ("listeners.soap.allow=!x []", "--set listeners.soap.allow: tags such as '!x' are not read"),
         (

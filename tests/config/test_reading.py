@@ -258,7 +258,8 @@ chargers:
             (
                 "a: [1\nb: 2",
                 "gateway.yaml:2:2: is no YAML: did not find expected ',' or ']' while parsing a flow "
-                "sequence that starts in line 1 (inside { } and [ ], quote a text that has one of { } [ ] , in it)",
+                "sequence that starts in line 1 "
+                "(inside { } and [ ], quote a text that has one of { } [ ] , in it)",
             ),
         ],
     )

@@ -53,16 +53,21 @@ class FakeChargePoint:
 
     answer: Callable[[Call], Reply] = lambda call: CallResult({"status": "Accepted"})
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[Call] = field(default_factory=list)
     transport: str = "soap"
 
     async def call(self, call: Call) -> Answer:
         self.asked.append(call)
+        self.was_asked.set()
         await self.may_answer.wait()
         return Answer(self.answer(call), Passage("soap", b"<reset/>"), Passage("soap", b"<accepted/>"))
 
     async def close(self, reason: str) -> None:
         return None
+
+
+Asking = asyncio.Task[Answer | Unreachable]
 
 
 @dataclass
@@ -74,32 +79,35 @@ class World:
     charge_point: FakeChargePoint
     running: asyncio.Task[Closed]
     tasks: asyncio.TaskGroup
-    records: list[Record]
-    events: list[Event]
+    journal: Journal
+    records: asyncio.Queue[Record]
+    events: asyncio.Queue[Event]
 
-    def ask(self, call: Call) -> asyncio.Task[Answer]:
-        return self.tasks.create_task(_outcome(self.link.call(call)))
+    def ask(self, call: Call) -> Asking:
+        return self.tasks.create_task(self._asking(call))
+
+    async def _asking(self, call: Call) -> Answer | Unreachable:
+        try:
+            return await self.link.call(call)
+        except Unreachable as gone:  # a value, or it would end the task group
+            return gone
 
     async def noted(self, kind: str) -> Event:
-        while not any(event.kind == kind for event in self.events):
-            await asyncio.sleep(0.001)
-        return next(event for event in self.events if event.kind == kind)
-
-    async def recorded(self) -> Record:
-        while not self.records:
-            await asyncio.sleep(0.001)
-        return self.records[0]
+        while (event := await self.events.get()).kind != kind:
+            pass
+        return event
 
 
-class Failed(Exception):
-    """Carries what a call raised past the task group."""
+async def answer_to(asking: Asking) -> Answer:
+    outcome = await asking
+    assert isinstance(outcome, Answer)
+    return outcome
 
 
-async def _outcome(asking: Any) -> Any:
-    try:
-        return await asking
-    except Unreachable as gone:
-        return gone
+async def failure_of(asking: Asking) -> tuple[str, str]:
+    outcome = await asking
+    assert isinstance(outcome, Unreachable)
+    return outcome.reason, outcome.description
 
 
 @contextlib.asynccontextmanager
@@ -112,8 +120,8 @@ async def a_world(
         connections.put_nowait(connection)
         await connection.wait_closed()
 
-    journal, records, events = Journal(), list[Record](), list[Event]()
-    journal.listen(record=records.append, event=events.append)
+    journal, records, events = Journal(), asyncio.Queue[Record](), asyncio.Queue[Event]()
+    journal.listen(record=records.put_nowait, event=events.put_nowait)
     session = Session("CP1", journal)
     charge_point = FakeChargePoint()
     if may_answer:
@@ -139,7 +147,7 @@ async def a_world(
                 new_message_id=lambda: str(next(numbers)),
             )
             running = tasks.create_task(link.run())
-            yield World(link, peer, charge_point, running, tasks, records, events)
+            yield World(link, peer, charge_point, running, tasks, journal, records, events)
             charge_point.may_answer.set()
             await peer.close()
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -155,7 +163,7 @@ async def test_a_call_is_written_and_its_reply_read() -> None:
         assert await world.peer.recv() == text
         reply = '[3,"1",{"status":"Accepted"}]'
         await world.peer.send(reply)
-        assert await asking == Answer(
+        assert await answer_to(asking) == Answer(
             CallResult({"status": "Accepted"}),
             Passage("json", text.encode(), (WRITTEN,)),
             Passage("json", reply.encode(), (READ,)),
@@ -167,7 +175,7 @@ async def test_a_callerror_is_a_reply() -> None:
         asking = world.ask(HEARTBEAT)
         await world.peer.recv()
         await world.peer.send('[4,"1","SecurityError","boot first",{"x":1}]')
-        answer = await asking
+        answer = await answer_to(asking)
         assert answer.reply == CallError("SecurityError", "boot first", {"x": 1}, "call_error")
         assert answer.answered == Passage("json", b'[4,"1","SecurityError","boot first",{"x":1}]')
 
@@ -192,7 +200,7 @@ async def test_a_null_payload_is_an_empty_one() -> None:
         asking = world.ask(HEARTBEAT)
         await world.peer.recv()
         await world.peer.send('[3,"1",null]')
-        answer = await asking
+        answer = await answer_to(asking)
         assert answer.reply == CallResult({})
         assert answer.answered is not None
         assert answer.answered.notes == (Change("payload", "null", "{}", "null-payload"), READ)
@@ -203,7 +211,7 @@ async def test_a_reply_in_a_binary_message_is_read() -> None:
         asking = world.ask(HEARTBEAT)
         await world.peer.recv()
         await world.peer.send(b'[3,"1",{}]')
-        assert (await asking).reply == CallResult({})
+        assert (await answer_to(asking)).reply == CallResult({})
 
 
 @pytest.mark.parametrize(
@@ -233,7 +241,7 @@ async def test_a_broken_reply_is_an_error_inside_whoever_was_asked(
         asking = world.ask(BOOT)
         await world.peer.recv()
         await world.peer.send(text)
-        answer = await asking
+        answer = await answer_to(asking)
         assert answer.reply == CallError(
             "InternalError",
             f"the reply of the central system breaks the rules: {problem}",
@@ -251,9 +259,7 @@ async def test_a_call_that_json_cannot_say_is_a_violation() -> None:
 
 async def test_a_silent_peer_times_out_and_its_late_reply_breaks_nothing() -> None:
     async with a_world(JsonLimits(call_timeout=0.02)) as world:
-        gone = await world.ask(HEARTBEAT)
-        assert isinstance(gone, Unreachable)
-        assert (gone.reason, gone.description) == ("timeout", "no reply to Heartbeat within 0.02 s")
+        assert await failure_of(world.ask(HEARTBEAT)) == ("timeout", "no reply to Heartbeat within 0.02 s")
         await world.peer.recv()
         await world.peer.send('[3,"1",{}]')
         late = await world.noted("late reply")
@@ -270,15 +276,9 @@ async def test_a_silent_peer_times_out_and_its_late_reply_breaks_nothing() -> No
 async def test_the_timer_serves_one_call_after_the_other() -> None:
     async with a_world(JsonLimits(call_timeout=0.02, waiting_timeout=0.01)) as world:
         first, second = world.ask(HEARTBEAT), world.ask(HEARTBEAT)
-        gone = await second
-        assert isinstance(gone, Unreachable)
-        assert gone.reason == "busy"
-        gone = await first
-        assert isinstance(gone, Unreachable)
-        assert gone.reason == "timeout"
-        gone = await world.ask(HEARTBEAT)
-        assert isinstance(gone, Unreachable)
-        assert gone.reason == "timeout"
+        assert (await failure_of(second))[0] == "busy"
+        assert (await failure_of(first))[0] == "timeout"
+        assert (await failure_of(world.ask(HEARTBEAT)))[0] == "timeout"
 
 
 async def test_a_connection_that_drops_ends_every_call_at_once() -> None:
@@ -286,8 +286,7 @@ async def test_a_connection_that_drops_ends_every_call_at_once() -> None:
         first, second = world.ask(HEARTBEAT), world.ask(BOOT)
         await world.peer.recv()
         await world.peer.close(1012, "service restart")
-        gone = [await first, await second]
-        assert [(each.reason, each.description) for each in gone if isinstance(each, Unreachable)] == [
+        assert [await failure_of(first), await failure_of(second)] == [
             (
                 "unreachable",
                 "the other party closed the connection: 1012 (service restart) service restart; "
@@ -301,9 +300,7 @@ async def test_a_connection_that_drops_ends_every_call_at_once() -> None:
         ]
         closed = await world.running
         assert (closed.code, closed.code_class) == (1012, "1012")
-        gone_too = await world.ask(HEARTBEAT)
-        assert isinstance(gone_too, Unreachable)
-        assert gone_too.reason == "not_connected"
+        assert (await failure_of(world.ask(HEARTBEAT)))[0] == "not_connected"
 
 
 async def test_a_connection_that_breaks_is_told_from_one_that_is_closed() -> None:
@@ -311,10 +308,9 @@ async def test_a_connection_that_breaks_is_told_from_one_that_is_closed() -> Non
         asking = world.ask(HEARTBEAT)
         await world.peer.recv()
         world.peer.transport.abort()
-        gone = await asking
-        assert isinstance(gone, Unreachable)
-        assert gone.reason == "unreachable"
-        assert gone.description.startswith("the connection broke")
+        reason, description = await failure_of(asking)
+        assert reason == "unreachable"
+        assert description.startswith("the connection broke")
         assert (await world.running).code == 1006
 
 
@@ -323,9 +319,8 @@ async def test_a_message_larger_than_the_limit_ends_the_connection() -> None:
         asking = world.ask(HEARTBEAT)
         await world.peer.recv()
         await world.peer.send('[3,"1",{"data":"' + "x" * 1000 + '"}]')
-        gone = await asking
-        assert isinstance(gone, Unreachable)
-        assert gone.description.startswith("the gateway closed the connection: 1009 (message too big)")
+        _, description = await failure_of(asking)
+        assert description.startswith("the gateway closed the connection: 1009 (message too big)")
         assert (await world.running).code == 1009
 
 
@@ -365,10 +360,11 @@ async def test_a_reply_nobody_waits_for_any_more_is_noted_and_frees_the_line() -
 async def test_a_peer_that_does_not_read_is_cut_off() -> None:
     async with a_world(JsonLimits(max_unread=10_000)) as world:
         world.peer.transport.pause_reading()
-        gone = await world.ask(Call("DataTransfer", {"data": "x" * 20_000_000}))
-        assert isinstance(gone, Unreachable)
-        assert gone.reason == "unreachable"
+        assert (await failure_of(world.ask(Call("DataTransfer", {"data": "x" * 20_000_000}))))[
+            0
+        ] == "unreachable"
         assert (await world.running).code == 1006
+        world.peer.transport.abort()
 
 
 # --- serving ---
@@ -379,7 +375,7 @@ async def test_a_call_of_the_peer_is_relayed_and_answered() -> None:
         await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
         assert await world.peer.recv() == '[3,"a",{"status":"Accepted"}]'
         assert world.charge_point.asked == [Call("Reset", {"type": "Hard"})]
-        record = await world.recorded()
+        record = await world.records.get()
         assert (record.action, record.arrived_from) == ("Reset", Side.CENTRAL_SYSTEM)
         assert record.arrived == Passage("json", b'[2,"a","Reset",{"type":"Hard"}]')
         assert record.replied == Passage("json", b'[3,"a",{"status":"Accepted"}]', (WRITTEN,))
@@ -392,7 +388,7 @@ async def test_a_call_being_served_does_not_hold_up_our_reply() -> None:
         await world.peer.recv()
         await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
         await world.peer.send('[3,"1",{}]')
-        assert (await asking).reply == CallResult({})
+        assert (await answer_to(asking)).reply == CallResult({})
         world.charge_point.may_answer.set()
         assert await world.peer.recv() == '[3,"a",{"status":"Accepted"}]'
 
@@ -401,8 +397,7 @@ async def test_calls_that_do_not_wait_are_served_one_by_one() -> None:
     async with a_world(may_answer=False) as world:
         for message_id in "abc":
             await world.peer.send(f'[2,"{message_id}","Reset",{{"type":"Hard"}}]')
-        while not world.charge_point.asked:
-            await asyncio.sleep(0.001)
+        await world.charge_point.was_asked.wait()
         await (await world.peer.ping())  # all three have been read by now
         assert len(world.charge_point.asked) == 1
         world.charge_point.may_answer.set()
@@ -448,7 +443,7 @@ async def test_a_call_that_breaks_the_rules_is_refused_and_recorded(
     async with a_world() as world:
         await world.peer.send(call)
         assert await world.peer.recv() == answer
-        record = await world.recorded()
+        record = await world.records.get()
         assert (record.identity, record.action, record.reason) == ("CP1", action, reason)
         assert (record.began, record.arrived_from) == (1714557600.0, Side.CENTRAL_SYSTEM)
         assert (record.arrived.text, record.replied.text) == (call.encode(), answer.encode())
@@ -487,7 +482,7 @@ async def test_a_bug_after_the_reply_sends_no_second_one() -> None:
         def fail(record: Record) -> None:
             raise ZeroDivisionError("oops")
 
-        world.link._journal.listen(record=fail)
+        world.journal.listen(record=fail)
         await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
         assert await world.peer.recv() == '[3,"a",{"status":"Accepted"}]'
         await world.noted("internal error")
@@ -498,12 +493,11 @@ async def test_a_bug_after_the_reply_sends_no_second_one() -> None:
 async def test_an_exchange_that_outlives_its_connection_is_recorded() -> None:
     async with a_world(may_answer=False) as world:
         await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
-        while not world.charge_point.asked:
-            await asyncio.sleep(0.001)
+        await world.charge_point.was_asked.wait()
         await world.peer.close()
         await world.running
         world.charge_point.may_answer.set()
-        record = await world.recorded()
+        record = await world.records.get()
         assert record.reply == CallResult({"status": "Accepted"})
 
 
@@ -537,12 +531,12 @@ async def test_closing_lets_what_is_in_flight_end() -> None:
         await world.peer.recv()
         closing = world.tasks.create_task(world.link.close("the gateway is stopping"))
         await asyncio.sleep(0)
-        gone = await world.ask(HEARTBEAT)
-        assert isinstance(gone, Unreachable)
-        assert gone.reason == "draining"
-        assert gone.description == "the gateway is stopping; Heartbeat was not sent"
+        assert await failure_of(world.ask(HEARTBEAT)) == (
+            "draining",
+            "the gateway is stopping; Heartbeat was not sent",
+        )
         await world.peer.send('[3,"1",{}]')
-        assert (await asking).reply == CallResult({})
+        assert (await answer_to(asking)).reply == CallResult({})
         await closing
         with pytest.raises(ConnectionClosed) as closed:
             await world.peer.recv()
@@ -556,9 +550,7 @@ async def test_closing_does_not_wait_for_ever() -> None:
         asking = world.ask(HEARTBEAT)
         await world.peer.recv()
         await world.link.close("é" * 100, code=1000)
-        gone = await asking
-        assert isinstance(gone, Unreachable)
-        assert gone.reason == "unreachable"
+        assert (await failure_of(asking))[0] == "unreachable"
         with pytest.raises(ConnectionClosed) as closed:
             await world.peer.recv()
         assert closed.value.rcvd is not None
@@ -575,9 +567,7 @@ async def test_a_call_during_the_closing_handshake_is_not_sent() -> None:
     async with a_world() as world:
         closing = world.tasks.create_task(world.link._socket.close(1000))
         await asyncio.sleep(0)
-        gone = await world.ask(HEARTBEAT)
-        assert isinstance(gone, Unreachable)
-        assert (gone.reason, gone.description) == (
+        assert await failure_of(world.ask(HEARTBEAT)) == (
             "not_connected",
             "the connection is closing; Heartbeat was not sent",
         )
@@ -589,8 +579,7 @@ async def test_a_cancelled_link_says_goodbye_and_ends_its_calls() -> None:
         asking = world.ask(HEARTBEAT)
         await world.peer.recv()
         world.running.cancel()
-        gone = await asking
-        assert isinstance(gone, Unreachable)
+        await failure_of(asking)
         with pytest.raises(ConnectionClosed) as closed:
             await world.peer.recv()
         assert closed.value.rcvd is not None

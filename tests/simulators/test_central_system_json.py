@@ -456,7 +456,7 @@ async def test_every_action_can_be_asked_and_keeps_its_names(
     assert (call[0], call[2]) == (2, action)
     assert json.loads(json.dumps(call[3]), parse_float=Decimal) == payload
     assert central_system.problems == []
-    assert central_system.answered == 1
+    assert central_system.answered == {"CP1": 1}
 
 
 async def test_a_decimal_stands_on_the_wire_with_its_one_digit(central_system: JsonCentralSystem) -> None:
@@ -650,6 +650,22 @@ async def test_stopping_sends_everybody_away_and_keeps_the_port(central_system: 
     assert central_system.port == port
     async with plug(central_system):
         pass
+
+
+async def test_an_arrival_is_found_after_a_mark_even_when_the_past_was_cut(
+    central_system: JsonCentralSystem,
+) -> None:
+    async with plug(central_system) as one, plug(central_system, "CP2") as two:
+        await told(one, '[2,"1","Authorize",{"idTag":"A"}]')
+        await told(one, '[2,"2","Authorize",{"idTag":"B"}]')
+        mark = central_system.heard
+        await told(two, '[2,"1","Authorize",{"idTag":"C"}]')
+        await told(one, '[2,"3","Authorize",{"idTag":"D"}]')
+    del central_system.received[:1]
+    assert await central_system.arrival_of("Authorize") == ("CP1", "Authorize", {"idTag": "B"})
+    assert await central_system.arrival_of("Authorize", after=mark) == ("CP2", "Authorize", {"idTag": "C"})
+    of_one = await central_system.arrival_of("Authorize", identity="CP1", after=mark)
+    assert of_one == ("CP1", "Authorize", {"idTag": "D"})
 
 
 async def test_waiting_for_what_does_not_come_ends(central_system: JsonCentralSystem) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -286,6 +287,36 @@ async def test_after_stopping_nothing_can_be_said(central_system: CannedCentralS
     await charge_point.stop()
     with pytest.raises(Unanswered, match="CP1 is not started"):
         await charge_point.heartbeat()
+
+
+async def test_stopping_waits_for_no_central_system_that_does_not_answer(
+    central_system: CannedCentralSystem,
+) -> None:
+    answered = threading.Event()
+
+    def answer(action: str, relates_to: str) -> Canned:
+        answered.wait(5)
+        return result(action, relates_to)
+
+    central_system.answer = answer
+    charge_point = SoapChargePoint("CP1", central_system.url, call_timeout=5.0)
+    charge_point.patience = 0.05
+    await charge_point.start()
+    async with asyncio.TaskGroup() as calls:
+        under_way = calls.create_task(charge_point.heartbeat())
+        queued = calls.create_task(ending(charge_point.heartbeat()))
+        await asyncio.to_thread(central_system.wait_for, "Heartbeat", 1)
+        await charge_point.stop()
+        assert await queued == "the charge point was stopped"
+        assert not under_way.done()
+        answered.set()
+    assert under_way.result() == {"currentTime": "2024-05-01T10:00:00Z"}
+
+
+async def ending(call: Awaitable[object]) -> str:
+    with pytest.raises(Unanswered) as unanswered:
+        await call
+    return str(unanswered.value)
 
 
 async def test_it_can_be_started_again(central_system: CannedCentralSystem) -> None:

@@ -61,7 +61,7 @@ async def play_until(
     steps: list[str] = []
 
     def on_step(step: str) -> None:
-        steps.append(step.removeprefix("CP1 "))
+        steps.append(step.partition(" ")[2])
         if steps.count(last) == times:
             evening.set()
 
@@ -183,3 +183,12 @@ async def test_problems_of_the_witnesses_are_failures_of_the_day(
 
     result = await charging_day(charge_point, central_system, until=evening, pause=0, on_step=on_step)
     assert result.failures == ["seen by the charge point", "seen by the central system"]
+
+
+async def test_days_run_beside_each_other(central_system: JsonCentralSystem, charge_point: PluggedIn) -> None:
+    async with PluggedIn("CP2", central_system.url) as other, asyncio.TaskGroup() as days:
+        played = [
+            days.create_task(play_until("heartbeat", cp, central_system)) for cp in (charge_point, other)
+        ]
+        results = [(await day)[0] for day in played]
+    assert results == [ScenarioResult(calls=4 + 16 + 11 + 1, failures=[])] * 2

@@ -154,9 +154,15 @@ def _translate_command(
             "--identity", metavar="ID", help="The charge point named in the header.", show_default=False
         ),
     ] = None,
+    action: Annotated[
+        str | None,
+        typer.Option(
+            "--action", metavar="ACTION", help="What a reply is to; a frame does not say.", show_default=False
+        ),
+    ] = None,
     celsius: Annotated[
         str,
-        typer.Option("--celsius", metavar="WORD", help="How JSON spells the unit: Celsius or Celcius."),
+        typer.Option("--celsius", metavar="WORD", help="How JSON spells it: Celsius or Celcius."),
     ] = "Celsius",
     zone: Annotated[
         str, typer.Option("--zone", metavar="ZONE", help="The zone of times that have no offset.")
@@ -174,7 +180,7 @@ def _translate_command(
       wattbridge translate captured.xml --explain
       echo '[2,"1","Heartbeat",{}]' | wattbridge translate --identity CP1
 
-    Exit codes: 0 translated, 1 the message breaks the rules of OCPP, 2 wrong usage.
+    Exit codes: 0 translated, 1 the message breaks the rules of OCPP, 2 it is no message, or wrong usage.
     """
     _check(to is None or to in ("json", "soap"), "--to", f"{to!r} is neither json nor soap")
     _check(celsius in ("Celsius", "Celcius"), "--celsius", f"{celsius!r} is neither Celsius nor Celcius")
@@ -188,6 +194,7 @@ def _translate_command(
             to=to,
             explain=explain,
             identity=identity,
+            action=action,
             celsius=celsius,
             zone=zone,
             milliseconds=milliseconds,
@@ -199,10 +206,7 @@ def _translate_command(
 
 @app.command("explain", short_help="Show how an action or a field is carried between SOAP and JSON.")
 def _explain_command(
-    query: Annotated[
-        str,
-        typer.Argument(metavar="ACTION[.FIELD]", hidden=True),
-    ],
+    query: Annotated[str, typer.Argument(metavar="ACTION[.FIELD]", hidden=True)],
     as_json: AsJson = False,
 ) -> None:
     """Show how an action, or one field of it, is carried between SOAP and JSON.

@@ -24,7 +24,6 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
 
 from wattbridge.config import kinds, values
@@ -426,9 +425,7 @@ def json_schema() -> dict[str, Any]:
     _tidy(schema)
     for section in Section.__subclasses__():
         definition = schema if section is Config else schema["$defs"][section.__name__]
-        for key, known in section.model_fields.items():
-            properties = definition["properties"]
-            properties[key] = _finish(properties[key], known)
+        _finish(definition, section)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Wattbridge configuration",
@@ -436,24 +433,17 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _finish(schema: dict[str, Any], known: FieldInfo) -> dict[str, Any]:
-    """The schema of a key with its default as it is written, and with nothing at all where that is allowed."""
-    shape = shape_of(known.annotation, known.metadata)
-    if isinstance(shape, Entries) and isinstance(shape.of, type) and "additionalProperties" in schema:
-        if not any(inner.is_required() for inner in shape.of.model_fields.values()):
-            schema["additionalProperties"] = _or_nothing(schema["additionalProperties"])
-    if isinstance(shape, Kind):
-        if shape.quoted and known.default and not known.is_required():
-            schema["default"] = shape.write(known.default)
-        return schema
-    if known.is_required() or "anyOf" in schema or "minItems" in schema:
-        return schema
-    about = {word: schema.pop(word) for word in ("description", "default") if word in schema}
-    return {**_or_nothing(schema), **about}
-
-
-def _or_nothing(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [schema, {"type": "null"}]}
+def _finish(schema: dict[str, Any], section: type[Section]) -> None:
+    """Write defaults as the file has them, and accept null where nothing at all may stand."""
+    if schema.get("type") == "object" and "required" not in schema:
+        schema["type"] = ["object", "null"]
+    for key, inner in schema.get("properties", {}).items():
+        known = section.model_fields[key]
+        shape = shape_of(known.annotation, known.metadata)
+        if isinstance(shape, Kind) and shape.quoted and known.default and not known.is_required():
+            inner["default"] = shape.write(known.default)
+        if isinstance(shape, Entries | Items) and not known.is_required() and "minItems" not in inner:
+            inner["type"] = [inner["type"], "null"]
 
 
 def _tidy(schema: Any) -> None:

@@ -126,7 +126,7 @@ def read_text(
     except ValidationError as error:
         findings += findings_of(error)
     findings += contradictions(data)
-    if config is not None:
+    if config is not None and not findings:
         findings += doubts(config)
     findings += literal_secrets(data)
     problems += [_problem(finding, root, name) for finding in findings]

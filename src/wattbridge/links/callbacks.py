@@ -759,8 +759,9 @@ class _Connection(asyncio.Protocol):
             if self._length is None and self._chunks is None:
                 self._complete(bytes(self._body))
                 return
-            got = f"{len(self._body)} of {self._length} bytes" if self._chunks is None else "its chunks"
-            text = f"{self._address} closed the connection in the middle of its answer, after {got}"
+            so_far = self._body if self._chunks is None else self._chunks.body
+            whole = f"of {self._length} bytes" if self._chunks is None else "bytes of chunks"
+            text = f"{self._address} closed the connection in the middle of its answer, after {len(so_far)} {whole}"
             self._answer.set_exception(Unreachable("unreachable", text))
         elif self._buffer:
             text = f"{self._address} closed the connection in the middle of its answer: {self._buffer[:40]!r}"

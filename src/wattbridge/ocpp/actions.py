@@ -12,7 +12,7 @@ from typing import Any
 
 from wattbridge.ocpp import wsdl
 from wattbridge.ocpp.differences import neutral
-from wattbridge.ocpp.errors import Violation
+from wattbridge.ocpp.errors import Violation, excerpt
 from wattbridge.ocpp.messages import Call, Note, Payload, Side
 from wattbridge.ocpp.payloads import (
     ElementReader,
@@ -33,13 +33,15 @@ ASKED = {
     "ChargePointService": Side.CHARGE_POINT,
 }
 
+DEFAULTS = Options()
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """A .req or a .conf, compiled.
 
-    ``name`` starts every path (``MeterValues``, ``MeterValuesResponse``); ``fields`` is the shape of the service
-    description, ``neutral`` that of the neutral form.
+    ``name`` starts every path (``MeterValues``, ``MeterValuesResponse``); ``fields`` is the shape of the
+    service description, ``neutral`` that of the neutral form.
     """
 
     name: str
@@ -101,7 +103,8 @@ class Dialect:
         party = asked.value.replace("_", " ")
         if (asked.other, action) in self.operations:
             raise Violation("NotSupported", action, f"is not an action that a {party} answers", "unsupported")
-        raise Violation("NotImplemented", action, f"is not an action of OCPP {self.version}", "unsupported")
+        problem = f"is not an action of OCPP {self.version}"
+        raise Violation("NotImplemented", excerpt(action), problem, "unsupported")
 
 
 def _compile_operation(described: Operation, options: Options) -> CompiledOperation:
@@ -116,7 +119,11 @@ def _compile_operation(described: Operation, options: Options) -> CompiledOperat
             described.action, described.request_element, described.request, options, lenient=lenient_request
         ),
         response=_compile_message(
-            f"{described.action}Response", described.response_element, described.response, options, lenient=True
+            f"{described.action}Response",
+            described.response_element,
+            described.response,
+            options,
+            lenient=True,
         ),
     )
 
@@ -147,7 +154,7 @@ def described_operations(version: str = "1.6") -> tuple[Operation, ...]:
 
 
 @cache
-def dialect(version: str = "1.6", options: Options = Options()) -> Dialect:
+def dialect(version: str = "1.6", options: Options = DEFAULTS) -> Dialect:
     """The compiled dialect; one is kept for each set of options in use."""
     return Dialect(version, described_operations(version), options)
 

@@ -59,10 +59,11 @@ Reply = CallResult | CallError
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Something that could not be carried: ``Loss("MeterValues.meterValue[0].sampledValue[1].unit", "Hertz", …)``.
+    """Something that could not be carried:
+    ``Loss("StopTransaction.transactionData[0].sampledValue[1].unit", "Hertz", "unsayable-unit", …)``.
 
-    ``rule`` is a word of ``reasons.RULES`` (it is a metric label), ``reason`` a sentence for people. ``value`` is
-    what stood there, at most 60 characters of it.
+    ``value`` is what stood there, at most 60 characters of it; ``rule`` is a word of ``reasons.RULES`` (it is a
+    metric label), ``reason`` a sentence for people.
     """
 
     path: str

@@ -2,500 +2,457 @@
 
 Reading is tolerant and says what it changed or lost (notes); what breaks the shape beyond that raises
 Violation with path, found and expected. Writing is strict: exact order, exact namespaces. Compiled once at
-start, run once per message.
+start, run once per message; plain values are left to ``values.py``.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from lxml import etree
 
-from wattbridge.ocpp.errors import Violation
-from wattbridge.ocpp.messages import Change, Loss, Note, Payload
+from wattbridge.ocpp.differences import left_out_by_soap
+from wattbridge.ocpp.errors import Violation, excerpt, shown
+from wattbridge.ocpp.messages import Change, Loss, Note, Payload, add_note
 from wattbridge.ocpp.shapes import Field
-from wattbridge.ocpp.times import date_time_reader
 from wattbridge.ocpp.tolerances import (
-    BOOLEANS,
+    ANYTHING_AS_TEXT,
     FIELD_ALIASES,
     MEANINGFUL,
     OCPP_NAMESPACE,
     SALVAGED_LISTS,
-    UNSAYABLE,
-    VALUE_ALIASES,
+)
+from wattbridge.ocpp.values import (
+    ElementWriter,
+    Options,
+    Quick,
+    ValueReaders,
+    compile_value_readers,
+    compile_value_writer,
+    escape,
+    wrong_type,
 )
 
+__all__ = [
+    "Element",
+    "ElementReader",
+    "JsonReader",
+    "JsonWriter",
+    "Options",
+    "XmlWriter",
+    "compile_element_reader",
+    "compile_json_reader",
+    "compile_json_writer",
+    "compile_xml_writer",
+    "escape",
+    "local_name",
+    "namespace_of",
+    "shown",
+]
+
 Element = etree._Element
-XSI_NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
+XSI = "http://www.w3.org/2001/XMLSchema-instance"
+XSI_NIL = f"{{{XSI}}}nil"
 
 ElementReader = Callable[[Element, str, list[Note]], Payload]
 JsonReader = Callable[[Any, str, list[Note]], Payload]
 XmlWriter = Callable[[Payload, str, list[Note]], str]
 JsonWriter = Callable[[Payload, str, list[Note]], Payload]
-# One value of one field: from the text of an element, or from what JSON has.
-TextReader = Callable[[str, str, list[Note]], Any]
-ValueReader = Callable[[Any, str, list[Note]], Any]
-ValueWriter = Callable[[Any, str, list[Note]], "str | None"]
 
-_INTEGER = re.compile(r"[+-]?\d{1,40}", re.ASCII)
-_DECIMAL = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})", re.ASCII)
-# What must not stand as it is in the text of an XML element: markup, the carriage return that parsers turn
-# into a line feed, and characters XML 1.0 does not have at all.
-_XML_SPECIAL = re.compile("[<>&\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# The namespaces of 1.6 as they should be; every other spelling is found by a slower way. "" is for
+# unqualified children (IZIVIA's production output).
+_USUAL_NAMESPACES = ("{urn://Ocpp/Cs/2015/10/}", "{urn://Ocpp/Cp/2015/10/}", "")
 
+# No element of OCPP 1.6 has attributes, and looking for one in C costs a microsecond.
+_has_attributes = etree.XPath("boolean(.//@*)")
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a configuration may choose about reading and writing payloads.
-
-    ``zone`` is the zone of times without offset, ``celsius`` how the unit is spelled towards JSON,
-    ``prefix`` the XML prefix of written elements (NKT charge points know only theirs: steve #12).
-    """
-
-    zone: str = "UTC"
-    milliseconds: bool = False
-    celsius: str = "Celsius"
-    prefix: str = "ocpp"
-
-
-def shown(value: object) -> str:
-    """*value* as an error names it: quoted, at most 60 characters, no line breaks."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    text = repr(text if len(text) <= 60 else text[:57] + "…")
-    return text if isinstance(value, str) else text[1:-1]
-
-
-def expected_values(values: Iterable[str]) -> str:
-    listed = [repr(value) for value in values]
-    return ", ".join(listed) if len(listed) <= 24 else ", ".join(listed[:24]) + ", …"
-
-
-# ---------------------------------------------------------------------------- values
-
-
-def _text_reader(field: Field, options: Options) -> TextReader:
-    """How the text of one element becomes a value. Surrounding blanks are no part of numbers, enumeration
-    values, times, addresses and ids; they are part of every other string."""
-    name = field.name
-    if field.enum:
-        return _enum_reader(name, field.enum)
-    if field.kind == "integer":
-        return _read_integer
-    if field.kind == "decimal":
-        return _decimal_reader(field.fraction_digits)
-    if field.kind == "boolean":
-        return _read_boolean
-    if field.kind == "dateTime":
-        return date_time_reader(options.zone, milliseconds=options.milliseconds)
-    trimmed = field.kind == "uri" or field.type_name == "IdToken"
-    longest = field.max_length
-
-    def read_string(text: str, path: str, notes: list[Note]) -> str:
-        if trimmed:
-            bare = text.strip()
-            if bare != text:
-                notes.append(Change(path, text, bare, "trimmed"))
-                text = bare
-        if longest is not None and len(text) > longest:
-            raise Violation(
-                "PropertyConstraintViolation",
-                path,
-                f"{shown(text)} has {len(text)} characters, expected at most {longest}",
-            )
-        return text
-
-    return read_string
-
-
-def _enum_reader(name: str, values: tuple[str, ...]) -> TextReader:
-    # A value that stands for another is no value of its own, even where a schema lists it (Celcius).
-    aliases = {seen: meant for (field_name, seen), meant in VALUE_ALIASES.items() if field_name == name}
-    allowed = {value: value for value in values if value not in aliases}
-
-    def read_enum(text: str, path: str, notes: list[Note]) -> str | None:
-        value = allowed.get(text)
-        if value is not None:
-            return value
-        bare = text.strip()
-        meant = aliases.get(bare, bare)
-        if meant in allowed:
-            notes.append(Change(path, text, meant, "trimmed" if meant == bare else "value-alias"))
-            return meant
-        if (name, meant) in UNSAYABLE:
-            notes.append(Loss(path, shown(text), "unsayable-unit", UNSAYABLE[name, meant]))
-            return None
-        raise Violation(
-            "PropertyConstraintViolation", path, f"{shown(text)} is not one of {expected_values(allowed)}"
-        )
-
-    return read_enum
-
-
-def _read_integer(text: str, path: str, notes: list[Note]) -> int:
-    bare = text.strip()
-    if _INTEGER.fullmatch(bare):
-        return int(bare)
-    if _DECIMAL.fullmatch(bare):
-        return _rounded(Decimal(bare), path, notes)
-    raise Violation("TypeConstraintViolation", path, f"{shown(text)} is not an integer")
-
-
-def _rounded(number: Decimal, path: str, notes: list[Note]) -> int:
-    """Meters report fractions of a Wh where the schema wants an integer (wire-level habit of many)."""
-    whole = int(number.to_integral_value())
-    if number == whole:
-        notes.append(Change(path, str(number), str(whole), "integer-form"))
-    else:
-        notes.append(Loss(path, str(number), "rounded", f"an integer belongs here: written as {whole}"))
-    return whole
-
-
-def _decimal_reader(digits: int | None) -> TextReader:
-    step = None if digits is None else Decimal(1).scaleb(-digits)
-
-    def read_decimal(text: str, path: str, notes: list[Note]) -> int | Decimal:
-        bare = text.strip()
-        if not _DECIMAL.fullmatch(bare):
-            raise Violation("TypeConstraintViolation", path, f"{shown(text)} is not a decimal number")
-        if "." not in bare:
-            return int(bare)
-        return cut(Decimal(bare), path, notes)
-
-    def cut(number: Decimal, path: str, notes: list[Note]) -> Decimal:
-        exponent = number.as_tuple().exponent
-        if step is None or digits is None or not isinstance(exponent, int) or exponent >= -digits:
-            return number
-        # Towards zero: a limit must never become larger than was asked for (ev-server #3453).
-        shorter = number.quantize(step, rounding=ROUND_DOWN)
-        if shorter != number:
-            notes.append(
-                Loss(path, str(number), "rounded", f"at most {digits} decimal(s) can be said: written as {shorter}")
-            )
-        return shorter
-
-    return read_decimal
-
-
-def _read_boolean(text: str, path: str, notes: list[Note]) -> bool:
-    value = BOOLEANS.get(text.strip().lower())
-    if value is None:
-        raise Violation("TypeConstraintViolation", path, f"{shown(text)} is not 'true' or 'false'")
-    return value
-
-
-def _value_reader(field: Field, options: Options, action: str) -> ValueReader:
-    """How what JSON has becomes a value: like its text, where a peer quotes numbers or forgets to."""
-    read_text = _text_reader(field, options)
-    kind = field.kind
-    takes_anything = action.removesuffix("Response") == "DataTransfer" and field.name == "data"
-
-    if kind in ("integer", "decimal"):
-
-        def read_number(value: Any, path: str, notes: list[Note]) -> Any:
-            of = type(value)
-            if of is int:
-                return value
-            if of is str:
-                notes.append(Change(path, value, value.strip(), "text-as-number"))
-                return read_text(value, path, notes)
-            if of is float or of is Decimal:
-                # repr gives the shortest decimal that means this float: 8.1 stays 8.1.
-                number = value if of is Decimal else Decimal(repr(value))
-                if not number.is_finite() or abs(number.adjusted()) > 30:
-                    raise Violation("PropertyConstraintViolation", path, f"{shown(str(value))} is out of range")
-                return read_text(format(number, "f"), path, notes)
-            raise _wrong_type(value, path, "an integer" if kind == "integer" else "a number")
-
-        return read_number
-
-    if kind == "boolean":
-
-        def read_boolean(value: Any, path: str, notes: list[Note]) -> bool:
-            if value is True or value is False:
-                return bool(value)
-            if isinstance(value, int | str):
-                notes.append(Change(path, str(value), str(value), "text-as-boolean"))
-                return _read_boolean(str(value), path, notes)
-            raise _wrong_type(value, path, "a boolean")
-
-        return read_boolean
-
-    def read_string(value: Any, path: str, notes: list[Note]) -> Any:
-        if type(value) is str:
-            return read_text(value, path, notes)
-        if isinstance(value, bool | int | float | Decimal):
-            text = "true" if value is True else "false" if value is False else str(value)
-            notes.append(Change(path, text, text, "number-as-text"))
-            return read_text(text, path, notes)
-        if takes_anything:
-            text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
-            notes.append(Change(path, text, text, "data-as-text"))
-            return read_text(text, path, notes)
-        raise _wrong_type(value, path, "a string")
-
-    return read_string
-
-
-def _wrong_type(value: object, path: str, expected: str) -> Violation:
-    return Violation("TypeConstraintViolation", path, f"found {_json_type(value)} {shown(value)}, expected {expected}")
-
-
-def _json_type(value: object) -> str:
-    if value is None or isinstance(value, bool):
-        return ""
-    for of, word in ((dict, "object"), (list, "array"), (str, "string")):
-        if isinstance(value, of):
-            return word
-    return "number"
+_LOST = object()  # stands for a lost item until its list is complete, so that indices stay those of the wire
 
 
 # ---------------------------------------------------------------------------- fields of an object
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
-    """One field as the readers use it. ``droppable``: a bad one is lost alone; ``salvaged``: a bad item is."""
+class _Field:
+    """One field as the readers use it.
+
+    ``droppable``: a bad one is lost alone; ``salvaged``: a bad item of the list is lost alone.
+    It is an object when ``read_object`` is there, a plain value when ``values`` is.
+    """
 
     name: str
-    read: Callable[[Any, str, list[Note]], Any]
-    is_object: bool
-    is_text: bool
+    read_object: Callable[[Any, str, list[Note]], Payload] | None
+    values: ValueReaders | None
     repeated: bool
     required: bool
     droppable: bool
     salvaged: bool
+    takes_anything: bool
 
 
-def _compile_fields(
-    fields: tuple[Field, ...], options: Options, action: str, *, lenient: bool, xml: bool
-) -> dict[str, _Reader]:
-    readers = {}
-    for field in fields:
-        read: Callable[[Any, str, list[Note]], Any]
-        if field.kind == "object":
-            compile_object = compile_element_reader if xml else compile_json_reader
-            read = compile_object(field.fields, options, action, lenient=lenient)
-        else:
-            read = _text_reader(field, options) if xml else _value_reader(field, options, action)
-        readers[field.name] = _Reader(
-            name=field.name,
-            read=read,
-            is_object=field.kind == "object",
-            is_text=field.kind == "string" and not field.enum,
-            repeated=field.repeated,
-            required=field.required,
-            droppable=lenient and not field.required and field.name not in MEANINGFUL,
-            salvaged=lenient and field.repeated and field.name in SALVAGED_LISTS,
+class _Fields:
+    """The fields of one object, and what it takes to tell which one is meant and whether one is missing."""
+
+    def __init__(
+        self,
+        fields: tuple[Field, ...],
+        options: Options,
+        path: str,
+        compile_object: Callable[..., Callable[[Any, str, list[Note]], Payload]],
+        *,
+        lenient: bool,
+    ) -> None:
+        self.lenient = lenient
+        self.by_name: dict[str, _Field] = {}
+        for field in fields:
+            field_path = f"{path}.{field.name}"
+            is_object = field.kind == "object"
+            self.by_name[field.name] = _Field(
+                name=field.name,
+                read_object=compile_object(field.fields, options, field_path, lenient=lenient)
+                if is_object
+                else None,
+                values=None if is_object else compile_value_readers(field, options, field_path),
+                repeated=field.repeated,
+                required=field.required,
+                droppable=lenient and not (field.required or field.repeated) and field.name not in MEANINGFUL,
+                salvaged=lenient and field.repeated and field.name in SALVAGED_LISTS,
+                takes_anything=field_path in ANYTHING_AS_TEXT,
+            )
+        # What OCPP-J requires and OCPP-S may leave out: nothing left of it is no mistake, but a loss.
+        self.left_out = {name: why for name in self.by_name if (why := left_out_by_soap(f"{path}.{name}"))}
+        self.required = tuple(field.name for field in fields if field.required)
+        self._aliases = {seen: meant for (of, seen), meant in FIELD_ALIASES.items() if of == path}
+        self._by_folded_name = {name.lower(): field for name, field in self.by_name.items()}
+
+    def unusual(self, name: str, path: str, notes: list[Note]) -> _Field | None:
+        """The field that is meant by another name or in another case; None when there is none."""
+        field = self.by_name.get(self._aliases.get(name, name)) or self._by_folded_name.get(name.lower())
+        if field is not None and field.name != name:
+            add_note(notes, Change(f"{path}.{field.name}", excerpt(name), field.name, "field-alias"))
+        return field
+
+    def drop(self, name: str, value: str, rule: str, problem: str, path: str, notes: list[Note]) -> None:
+        """Drop what has no place in OCPP. From a command nothing is dropped: who asks must know."""
+        where = f"{path}.{excerpt(name)}" if name else path
+        if not self.lenient:
+            raise Violation("FormationViolation", where, f"found {value}, expected nothing: {problem}")
+        add_note(notes, Loss(where, value, rule, problem))
+
+    def missing(self, found: Payload, path: str) -> Violation:
+        name = next(name for name in self.required if name not in found)
+        what = f"found {', '.join(found)}" if found else "found nothing"
+        return Violation(
+            "OccurenceConstraintViolation", f"{path}.{name}", f"is missing; {what}, expected {name}"
         )
-    return readers
 
 
-def _missing(required: list[str], found: Payload, path: str) -> Violation:
-    name = next(name for name in required if not _present(found.get(name)))
-    what = f"found {', '.join(found)}" if found else "found nothing"
-    return Violation("OccurenceConstraintViolation", f"{path}.{name}", f"is missing; {what}, expected {name}")
+def _once_more(field: _Field, first: Any, again: Any, path: str, notes: list[Note]) -> None:
+    """A second value where one belongs: harmless when it says the same, and refused when not."""
+    if again != first:
+        problem = f"found twice, {shown(first)} and {shown(again)}, expected once"
+        raise Violation("OccurenceConstraintViolation", path, problem)
+    add_note(
+        notes, Loss(path, excerpt(again), "doubled", f"{field.name} stands here twice and says the same")
+    )
 
 
-def _present(value: object) -> bool:
-    return value is not None and value != []
+def _lose(broken: Violation, value: str, rule: str, notes: list[Note], mark: int) -> None:
+    """Drop one bad item or optional field; *value* is what stood there.
+
+    ``mark`` is how many notes there were before it. What was changed in it was not carried after all; what
+    was lost in it stays, for it tells why nothing usable is left.
+    """
+    notes[mark:] = [note for note in notes[mark:] if isinstance(note, Loss)]
+    add_note(notes, Loss(broken.path, value, rule, broken.problem))
 
 
-def _lose(reader: _Reader, broken: Violation, value: object, notes: list[Note]) -> None:
-    """Drop one bad item or optional field; *value* is what stood there."""
-    rule = "bad-item" if reader.salvaged else "bad-optional"
-    notes.append(Loss(broken.path, shown(value), rule, broken.problem))
+def _remove_lost(found: Payload) -> None:
+    for name, items in list(found.items()):
+        if type(items) is list:
+            kept = [item for item in items if item is not _LOST]
+            if kept:
+                found[name] = kept
+            else:
+                del found[name]
+
+
+def _note_left_out(fields: _Fields, found: Payload, path: str, notes: list[Note]) -> None:
+    for name, why in fields.left_out.items():
+        if name not in found and not any(isinstance(note, Loss) for note in notes):
+            add_note(notes, Loss(f"{path}.{name}", "", "empty-meter-values", why))
+
+
+# ---------------------------------------------------------------------------- reading elements
 
 
 def compile_element_reader(
     fields: tuple[Field, ...], options: Options, action: str, *, lenient: bool
 ) -> ElementReader:
-    """Make the reader of one complex type: ``read(element, path, notes)`` gives its payload.
+    """Make the reader of one message: ``read(element, path, notes)`` gives its payload.
 
-    ``action`` is the message's name for the tables of aliases; ``lenient`` says that a bad optional field or
-    a bad item of a salvaged list is a loss, not a refusal.
+    ``action`` is the message's name for the tables of tolerances (``BootNotificationResponse``); ``lenient``
+    says that a bad optional field or a bad item of a salvaged list is a loss, not a refusal.
     """
-    readers = _compile_fields(fields, options, action, lenient=lenient, xml=True)
-    required = [field.name for field in fields if field.required]
-    by_folded_name = {name.lower(): reader for name, reader in readers.items()}
-    aliases = {seen: meant for (of, seen), meant in FIELD_ALIASES.items() if of == action.removesuffix("Response")}
-    by_tag: dict[str, _Reader] = {}  # filled with the tags that peers use, at most these:
-    namespaces = ("urn://Ocpp/Cs/2015/10/", "urn://Ocpp/Cp/2015/10/")
-    for name, reader in readers.items():
-        for namespace in namespaces:
-            by_tag[f"{{{namespace}}}{name}"] = reader
-        by_tag[name] = reader  # unqualified children (IZIVIA's production output)
+    read_object = _compile_element_reader(fields, options, action, lenient=lenient)
+
+    def read(element: Element, path: str, notes: list[Note]) -> Payload:
+        if _has_attributes(element):
+            _drop_attributes(element, path, notes, lenient=lenient)
+        return read_object(element, path, notes)
+
+    return read
+
+
+def _compile_element_reader(
+    fields: tuple[Field, ...], options: Options, shape_path: str, *, lenient: bool
+) -> ElementReader:
+    known = _Fields(fields, options, shape_path, _compile_element_reader, lenient=lenient)
+    required, left_out = known.required, known.left_out
+    # Tag → field, its name, and the quick reader of a plain value that stands once.
+    by_tag: dict[Any, tuple[_Field, str, Quick | None]] = {
+        f"{namespace}{name}": (
+            field,
+            name,
+            field.values.quick_text if field.values and not field.repeated else None,
+        )
+        for name, field in known.by_name.items()
+        for namespace in _USUAL_NAMESPACES
+    }
 
     def read(element: Element, path: str, notes: list[Note]) -> Payload:
         found: Payload = {}
+        lost = False
+        stray = element.text or ""
         for child in element:
-            reader = by_tag.get(child.tag)
-            if reader is None:
-                reader = unusual(child, path, notes)
-                if reader is None:
-                    continue
-            name = reader.name
-            try:
-                if reader.repeated:
-                    items = found.get(name)
-                    if items is None:
-                        items = found[name] = []
-                    items.append(read_child(reader, child, f"{path}.{name}[{len(items)}]", notes))
-                elif name in found:
-                    once_more(reader, child, found[name], f"{path}.{name}", notes)
-                elif reader.is_object:
-                    found[name] = reader.read(child, f"{path}.{name}", notes)
-                else:
-                    value = read_child(reader, child, f"{path}.{name}", notes)
+            tail = child.tail
+            if tail is not None and not tail.isspace():
+                stray = tail
+            usual = by_tag.get(child.tag)
+            if usual is not None:
+                field, name, quick = usual
+                text = child.text
+                if quick is not None and text and name not in found and not len(child):
+                    value = quick(text)
                     if value is not None:
                         found[name] = value
-            except Violation as broken:
-                if not (reader.salvaged or reader.droppable):
-                    raise
-                _lose(reader, broken, _element_text(child), notes)
+                        continue
+                lost |= take(field, child, found, path, notes)
+            else:
+                odd = unusual(child, path, notes)
+                if odd is not None:
+                    lost |= take(odd, child, found, path, notes)
+        if lost:
+            _remove_lost(found)
         for name in required:
-            if not _present(found.get(name)):
-                raise _missing(required, found, path)
-        for name in [name for name, value in found.items() if value == []]:
-            del found[name]  # every item was lost
-        if element.text is not None and not element.text.isspace() and element.text:
-            notes.append(Loss(path, shown(element.text), "stray-text", "text between elements has no meaning"))
+            if name not in found:
+                raise known.missing(found, path)
+        if left_out:
+            _note_left_out(known, found, path, notes)
+        if stray and not stray.isspace():
+            problem = "text between elements has no meaning"
+            known.drop("", excerpt(stray.strip()), "stray-text", problem, path, notes)
         return found
 
-    def read_child(reader: _Reader, child: Element, path: str, notes: list[Note]) -> Any:
-        if reader.is_object:
-            return reader.read(child, path, notes)
+    def take(field: _Field, child: Element, found: Payload, path: str, notes: list[Note]) -> bool:
+        """Read *child* into *found*; True when it was lost and *found* is to be tidied up."""
+        path = f"{path}.{field.name}"
+        mark = len(notes)
+        items = None
+        try:
+            if field.repeated:
+                items = found.setdefault(field.name, [])
+                items.append(read_one(field, child, f"{path}[{len(items)}]", notes))
+            elif field.name in found:
+                _once_more(field, found[field.name], read_one(field, child, path, []), path, notes)
+            else:
+                value = read_one(field, child, path, notes)
+                if value is not None:
+                    found[field.name] = value
+        except Violation as broken:
+            if _is_nil(child) and not field.required and not field.repeated:
+                add_note(notes, Change(path, "nil", "", "nil-is-absent"))
+            elif field.salvaged and items is not None:
+                _lose(broken, _all_text(child), "bad-item", notes, mark)
+                items.append(_LOST)
+                return True
+            elif field.droppable:
+                _lose(broken, _all_text(child), "bad-optional", notes, mark)
+            else:
+                raise
+        return False
+
+    def read_one(field: _Field, child: Element, path: str, notes: list[Note]) -> Any:
+        if field.read_object is not None:
+            return field.read_object(child, path, notes)
+        values = field.values
+        assert values is not None
+        text = child.text or ""
         if len(child):
-            raise Violation(
-                "TypeConstraintViolation", path, f"found element <{local_name(child[0])}>, expected plain text"
-            )
-        text = child.text
-        if text is None or (not reader.is_text and not text.strip()):
-            # An empty string keeps its meaning; an empty number, time or enumeration value has none.
-            nil = child.get(XSI_NIL) in ("true", "1")
-            if reader.is_text and not nil:
-                return reader.read("", path, notes)
-            if reader.required or reader.repeated:
-                raise Violation("TypeConstraintViolation", path, "is empty, expected a value")
-            notes.append(Change(path, "", "", "empty-is-absent"))
+            if not field.takes_anything:
+                problem = f"found element <{local_name(child[0])}>, expected plain text"
+                raise Violation("TypeConstraintViolation", path, problem)
+            text += "".join(etree.tostring(inner, encoding="unicode") for inner in child)
+            add_note(notes, Change(path, _all_text(child), excerpt(text), "data-as-text"))
+        elif not text.strip() and (not values.keeps_empty or (not text and _is_nil(child))):
+            # An empty string keeps its meaning; an empty number, time or word has none.
+            if field.required or field.repeated:
+                raise Violation("TypeConstraintViolation", path, "found nothing, expected a value")
+            add_note(notes, Change(path, "", "", "nil-is-absent" if _is_nil(child) else "empty-is-absent"))
             return None
-        return reader.read(text, path, notes)
+        return values.read_text(text, path, notes)
 
-    def once_more(reader: _Reader, child: Element, first: Any, path: str, notes: list[Note]) -> None:
-        """A second element where one belongs: harmless when it says the same, and refused when not."""
-        again = read_child(reader, child, path, [])
-        if again != first:
-            raise Violation(
-                "OccurenceConstraintViolation",
-                path,
-                f"found twice, {shown(first)} and {shown(again)}, expected once",
-            )
-        notes.append(Loss(path, shown(again), "doubled", "the element stands here twice and says the same"))
-
-    def unusual(child: Element, path: str, notes: list[Note]) -> _Reader | None:
+    def unusual(child: Element, path: str, notes: list[Note]) -> _Field | None:
         """A tag that is not in the table: an OCPP namespace spelled otherwise, another case, an alias."""
+        if not isinstance(child.tag, str):
+            return None  # a comment or a processing instruction, from a parser that kept them
         name, namespace = local_name(child), namespace_of(child)
-        reader = None
         if not namespace or OCPP_NAMESPACE.fullmatch(namespace):
-            reader = readers.get(aliases.get(name, name)) or by_folded_name.get(name.lower())
-        if reader is None:
-            notes.append(
-                Loss(f"{path}.{name}", _element_text(child), "unknown-field", f"{path} has no such field")
-            )
-        elif reader.name != name:
-            notes.append(Change(f"{path}.{reader.name}", name, reader.name, "field-alias"))
-        return reader
+            field = known.unusual(name, path, notes)
+            if field is not None:
+                return field
+        known.drop(name, _all_text(child), "unknown-field", f"{path} has no such field", path, notes)
+        return None
 
     return read
+
+
+def _drop_attributes(element: Element, path: str, notes: list[Note], *, lenient: bool) -> None:
+    """Attributes are of 1.5 (``<value unit="kWh">``); those of other namespaces are none of our business."""
+    for inner in element.iter(etree.Element):
+        for name, value in inner.attrib.items():
+            namespace, _, bare = str(name).rpartition("}")
+            if namespace and not OCPP_NAMESPACE.fullmatch(namespace[1:]):
+                continue
+            inside = [local_name(inner)] if inner is not element else []
+            where = ".".join([path, *inside, f"@{excerpt(bare)}"])
+            if not lenient:
+                problem = f"found {shown(value)}, expected nothing: OCPP 1.6 has no attributes"
+                raise Violation("FormationViolation", where, problem)
+            add_note(notes, Loss(where, excerpt(value), "unknown-field", "OCPP 1.6 has no attributes"))
+
+
+def _is_nil(element: Element) -> bool:
+    return element.get(XSI_NIL) in ("true", "1")
+
+
+# ---------------------------------------------------------------------------- reading JSON
 
 
 def compile_json_reader(
     fields: tuple[Field, ...], options: Options, action: str, *, lenient: bool
 ) -> JsonReader:
-    """Make the reader of one JSON object: ``read(value, path, notes)`` gives the neutral payload."""
-    readers = _compile_fields(fields, options, action, lenient=lenient, xml=False)
-    required = [field.name for field in fields if field.required]
-    by_name = dict(readers)
-    for (of, seen), meant in FIELD_ALIASES.items():
-        if of == action.removesuffix("Response") and meant in readers:
-            by_name[seen] = readers[meant]
+    """Make the reader of one JSON object: ``read(value, path, notes)`` gives the neutral payload.
+
+    ``action`` and ``lenient`` are those of ``compile_element_reader``.
+    """
+    known = _Fields(fields, options, action, compile_json_reader, lenient=lenient)
+    required, left_out = known.required, known.left_out
+    # Name → field, the type a plain value usually has, and its quick reader.
+    by_name: dict[str, tuple[_Field, type | None, Quick | None]] = {
+        name: (field, field.values.json_type, field.values.quick_json)
+        if field.values and not field.repeated
+        else (field, None, None)
+        for name, field in known.by_name.items()
+    }
 
     def read(value: Any, path: str, notes: list[Note]) -> Payload:
         if type(value) is not dict:
-            raise _wrong_type(value, path, "an object")
+            raise wrong_type(value, path, "an object")
         found: Payload = {}
-        for key, item in value.items():
-            reader = by_name.get(key)
-            if reader is None:
-                notes.append(Loss(f"{path}.{key}", shown(item), "unknown-field", f"{path} has no such field"))
-                continue
-            name = reader.name
-            if name != key:
-                if name in value:
-                    notes.append(Loss(f"{path}.{key}", shown(item), "doubled", f"{name} stands here too"))
-                    continue
-                notes.append(Change(f"{path}.{name}", key, name, "field-alias"))
-            if item is None:
-                # Absent in disguise; what is required will be missed below.
-                notes.append(Change(f"{path}.{name}", "null", "", "null-is-absent"))
-                continue
-            try:
-                if reader.repeated:
-                    found[name] = read_list(reader, item, f"{path}.{name}", notes)
+        lost = False
+        for name, item in value.items():
+            usual = by_name.get(name)
+            if usual is not None:
+                field, usual_type, quick = usual
+                if quick is not None and type(item) is usual_type and name not in found:
+                    read_item = quick(item)
+                    if read_item is not None:
+                        found[name] = read_item
+                        continue
+                lost |= take(field, item, found, path, notes)
+            else:
+                odd = known.unusual(name, path, notes)
+                if odd is not None:
+                    lost |= take(odd, item, found, path, notes)
                 else:
-                    read_one = reader.read(single(item, f"{path}.{name}", notes), f"{path}.{name}", notes)
-                    if read_one is not None:
-                        found[name] = read_one
-            except Violation as broken:
-                if not reader.droppable:
-                    raise
-                _lose(reader, broken, item, notes)
+                    known.drop(name, excerpt(item), "unknown-field", f"{path} has no such field", path, notes)
+        if lost:
+            _remove_lost(found)
         for name in required:
-            if not _present(found.get(name)):
-                raise _missing(required, found, path)
+            if name not in found and not (name in left_out and value.get(name) is not None):
+                raise known.missing(found, path)
+        if left_out:
+            _note_left_out(known, found, path, notes)
         return found
 
-    def read_list(reader: _Reader, items: Any, path: str, notes: list[Note]) -> list[Any]:
-        if type(items) is not list:
-            notes.append(Change(path, shown(items), "", "single-as-list"))
-            items = [items]
-        result = []
-        for index, item in enumerate(items):
-            try:
-                result.append(reader.read(item, f"{path}[{index}]", notes))
-            except Violation as broken:
-                if not reader.salvaged:
-                    raise
-                _lose(reader, broken, item, notes)
-        return result
+    def take(field: _Field, item: Any, found: Payload, path: str, notes: list[Note]) -> bool:
+        """Read *item* into *found*; True when something of it was lost and *found* is to be tidied up."""
+        path = f"{path}.{field.name}"
+        mark = len(notes)
+        if item is None:
+            # Absent in disguise; what is required will be missed later.
+            add_note(notes, Change(path, "null", "", "null-is-absent"))
+            return False
+        try:
+            if field.repeated:
+                return take_list(field, item, found, path, notes)
+            if type(item) is list and len(item) == 1 and not field.takes_anything:
+                add_note(notes, Change(path, excerpt(item), excerpt(item[0]), "list-as-single"))
+                item = item[0]
+            value = read_one(field, item, path, notes)
+            if value is not None and field.name in found:
+                _once_more(field, found[field.name], value, path, notes)
+            elif value is not None:
+                found[field.name] = value
+        except Violation as broken:
+            if not field.droppable:
+                raise
+            _lose(broken, excerpt(item), "bad-optional", notes, mark)
+        return False
 
-    def single(item: Any, path: str, notes: list[Note]) -> Any:
-        if type(item) is list and len(item) == 1:
-            notes.append(Change(path, shown(item), shown(item[0]), "list-as-single"))
-            return item[0]
-        return item
+    def take_list(field: _Field, items: Any, found: Payload, path: str, notes: list[Note]) -> bool:
+        if type(items) is not list:
+            add_note(notes, Change(path, excerpt(items), "", "single-as-list"))
+            items = [items]
+        lost = False
+        result: list[Any] = []
+        for index, item in enumerate(items):
+            mark = len(notes)
+            try:
+                result.append(read_one(field, item, f"{path}[{index}]", notes))
+            except Violation as broken:
+                if not field.salvaged:
+                    raise
+                _lose(broken, excerpt(item), "bad-item", notes, mark)
+                result.append(_LOST)
+                lost = True
+        if field.name in found:
+            _once_more(field, found[field.name], result, path, notes)
+        elif result or not field.required:
+            found[field.name] = result
+        elif field.name not in left_out:
+            raise Violation("OccurenceConstraintViolation", path, "found [], expected at least one item")
+        return lost
+
+    def read_one(field: _Field, item: Any, path: str, notes: list[Note]) -> Any:
+        if field.read_object is not None:
+            return field.read_object(item, path, notes)
+        values = field.values
+        assert values is not None
+        if type(item) is str and not values.keeps_empty and not item.strip():
+            if field.required or field.repeated:
+                raise Violation("TypeConstraintViolation", path, "found '', expected a value")
+            add_note(notes, Change(path, "", "", "empty-is-absent"))
+            return None
+        return values.read_json(item, path, notes)
 
     return read
 
 
 # ---------------------------------------------------------------------------- writing
-
-
-@dataclass(frozen=True, slots=True)
-class _Writer:
-    name: str
-    write: ValueWriter
-    opening: str
-    closing: str
-    empty: str
-    repeated: bool
-    required: bool
-    salvaged: bool
 
 
 def compile_xml_writer(
@@ -506,97 +463,67 @@ def compile_xml_writer(
     ``fields`` is the service description's own shape; the payload is a neutral one, so only what the
     description cannot say needs care: it is dropped and noted, or raises Violation when it is required.
     """
-    prefix = options.prefix
-    plan = []
+    plan: list[tuple[str, Quick | None, bool, Callable[[Any, str, list[Note]], str]]] = []
     for field in fields:
-        write_one: ValueWriter
+        tag = f"{options.prefix}:{field.name}"
+        quick: Quick | None = None
         if field.kind == "object":
-            write_one = compile_xml_writer(field.fields, options, action, lenient=lenient)
-        else:
-            write_one = _value_writer(field)
-        tag = f"{prefix}:{field.name}"
-        salvaged = lenient and field.repeated and field.name in SALVAGED_LISTS
-        plan.append(
-            _Writer(
-                name=field.name,
-                write=write_one,
-                opening=f"<{tag}>",
-                closing=f"</{tag}>",
-                empty=f"<{tag}/>",
-                repeated=field.repeated,
-                required=field.required,
-                salvaged=salvaged,
+            write_one = _object_writer(
+                compile_xml_writer(field.fields, options, action, lenient=lenient), tag
             )
-        )
+        else:
+            quick, write_one = compile_value_writer(field, tag)
+        if field.repeated:
+            salvaged = lenient and field.name in SALVAGED_LISTS
+            quick, write_one = None, _list_writer(write_one, required=field.required, salvaged=salvaged)
+        plan.append((field.name, quick, field.required, write_one))
 
     def write(payload: Payload, path: str, notes: list[Note]) -> str:
-        parts: list[str] = []
-        for field in plan:
-            value = payload.get(field.name)
+        written = ""
+        for name, quick, required, write_any in plan:
+            value = payload.get(name)
             if value is None:
-                if field.required:
-                    raise _missing([field.name], payload, path)
+                if required:
+                    found = f"found {', '.join(payload)}" if payload else "found nothing"
+                    problem = f"is missing; {found}, expected {name}"
+                    raise Violation("OccurenceConstraintViolation", f"{path}.{name}", problem)
                 continue
-            if not field.repeated:
-                text = field.write(value, f"{path}.{field.name}", notes)
-                if text is not None:
-                    parts += (field.opening, text, field.closing)
-                continue
-            written = 0
-            for index, item in enumerate(value):
-                try:
-                    text = field.write(item, f"{path}.{field.name}[{index}]", notes)
-                except Violation as broken:
-                    if not field.salvaged:
-                        raise
-                    notes.append(Loss(broken.path, shown(item), "bad-item", broken.problem))
-                    continue
-                if text is not None:
-                    parts += (field.opening, text, field.closing)
-                    written += 1
-            if field.required and not written:
-                raise Violation(
-                    "OccurenceConstraintViolation", f"{path}.{field.name}", "is empty, expected at least one"
-                )
-        return "".join(parts)
+            element = quick(value) if quick is not None else None
+            written += write_any(value, f"{path}.{name}", notes) if element is None else element
+        return written
 
     return write
 
 
-def _value_writer(field: Field) -> ValueWriter:
-    if field.enum:
-        return _enum_writer(field.name, field.enum)
-    if field.kind == "integer":
-        return lambda value, path, notes: str(int(value))
-    if field.kind == "decimal":
-        return lambda value, path, notes: format(value, "f") if isinstance(value, Decimal) else str(value)
-    if field.kind == "boolean":
-        return lambda value, path, notes: "true" if value else "false"
-    return escape
+def _object_writer(write: XmlWriter, tag: str) -> ElementWriter:
+    opening, closing, empty = f"<{tag}>", f"</{tag}>", f"<{tag}/>"
+
+    def write_object(payload: Payload, path: str, notes: list[Note]) -> str:
+        inside = write(payload, path, notes)
+        return f"{opening}{inside}{closing}" if inside else empty
+
+    return write_object
 
 
-def _enum_writer(name: str, values: tuple[str, ...]) -> ValueWriter:
-    allowed = frozenset(values)
+def _list_writer(write_item: ElementWriter, *, required: bool, salvaged: bool) -> ElementWriter:
+    def write_list(items: list[Any], path: str, notes: list[Note]) -> str:
+        written = []
+        for index, item in enumerate(items):
+            mark = len(notes)
+            try:
+                written.append(write_item(item, f"{path}[{index}]", notes))
+            except Violation as broken:
+                if not salvaged:
+                    raise
+                _lose(broken, excerpt(item), "bad-item", notes, mark)
+        if not written and required:
+            problem = "is empty, expected at least one"
+            raise Violation("OccurenceConstraintViolation", path, problem)
+        if not items:
+            add_note(notes, Change(path, "[]", "", "empty-list"))
+        return "".join(written)
 
-    def write_enum(value: Any, path: str, notes: list[Note]) -> str | None:
-        if value in allowed:
-            return str(value)
-        # Only units differ between the schemas (differences.py).
-        notes.append(Loss(path, shown(value), "unsayable-unit", UNSAYABLE.get((name, value), "OCPP-S cannot say it")))
-        return None
-
-    return write_enum
-
-
-def escape(text: str, path: str = "", notes: list[Note] | None = None) -> str:
-    """*text* as the content of an XML element. A character that XML does not have becomes U+FFFD (a loss)."""
-    if not _XML_SPECIAL.search(text):
-        return text
-    if _NOT_XML.search(text):
-        if notes is not None:
-            notes.append(Loss(path, shown(text), "not-xml", "XML has no such character: written as U+FFFD"))
-        text = _NOT_XML.sub("\ufffd", text)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
+    return write_list
 
 
 def compile_json_writer(fields: tuple[Field, ...], options: Options) -> JsonWriter | None:
@@ -623,7 +550,7 @@ def compile_json_writer(fields: tuple[Field, ...], options: Options) -> JsonWrit
             if inner is not None:
                 written[name] = [inner(item, f"{path}.{name}[{i}]", notes) for i, item in enumerate(value)]
             elif value == "Celsius":
-                notes.append(Change(f"{path}.{name}", "Celsius", options.celsius, "celcius"))
+                add_note(notes, Change(f"{path}.{name}", "Celsius", options.celsius, "celcius"))
                 written[name] = options.celsius
         return written
 
@@ -643,6 +570,15 @@ def namespace_of(element: Element) -> str:
     return tag[1:].partition("}")[0] if tag[0] == "{" else ""
 
 
-def _element_text(element: Element) -> str:
-    """The element's text, for a note: its own, or all of it where it has children."""
-    return shown(" ".join("".join(str(part) for part in element.itertext()).split()))
+def _all_text(element: Element) -> str:
+    """The element's text, for a note: its own, or that of all elements in it."""
+    return _joined(str(text) for text in element.itertext())
+
+
+def _joined(texts: Iterable[str]) -> str:
+    words: list[str] = []
+    for text in texts:
+        words += text[:100].split()
+        if len(words) > 60:
+            break
+    return excerpt(" ".join(words))

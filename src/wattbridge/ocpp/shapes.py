@@ -44,8 +44,8 @@ class Operation:
     """One operation of one service, as its description gives it.
 
     ``service`` is ``"CentralSystemService"`` or ``"ChargePointService"``; ``namespace`` that of body and
-    chargeBoxIdentity header (``urn://Ocpp/Cs/2015/10/``); ``request_element`` and ``response_element`` are local
-    names (``bootNotificationRequest``); ``request_action`` and ``response_action`` the wsa:Action values
+    chargeBoxIdentity header (``urn://Ocpp/Cs/2015/10/``); ``request_element`` and ``response_element`` are
+    local names (``bootNotificationRequest``); ``request_action`` and ``response_action`` the wsa:Action values
     (``/BootNotification``, ``/BootNotificationResponse``).
     """
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from typing import cast
 
 from lxml import etree
 
@@ -64,7 +65,7 @@ class BrokenEnvelope(Violation):
     """The bytes are no SOAP envelope, or its header breaks the rules.
 
     ``envelope`` is what is known of it nevertheless, for the fault that answers it: the SOAP version, and
-    where the XML could be read also WS-Addressing version and MessageID. Its identity is empty: nobody's.
+    as much of the header as was read. Its identity is empty: nobody's.
     """
 
     def __init__(
@@ -146,9 +147,12 @@ def _parse(body: bytes, parser: etree.XMLParser = _PARSER) -> Element:
     if b"<!DOCTYPE" in body and _DOCTYPE.match(body):
         raise _unreadable(body, "found a DOCTYPE, which SOAP forbids")  # SOAP 1.2 part 1, 5
     try:
-        return etree.fromstring(body, parser)
+        root = cast("Element | None", etree.fromstring(body, parser))
     except etree.XMLSyntaxError as wrong:
         raise _unreadable(body, f"not well-formed XML: {str(wrong.msg)[:200]}") from None
+    if root is None:  # nothing could be recovered
+        raise _unreadable(body, "not XML")
+    return root
 
 
 def _unreadable(body: bytes, problem: str, reason: str = "malformed") -> BrokenEnvelope:
@@ -234,7 +238,8 @@ def _envelope_of(root: Element) -> Envelope:
 def _first_in(body: Element) -> Element | None:
     for first in body:
         # A Body inside the Body: GIR's faults.
-        return _first_in(first) if first.tag.endswith("Body") and _bare_name(first) == "body" else first
+        nested = str(first.tag).endswith("Body") and _bare_name(first) == "body"
+        return _first_in(first) if nested else first
     return None
 
 
@@ -410,7 +415,9 @@ def read_reply(
         return read_fault(element), tuple(notes)
     if not 200 <= status < 300:
         found = f"{shown(local_name(element))} and no fault" if element is not None else "an empty Body"
-        return CallError("GenericError", f"answered HTTP {status} with {found}", {"httpStatus": status}), ()
+        return CallError(
+            "GenericError", f"answered HTTP {status} with {found}", {"httpStatus": status}, "malformed"
+        ), ()
     try:
         payload = _read_result(element, message, operation.described.namespace, notes)
     except Violation as broken:
@@ -500,15 +507,16 @@ def _results() -> frozenset[str]:
 
 
 def _not_soap(status: int, content_type: str, body: bytes, broken: Violation) -> CallError:
-    kind = content_type.partition(";")[0].strip()[:60] or "without content type"
-    details = {"httpStatus": status}
     start = " ".join(body[:200].decode(errors="replace").split())
+    kind = content_type.partition(";")[0].strip()[:60] or "without content type"
     if not start:
-        return CallError(
-            "GenericError", f"answered HTTP {status} with an empty body", details, reason="malformed"
-        )
-    said = f"answered HTTP {status}, {kind}, not SOAP: {shown(start)} ({broken.problem})"
-    return CallError("GenericError", said, details, reason=broken.reason)
+        found = "with an empty body"
+    elif kind == "text/html" or start.lower().startswith(("<!doctype html", "<html")):
+        found = f"with an HTML page: {shown(start)}"  # a login page, a proxy's error
+    else:
+        found = f"({kind}), not SOAP: {shown(start)} ({broken.problem})"
+    reason = "too_large" if broken.reason == "too_large" else "malformed"
+    return CallError("GenericError", f"answered HTTP {status} {found}", {"httpStatus": status}, reason)
 
 
 # ---------------------------------------------------------------------------- faults
@@ -540,9 +548,11 @@ def read_fault(fault: Element) -> CallError:
             detail = " ".join(_texts(part))
     words = [word for word in re.split(r"[^a-z]+", codes[:1000].lower()) if word in FAULT_CODE_BY_WORD]
     word = words[-1] if words else ""
-    code, said = _call_error_of(word, said[:500])
-    if not said:
-        said = f"a fault without a reason ({codes.strip()[:200] or 'and without a code'})"
+    if said:
+        code, said = _call_error_of(word, said[:500])
+    else:
+        code = FAULT_CODE_BY_WORD.get(word, "GenericError")
+        said = f"a fault that gives no reason ({codes.strip()[:200] or 'and no code'})"
     return CallError(code, said, {"detail": detail[:1000]} if detail else {}, reason="fault")
 
 
@@ -562,7 +572,7 @@ def _call_error_of(word: str, said: str) -> tuple[str, str]:
         return first, rest.strip()
     if word in _KEPT_WORDS:
         return code, f"{_KEPT_WORDS[word]}: {said}"
-    if word == "protocolerror" and said and not _MISSING.search(said):
+    if word == "protocolerror" and not _MISSING.search(said):
         # OCPP-S has one word for what OCPP-J tells apart (OCPP 1.6 errata, 3.38).
         return "FormationViolation" if _NOT_READ.search(said) else "PropertyConstraintViolation", said
     return code, said

@@ -1,7 +1,8 @@
 """What we forgive which device, as data. Reading is tolerant, writing is strict.
 
 Each row says what is seen on the wire and what it is taken for; a row that changes or drops something is
-recorded under its rule (``reasons.RULES``), so that the operator sees which forgiveness a charge point lives on.
+recorded under its rule (``reasons.RULES``), so that the operator sees which forgiveness a charge point lives
+on.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ UNSAYABLE = {
 
 # Lists in which one bad item is lost alone, instead of refusing the message (lbbrhzn/ocpp #361, #466):
 # measurements and lists of facts. In a list that commands something, every item counts.
-SALVAGED_LISTS = frozenset({"meterValue", "sampledValue", "transactionData", "configurationKey", "unknownKey"})
+SALVAGED_LISTS = frozenset(
+    {"meterValue", "sampledValue", "transactionData", "configurationKey", "unknownKey"}
+)
 
 # Optional fields whose loss would make the value beside them say something else: without its measurand a
 # current reads as energy, without its phase one phase reads as the sum. A bad one loses the whole item.

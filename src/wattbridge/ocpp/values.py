@@ -56,8 +56,8 @@ class Options:
 class ValueReaders:
     """How one field is read.
 
-    ``quick_text`` and ``read_text`` take the text of an element, ``quick_json`` and ``read_json`` what JSON has;
-    ``quick_json`` is for values of exactly ``json_type``. A reader gives None for what was dropped.
+    ``quick_text`` and ``read_text`` take the text of an element, ``quick_json`` and ``read_json`` what JSON
+    has; ``quick_json`` is for values of exactly ``json_type``. A reader gives None for what was dropped.
     ``keeps_empty``: an empty text is a value, and not the absence of one.
     """
 
@@ -80,7 +80,9 @@ def compile_value_readers(field: Field, options: Options, path: str) -> ValueRea
         read = _decimal_reader(field.fraction_digits)
         return ValueReaders(_usual_integer, read, int, _in_range, _number_reader(read, "a number"), False)
     if field.kind == "boolean":
-        return ValueReaders({"true": True, "false": False}.get, _read_boolean, bool, _itself, _read_json_boolean, False)
+        return ValueReaders(
+            {"true": True, "false": False}.get, _read_boolean, bool, _itself, _read_json_boolean, False
+        )
     if field.kind == "dateTime":
         usual = usual_date_time(milliseconds=options.milliseconds)
         read = date_time_reader(options.zone, milliseconds=options.milliseconds)
@@ -164,7 +166,7 @@ def _token_reader(longest: int) -> TextReader:
 
 
 def _unless_surrogates(usual: Quick) -> Quick:
-    """JSON's ``"\\ud800"`` gives half a character, which no encoding can carry on; only ASCII is surely free."""
+    """JSON's ``"\\ud800"`` gives half a character, which no encoding can carry; only ASCII is surely free."""
 
     def usual_ascii(value: str) -> Any:
         return usual(value) if value.isascii() else None
@@ -180,8 +182,10 @@ def _string_reader(read_text: TextReader, *, takes_anything: bool = False) -> Va
                 add_note(notes, Loss(path, excerpt(value), "not-unicode", reason))
                 value = _SURROGATE.sub("\ufffd", value)
             return read_text(value, path, notes)
-        if isinstance(value, bool | int | float | Decimal):
-            text, rule = _serialized(value, path), "number-as-text"
+        if isinstance(value, bool):
+            text, rule = "true" if value else "false", "number-as-text"
+        elif isinstance(value, int | float | Decimal):
+            text, rule = _digits(value, path), "number-as-text"
         elif takes_anything:
             text, rule = _serialized(value, path), "data-as-text"
         else:
@@ -205,7 +209,9 @@ def _serialized(value: Any, path: str, depth: int = 0) -> str:
         return json.dumps(value)
     if isinstance(value, str):
         return _quoted(value)
-    return _digits(value, path)
+    if value - value != 0 or (isinstance(value, int) and value.bit_length() > 10_000):
+        raise _out_of_range(value, path)  # NaN, infinity, and what Python refuses to print
+    return str(value)
 
 
 def _quoted(text: str) -> str:
@@ -248,8 +254,8 @@ def _read_measured_integer(text: str, path: str, notes: list[Note]) -> int:
 
 
 def _decimal_reader(digits: int | None) -> TextReader:
-    """``digits`` are those after the point (``multipleOf: 0.1`` is one). Digits are counted in the text: decimal
-    arithmetic, where 8.1 is 81 tenths and not 8.0999…"""
+    """``digits`` are those after the point (``multipleOf: 0.1`` is one). They are counted in the text: in decimal
+    arithmetic 8.1 is 81 tenths, and not 8.0999…"""
 
     def read(text: str, path: str, notes: list[Note]) -> int | Decimal:
         bare = text.strip()
@@ -288,7 +294,7 @@ def _digits(value: float | Decimal, path: str) -> str:
     """A number of JSON in full, without an exponent. repr gives the shortest decimal that means a float."""
     number = value if isinstance(value, int | Decimal) else Decimal(repr(value))
     if isinstance(number, Decimal):
-        if not number.is_finite() or (number and abs(number.adjusted()) >= DIGITS):
+        if not number.is_finite() or abs(number.adjusted()) >= DIGITS:
             raise _out_of_range(value, path)
         return format(number, "f")
     if not -_LARGEST < number < _LARGEST:
@@ -315,7 +321,7 @@ def _read_boolean(text: str, path: str, notes: list[Note]) -> bool:
 def _read_json_boolean(value: Any, path: str, notes: list[Note]) -> bool:
     if not isinstance(value, int | str):
         raise wrong_type(value, path, "a boolean")
-    read = _read_boolean(excerpt(value), path, notes)
+    read = _read_boolean(value if isinstance(value, str) else excerpt(value), path, notes)
     add_note(notes, Change(path, excerpt(value), "true" if read else "false", "text-as-boolean"))
     return read
 

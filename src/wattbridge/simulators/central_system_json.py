@@ -18,6 +18,7 @@ import logging
 import re
 import traceback
 import urllib.parse
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -125,9 +126,12 @@ class JsonCentralSystem:
         self.hang_up_on: set[str] = set()
         self.errors: dict[str, tuple[str, str]] = {}
         self.refuse_handshakes: HTTPStatus | int | None = None
-        self.received: list[tuple[str, str, Payload]] = []
+        self.received: list[
+            tuple[str, str, Payload]
+        ] = []  # identity, action, payload; may be cut by who reads it
+        self.heard = 0  # calls that were ever received
         self.problems: list[str] = []
-        self.answered = 0  # calls of ours that got an answer
+        self.answered: Counter[str] = Counter()  # identity → calls of ours that got an answer
         self.transactions: dict[int, Transaction] = {}
         self.next_transaction_id = 1
         self._connections: dict[str, _Connection] = {}
@@ -181,12 +185,17 @@ class JsonCentralSystem:
         await self._wait_for(lambda: identity in self._connections, f"{identity} did not connect", within)
 
     async def arrival_of(
-        self, action: str, *, after: int = 0, within: float = 5.0
+        self, action: str, *, identity: str | None = None, after: int = 0, within: float = 5.0
     ) -> tuple[str, str, Payload]:
-        """Wait for the first *action* of ``received[after:]``; raises Unanswered after *within* seconds."""
+        """Wait for the first *action*, from *identity* if that is given, after the first *after* calls.
+
+        ``heard`` says how many there were so far. Raises Unanswered after *within* seconds.
+        """
 
         def found() -> list[tuple[str, str, Payload]]:
-            return [call for call in self.received[after:] if call[1] == action]
+            forgotten = self.heard - len(self.received)
+            fresh = self.received[max(0, after - forgotten) :]
+            return [call for call in fresh if call[1] == action and identity in (None, call[0])]
 
         await self._wait_for(lambda: bool(found()), f"no {action} arrived", within)
         return found()[0]
@@ -201,7 +210,7 @@ class JsonCentralSystem:
         if connection is None:
             raise Unanswered(f"{action}: {identity} is not connected")
         answer = await connection.ask(action, payload)
-        self.answered += 1
+        self.answered[identity] += 1
         return answer
 
     async def hang_up(self, identity: str, code: int = 1000) -> None:
@@ -280,6 +289,7 @@ class JsonCentralSystem:
 
     async def note_call(self, identity: str, action: str, payload: Payload) -> None:
         self.received.append((identity, action, payload))
+        self.heard += 1
         await self._announce()
 
     def begin(self, transaction: Transaction) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import queue
 import threading
@@ -131,6 +132,7 @@ class ChargePoint:
         self.profiles: list[tuple[int, Payload]] = []  # (connector, csChargingProfiles)
         self.local_list: dict[str, Payload] = {}
         self.local_list_version = 0
+        self.patience = 1.0  # seconds a call under way is given when the charge point is stopped
         self.own_interval = 10.0  # seconds between two boots when the central system leaves it to us
         self._refusals: dict[str, Refused] = {}
         self._now = now
@@ -167,10 +169,10 @@ class ChargePoint:
         await self._in_mouth(self._connect)
 
     async def stop(self) -> None:
-        """Stop calling and being called; a call under way is given a second to end."""
+        """Stop calling and being called; a call under way is given a moment to end."""
         if self._mouth is not None:
             mouth, self._mouth = self._mouth, None
-            await asyncio.to_thread(mouth.close, 1.0)
+            await asyncio.to_thread(mouth.close, self.patience)
             await asyncio.to_thread(self._disconnect)
 
     def _connect(self) -> None:
@@ -816,6 +818,7 @@ class _Mouth:
         self.closing.set()
         self._work.put(None)
         self._thread.join(patience)
+        self._turn_away()
 
     def _run(self) -> None:
         while (item := self._next()) is not None:
@@ -828,9 +831,18 @@ class _Mouth:
                 if alone:
                     self._failed(error)
                 future.set_exception(error)
-        while not self._work.empty():
-            if (rest := self._work.get()) is not None and rest[0].set_running_or_notify_cancel():
-                rest[0].set_exception(Unanswered("the charge point was stopped"))
+        self._turn_away()
+
+    def _turn_away(self) -> None:
+        """Nobody will say what is still queued: whoever waits for it learns it now."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                item = self._work.get_nowait()
+                if item is None:
+                    self._work.put(None)  # for the thread, which may still have to read it
+                    return
+                if item[0].set_running_or_notify_cancel():
+                    item[0].set_exception(Unanswered("the charge point was stopped"))
 
     def _next(self) -> tuple[concurrent.futures.Future[Any], Callable[[], Any], bool] | None:
         duty = None if self.closing.is_set() else self._next_duty()

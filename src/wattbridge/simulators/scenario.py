@@ -46,7 +46,8 @@ async def charging_day(
     The charge point boots; then come rounds of a charge at the plug, a charge started from remote, and
     what else there is to say, with *pause* seconds after each step. The step under way is always finished,
     and so is a running transaction. *on_step* hears each step before it is taken. Both simulators are
-    started and stopped by the caller.
+    started and stopped by the caller. Days of several charge points may run beside each other; the problems
+    that their central system saw are then in each result.
     """
     return await _Day(charge_point, central_system, until, duration, pause, on_step).play()
 
@@ -81,7 +82,7 @@ class _Day:
 
     async def play(self) -> ScenarioResult:
         cp, cs = self.charge_point, self.central_system
-        answered = cp.answered + cs.answered
+        answered = cp.answered + cs.answered[self.identity]
         witnesses = [(notes, len(notes)) for notes in (cp.failures, cp.problems, cs.problems)]
         try:
             while not await self._succeeds(self._morning):
@@ -93,7 +94,7 @@ class _Day:
             await self._go_home()
         for notes, before in witnesses:
             self._failures += notes[before:]
-        return ScenarioResult(cp.answered + cs.answered - answered, self._failures)
+        return ScenarioResult(cp.answered + cs.answered[self.identity] - answered, self._failures)
 
     # --- The parts of the day --------------------------------------------------------------------------
 
@@ -226,12 +227,11 @@ class _Day:
 
     async def _and_then(self, action: str, asking: Awaitable[Payload]) -> None:
         """Take a step of the central system, and wait for what the charge point sends because of it."""
-        before = len(self.central_system.received)
+        cs = self.central_system
+        before = cs.heard
         await asking
         try:
-            await self.central_system.arrival_of(
-                action, after=before, within=self.central_system.call_timeout
-            )
+            await cs.arrival_of(action, identity=self.identity, after=before, within=cs.call_timeout)
             await self.charge_point.settled()
         except Unanswered as failure:
             raise self._failed(action, str(failure)) from None
