@@ -5,8 +5,8 @@ that the gateway is what is measured. Commands come as JSON lines on standard in
 standard output; at the end of the input everything ends. ``python -m bench.load`` is started by
 ``bench.end_to_end``.
 
-One WebSocket server serves the central systems of all variants: the path is ``/<variant>/<identity>``. One HTTP
-server answers for all charge points. Charge points send in a closed loop: the next request follows the
+One WebSocket server serves the central systems of all variants: the path is ``/<variant>/<identity>``. One
+HTTP server answers for all charge points. Charge points send in a closed loop: the next request follows the
 response.
 """
 
@@ -259,7 +259,7 @@ class Gateway:
 
     variant: str
     port: int
-    path: str  # {identity} and {action} are filled in
+    path: str  # {identity} and {name} (of the exchange) are filled in
     clients: dict[str, Requests] = field(default_factory=dict)
 
 
@@ -275,7 +275,7 @@ class ChargePoints:
     ) -> list[bytes]:
         """One HTTP request, in the parts between which the number goes."""
         body = exchange.soap_request(identity=identity, from_address=self.from_address)
-        path = gateway.path.format(identity=identity, action=exchange.action)
+        path = gateway.path.format(identity=identity, name=exchange.name)
         kept = "Connection: close\r\n" if close else ""
         head = (
             f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\n"

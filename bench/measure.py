@@ -29,8 +29,8 @@ class Figure:
 class Row:
     """One line of the table: the same thing done by each variant, as far as there are.
 
-    ``unit`` is that of the figures; ``more_is_better`` tells how to read them. ``details`` holds what else was
-    seen, by variant.
+    ``unit`` is that of the figures; ``more_is_better`` tells how to read them. ``details`` holds what else
+    was seen, by variant.
     """
 
     group: str

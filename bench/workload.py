@@ -131,11 +131,11 @@ def _exchange(prefix: str, action: str, request: Json, response: Json, *, name: 
 
 # Two measured values of a meter, twice: energy and power, current and voltage.
 _READINGS: tuple[Json, ...] = (
-    {"context": "Sample.Periodic", "measurand": "Energy.Active.Import.Register", "location": "Outlet", "unit": "Wh"},
-    {"context": "Sample.Periodic", "measurand": "Power.Active.Import", "location": "Outlet", "unit": "W"},
-    {"context": "Sample.Periodic", "measurand": "Current.Import", "phase": "L1", "location": "Outlet", "unit": "A"},
-    {"context": "Sample.Periodic", "measurand": "Voltage", "phase": "L1-N", "location": "Outlet", "unit": "V"},
-)  # fmt: skip
+    {"measurand": "Energy.Active.Import.Register", "location": "Outlet", "unit": "Wh"},
+    {"measurand": "Power.Active.Import", "location": "Outlet", "unit": "W"},
+    {"measurand": "Current.Import", "phase": "L1", "location": "Outlet", "unit": "A"},
+    {"measurand": "Voltage", "phase": "L1-N", "location": "Outlet", "unit": "V"},
+)
 
 
 def _meter_values(samples: int) -> Exchange:
@@ -143,7 +143,11 @@ def _meter_values(samples: int) -> Exchange:
     values: list[Json] = []
     for first in range(0, samples, 4):
         sampled = [
-            {"value": "{n}" if first + k == 0 else f"{1500 + first + k}.5", **_READINGS[k]}
+            {
+                "value": "{n}" if first + k == 0 else f"{1500 + first + k}.5",
+                "context": "Sample.Periodic",
+                **_READINGS[k],
+            }
             for k in range(min(4, samples - first))
         ]
         values.append({"timestamp": f"2024-05-01T10:{first:02d}:00Z", "sampledValue": sampled})

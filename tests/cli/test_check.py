@@ -1,4 +1,4 @@
-"""``wattbridge check``: problems on standard output, the summary on standard error, the answer as exit code."""
+"""``wattbridge check``: problems on standard output, a summary on standard error, an exit code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def test_every_problem_is_a_line(folder: Path) -> None:
     assert run("check", "-c", "north.yaml") == (
         2,
         "north.yaml:6:11: gateway.drain: 'soon' is no duration: write 500ms, 30s, 5m, 24h\n"
-        "north.yaml:7:8: time.zone: 'Mars' is no time zone of the IANA database: write UTC or Europe/Berlin\n",
+        "north.yaml:7:8: time.zone: 'Mars' is no time zone of the IANA database: "
+        "write UTC or Europe/Berlin\n",
         "2 errors\n",
     )
 

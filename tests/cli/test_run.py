@@ -25,8 +25,8 @@ def test_a_wrong_configuration_is_told_whole_on_standard_error(tmp_path: Path) -
 def test_a_trial_start_ends_by_itself(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text(SMALL)
-    command = [sys.executable, "-m", "wattbridge", "run", "--once-ready-exit", "--set", "metrics.bind=127.0.0.1:0",
-               "--set", "listeners.soap.bind=127.0.0.1:0"]  # fmt: skip
+    command = [sys.executable, "-m", "wattbridge", "run", "--once-ready-exit",
+               "--set", "metrics.bind=127.0.0.1:0", "--set", "listeners.soap.bind=127.0.0.1:0"]  # fmt: skip
     ended = subprocess.run(
         command,
         env={**os.environ, "WATTBRIDGE_CONFIG": str(file), "NO_COLOR": "1"},

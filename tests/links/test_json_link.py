@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -112,7 +113,11 @@ async def failure_of(asking: Asking) -> tuple[str, str]:
 
 @contextlib.asynccontextmanager
 async def a_world(
-    limits: JsonLimits | None = None, *, max_size: int = 1 << 16, may_answer: bool = True
+    limits: JsonLimits | None = None,
+    *,
+    max_size: int = 1 << 16,
+    may_answer: bool = True,
+    numbered: bool = True,
 ) -> AsyncIterator[World]:
     connections: asyncio.Queue[ServerConnection] = asyncio.Queue()
 
@@ -128,6 +133,7 @@ async def a_world(
         charge_point.may_answer.set()
     session.attach(Side.CHARGE_POINT, charge_point)
     numbers = count(1)
+    ids: dict[str, Any] = {"new_message_id": lambda: str(next(numbers))} if numbered else {}
     async with serve(handle, "127.0.0.1", 0, compression=None, ping_interval=None) as server:
         port = server.sockets[0].getsockname()[1]
         socket = await connect(
@@ -144,7 +150,7 @@ async def a_world(
                 tasks,
                 limits or JsonLimits(close_wait=1.0),
                 wall_clock=lambda: 1714557600.0,
-                new_message_id=lambda: str(next(numbers)),
+                **ids,
             )
             running = tasks.create_task(link.run())
             yield World(link, peer, charge_point, running, tasks, journal, records, events)
@@ -357,6 +363,18 @@ async def test_a_reply_nobody_waits_for_any_more_is_noted_and_frees_the_line() -
         await second
 
 
+async def test_a_silent_peer_frees_the_line_when_nobody_waits_any_more() -> None:
+    async with a_world(JsonLimits(call_timeout=0.02)) as world:
+        first = world.ask(HEARTBEAT)
+        await world.peer.recv()
+        first.cancel()
+        second = world.ask(HEARTBEAT)
+        assert await world.peer.recv() == '[2,"2","Heartbeat",{}]'
+        await world.peer.send('[3,"2",{}]')
+        await second
+        assert world.events.empty()
+
+
 async def test_a_peer_that_does_not_read_is_cut_off() -> None:
     async with a_world(JsonLimits(max_unread=10_000)) as world:
         world.peer.transport.pause_reading()
@@ -365,6 +383,20 @@ async def test_a_peer_that_does_not_read_is_cut_off() -> None:
         ] == "unreachable"
         assert (await world.running).code == 1006
         world.peer.transport.abort()
+
+
+async def test_message_ids_are_new_and_of_36_characters() -> None:
+    """OCPP-J 1.6, 4.1.4: at most 36."""
+    async with a_world(numbered=False) as world:
+        seen = set()
+        for _ in range(3):
+            asking = world.ask(HEARTBEAT)
+            message_id = json.loads(await world.peer.recv())[1]
+            assert len(message_id) == 36
+            seen.add(message_id)
+            await world.peer.send(json.dumps([3, message_id, {}]))
+            await asking
+        assert len(seen) == 3
 
 
 # --- serving ---
@@ -555,6 +587,18 @@ async def test_closing_does_not_wait_for_ever() -> None:
             await world.peer.recv()
         assert closed.value.rcvd is not None
         assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1000, "é" * 61)
+
+
+async def test_closing_twice_is_closing_once() -> None:
+    async with a_world(JsonLimits(close_wait=60.0)) as world:
+        asking = world.ask(HEARTBEAT)
+        await world.peer.recv()
+        closing = [world.tasks.create_task(world.link.close("enough")) for _ in range(2)]
+        await asyncio.sleep(0)
+        await world.peer.send('[3,"1",{}]')
+        await asking
+        await asyncio.wait(closing)
+        assert (await world.running).code == 1001
 
 
 async def test_closing_an_idle_link_closes_at_once() -> None:

@@ -162,7 +162,7 @@ def _translate_command(
     ] = None,
     celsius: Annotated[
         str,
-        typer.Option("--celsius", metavar="WORD", help="How JSON spells it: Celsius or Celcius."),
+        typer.Option("--celsius", metavar="WORD", help="The unit in JSON: Celsius or Celcius."),
     ] = "Celsius",
     zone: Annotated[
         str, typer.Option("--zone", metavar="ZONE", help="The zone of times that have no offset.")

@@ -39,7 +39,6 @@ IpAddress = IPv4Address | IPv6Address
 # Gives the IP addresses of a name. Raises OSError when it has none, or nobody answers.
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
-RESOLVE_TIMEOUT = 5.0  # seconds
 _MOST_URL = 2048  # characters
 
 # What "no address, answer on this connection" looks like, in both WS-Addressing versions.
@@ -117,7 +116,7 @@ class Address:
 
     def __str__(self) -> str:
         where = f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
-        return where if self.host == self.ip else f"{self.host} ({where})"
+        return where if _ip(self.host) is not None else f"{self.host} ({where})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +142,7 @@ class AddressPolicy:
     networks: tuple[Network, ...] = ()
     template: str | None = None
     own: tuple[IpAddress, ...] = ()
+    resolve_timeout: float = 5.0  # seconds, for a name
 
     def why_not(self, ip: str, source_ip: str) -> str:
         """Say why *ip* must not be called for a message that came from *source_ip*; "" when it may."""
@@ -194,14 +194,9 @@ class AddressPolicy:
             literal = IPv4Address("127.0.0.1")
         else:
             try:
-                async with asyncio.timeout(RESOLVE_TIMEOUT):
-                    found = await resolve(parts.host, parts.port)
-            except TimeoutError:
-                return f"the name {parts.host} was not resolved within {RESOLVE_TIMEOUT:g} s"
-            except (OSError, UnicodeError):
-                found = ()
-            if not found:
-                return f"the name {parts.host} has no address"
+                found = await _resolved(parts, resolve, self.resolve_timeout)
+            except ValueError as problem:
+                return str(problem)
         why_not = ""
         for ip in found:
             if not trusted:
@@ -271,8 +266,8 @@ async def choose(
     return _refusal(identity, refused)
 
 
-async def configured(url: str, resolve: Resolve | None = None) -> Address:
-    """Find the address of a URL the operator wrote, wherever it leads.
+async def configured(url: str, resolve: Resolve | None = None, *, within: float = 5.0) -> Address:
+    """Find the address of a URL the operator wrote, wherever it leads; a name must resolve *within* seconds.
 
     Raises Unreachable when its host has no address, ValueError when it is no http or https URL.
     """
@@ -282,15 +277,9 @@ async def configured(url: str, resolve: Resolve | None = None) -> Address:
         ip = str(literal)
     else:
         try:
-            async with asyncio.timeout(RESOLVE_TIMEOUT):
-                found = await (resolve or resolve_name)(parts.host, parts.port)
-        except TimeoutError:
-            text = f"the name {parts.host} was not resolved within {RESOLVE_TIMEOUT:g} s"
-            raise Unreachable("unreachable", text) from None
-        except (OSError, UnicodeError):
-            found = ()
-        if not found:
-            raise Unreachable("unreachable", f"the name {parts.host} has no address")
+            found = await _resolved(parts, resolve or resolve_name, within)
+        except ValueError as problem:
+            raise Unreachable("unreachable", str(problem)) from None
         ip = _normal(found[0])
     return Address(url.strip(), parts.scheme, parts.host, parts.port, parts.target, ip)
 
@@ -299,6 +288,20 @@ async def resolve_name(host: str, port: int) -> Sequence[str]:
     """Ask the system for the addresses of *host*. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]
+
+
+async def _resolved(parts: _Parts, resolve: Resolve, within: float) -> Sequence[str]:
+    """Resolve a name to at least one address. Raises ValueError with the reason why it has none."""
+    try:
+        async with asyncio.timeout(within):
+            found = await resolve(parts.host, parts.port)
+    except TimeoutError:
+        raise ValueError(f"the name {parts.host} was not resolved within {within:g} s") from None
+    except (OSError, UnicodeError):
+        found = ()
+    if not found:
+        raise ValueError(f"the name {parts.host} has no address")
+    return found
 
 
 def _refusal(identity: str, refused: list[str]) -> Refusal:
@@ -343,6 +346,7 @@ def _read_url(url: str) -> _Parts:
         raise ValueError("has user information")
     if fragment is not None:
         raise ValueError("has a fragment")
+    authority = authority.lower()
     if authority.startswith("["):
         host, bracket, rest = authority[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
@@ -351,7 +355,7 @@ def _read_url(url: str) -> _Parts:
         if "%" in host or ":" not in host or _ip(host) is None:
             raise ValueError(f"[{host}] is not an IPv6 address")
     else:
-        host, _, port = authority.lower().partition(":")
+        host, _, port = authority.partition(":")
         if ":" in port:
             raise ValueError("host and port cannot be told apart")
         if not host:
@@ -759,9 +763,11 @@ class _Connection(asyncio.Protocol):
             if self._length is None and self._chunks is None:
                 self._complete(bytes(self._body))
                 return
-            so_far = self._body if self._chunks is None else self._chunks.body
-            whole = f"of {self._length} bytes" if self._chunks is None else "bytes of chunks"
-            text = f"{self._address} closed the connection in the middle of its answer, after {len(so_far)} {whole}"
+            if self._chunks is None:
+                so_far = f"{len(self._body)} of {self._length} bytes"
+            else:
+                so_far = f"{len(self._chunks.body)} bytes of chunks"
+            text = f"{self._address} closed the connection in the middle of its answer, after {so_far}"
             self._answer.set_exception(Unreachable("unreachable", text))
         elif self._buffer:
             text = f"{self._address} closed the connection in the middle of its answer: {self._buffer[:40]!r}"

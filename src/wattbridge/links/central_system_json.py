@@ -190,7 +190,8 @@ class CentralSystemJson:
         self._link_options = link_options
         self._url = central_system.url_of(session.identity)
         self._link: JsonLink | None = None
-        self._changed = asyncio.Event()  # a connection was opened, or none will be any more
+        # Set when a connection is open, or none will be any more; made by who waits for it.
+        self._changed: asyncio.Event | None = None
         self._closing = ""
         self._interrupt: asyncio.Timeout | None = None
         self._failures = 0  # in a row
@@ -210,6 +211,8 @@ class CentralSystemJson:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._central_system.connect_wait):
                 while self._link is None and not self._closing and self.state != "closed":
+                    if self._changed is None:
+                        self._changed = asyncio.Event()
                     await self._changed.wait()
         if self._link is not None:
             return self._link
@@ -229,12 +232,12 @@ class CentralSystemJson:
                     await self._unless_closing(self._pause)
         finally:
             self._become("closed")
-            self._changed.set()
+            self._wake()
 
     async def close(self, reason: str, code: int = 1001) -> None:
         """Let what is in flight end, then close the connection for good; ``run`` returns."""
         self._closing = reason or "the connection is being closed"
-        self._changed.set()
+        self._wake()
         if self._link is not None:
             await self._link.close(reason, code)
         elif self._interrupt is not None:
@@ -317,15 +320,13 @@ class CentralSystemJson:
     async def _keep(self, link: JsonLink) -> None:
         began = self._clock()
         self._become("open")
-        self._changed.set()
+        self._wake()
         self._tell("central system connected")
         closed = Closed(1001, "the gateway let go of the connection")
         try:
             closed = await link.run()
         finally:
             self._link = None
-            if not self._closing:
-                self._changed.clear()
             held = self._clock() - began
             self._failures = 1 if held >= self._central_system.backoff.steady else self._failures + 1
             self._failure = _Failure("not_connected", closed.description)
@@ -336,6 +337,11 @@ class CentralSystemJson:
         backoff = self._central_system.backoff
         failures = 1000 if self._failure.hopeless else self._failures  # the longest wait at once
         await self._sleep(backoff.wait(failures, self._chance()))
+
+    def _wake(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     def _become(self, state: LinkState) -> None:
         if state != self.state:

@@ -117,7 +117,7 @@ class JsonLink:
         self._timer_at = 0.0
         self._asking: dict[str, asyncio.Future[Ended]] = {}  # message id → who waits for its end
         self._closing = ""  # why no more calls are taken
-        self._idle = asyncio.Event()
+        self._idle: asyncio.Event | None = None  # made by who waits for it: it costs a connection a kilobyte
 
     async def run(self) -> Closed:
         """Read until the connection ends. By then every call has ended, and the socket is closed."""
@@ -136,9 +136,10 @@ class JsonLink:
         """Take no more calls, let those in flight end, then close the connection."""
         self._closing = reason or "the connection is being closed"
         if not self._endpoint.idle:
+            idle = self._idle = self._idle or asyncio.Event()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.close_wait):
-                    await self._idle.wait()
+                    await idle.wait()
         await self._socket.close(code, reason.encode()[:CLOSE_REASON_BYTES].decode(errors="ignore"))
 
     # --- asking the party ---
@@ -303,7 +304,7 @@ class JsonLink:
         # Replies mostly come in time, so a timer is left alone until it fires, and then set anew.
         if deadline is not None and (self._timer is None or deadline < self._timer_at):
             self._set_timer(deadline)
-        if self._closing and self._endpoint.idle:
+        if self._idle is not None and self._endpoint.idle:
             self._idle.set()
 
     def _set_timer(self, deadline: float) -> None:
@@ -323,7 +324,8 @@ class JsonLink:
             self._settle(event)
         if self._timer is not None:
             self._timer.cancel()
-        self._idle.set()
+        if self._idle is not None:
+            self._idle.set()
 
 
 def _closed(ending: ConnectionClosed) -> Closed:

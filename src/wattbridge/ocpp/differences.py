@@ -21,11 +21,11 @@ Edition = Literal["both", "published", "corrected"]
 class Difference:
     """One field that the two descriptions tell differently.
 
-    ``path`` is ``Action.field.field`` (``ActionResponse`` for a .conf). ``towards_soap`` and ``towards_json`` say
-    in words what the gateway does. What the JSON schema has where the service description differs:
+    ``path`` is ``Action.field.field`` (``ActionResponse`` for a .conf). ``towards_soap`` and ``towards_json``
+    say in words what the gateway does. What the JSON schema has where the service description differs:
     ``required``, ``min_items`` of the array, ``more_values`` and ``fewer_values`` of the enumeration;
-    ``edition`` tells in which of the JSON schemas. ``laxity`` marks a row where only the schema says less than
-    the text of the specification does: the neutral form keeps to the service description.
+    ``edition`` tells in which of the JSON schemas. ``laxity`` marks a row where only the schema says less
+    than the text of the specification does: the neutral form keeps to the service description.
     """
 
     path: str

@@ -62,8 +62,8 @@ class Loss:
     """Something that could not be carried:
     ``Loss("StopTransaction.transactionData[0].sampledValue[1].unit", "Hertz", "unsayable-unit", …)``.
 
-    ``value`` is what stood there, at most 60 characters of it; ``rule`` is a word of ``reasons.RULES`` (it is a
-    metric label), ``reason`` a sentence for people.
+    ``value`` is what stood there, at most 60 characters of it; ``rule`` is a word of ``reasons.RULES`` (it is
+    a metric label), ``reason`` a sentence for people.
     """
 
     path: str

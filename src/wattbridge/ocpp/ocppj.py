@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -412,11 +411,11 @@ class Endpoint:
         self._gone = ""  # why the connection is lost
         # Ours. When none is pending none waits.
         self._pending: _Asked | None = None
-        self._waiting: deque[_Asked] = deque()
-        self._timed_out: deque[_Asked] = deque(maxlen=8)
+        self._waiting: list[_Asked] = []
+        self._timed_out: list[_Asked] = []  # the last few
         # Theirs, each with the time it arrived.
         self._serving: tuple[CallFrame, float] | None = None
-        self._arrived: deque[tuple[CallFrame, float]] = deque()
+        self._arrived: list[tuple[CallFrame, float]] = []
         self._answered: tuple[CallFrame, float, str] | None = None  # the last one, with our reply
 
     @property
@@ -478,7 +477,7 @@ class Endpoint:
         """The CALL to serve now; None while one is being served, or when there is none."""
         if self._serving is not None or not self._arrived:
             return None
-        self._serving = self._arrived.popleft()
+        self._serving = self._arrived.pop(0)
         return self._serving[0]
 
     def reply(self, message_id: str, reply: Reply) -> str:
@@ -502,10 +501,10 @@ class Endpoint:
         events: list[Event] = []
         overdue = []
         while self._waiting and now >= self._waiting[0].deadline:
-            overdue.append(self._waiting.popleft())
+            overdue.append(self._waiting.pop(0))
         pending = self._pending
         if pending is not None and now >= pending.deadline:
-            self._timed_out.append(pending)
+            self._timed_out = [*self._timed_out[-7:], pending]
             problem = f"no reply to {pending.action} within {self._call_timeout:g} s"
             events.append(self._end_pending(Unreachable("timeout", problem), now))
         for asked in overdue:
@@ -548,7 +547,7 @@ class Endpoint:
         ended = _ended(self._pending, outcome)
         self._pending = None
         if self._waiting:
-            self._send(self._waiting.popleft(), now)
+            self._send(self._waiting.pop(0), now)
         return ended
 
     def _take_stray(self, frame: ResultFrame | ErrorFrame) -> Noted:

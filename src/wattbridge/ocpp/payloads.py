@@ -108,13 +108,15 @@ class _Fields:
         self.by_name: dict[str, _Field] = {}
         for field in fields:
             field_path = f"{path}.{field.name}"
-            is_object = field.kind == "object"
+            read_object = values = None
+            if field.kind == "object":
+                read_object = compile_object(field.fields, options, field_path, lenient=lenient)
+            else:
+                values = compile_value_readers(field, options, field_path)
             self.by_name[field.name] = _Field(
                 name=field.name,
-                read_object=compile_object(field.fields, options, field_path, lenient=lenient)
-                if is_object
-                else None,
-                values=None if is_object else compile_value_readers(field, options, field_path),
+                read_object=read_object,
+                values=values,
                 repeated=field.repeated,
                 required=field.required,
                 droppable=lenient and not (field.required or field.repeated) and field.name not in MEANINGFUL,
@@ -144,9 +146,8 @@ class _Fields:
     def missing(self, found: Payload, path: str) -> Violation:
         name = next(name for name in self.required if name not in found)
         what = f"found {', '.join(found)}" if found else "found nothing"
-        return Violation(
-            "OccurenceConstraintViolation", f"{path}.{name}", f"is missing; {what}, expected {name}"
-        )
+        problem = f"is missing; {what}, expected {name}"
+        return Violation("OccurenceConstraintViolation", f"{path}.{name}", problem)
 
 
 def _once_more(field: _Field, first: Any, again: Any, path: str, notes: list[Note]) -> None:
@@ -154,9 +155,8 @@ def _once_more(field: _Field, first: Any, again: Any, path: str, notes: list[Not
     if again != first:
         problem = f"found twice, {shown(first)} and {shown(again)}, expected once"
         raise Violation("OccurenceConstraintViolation", path, problem)
-    add_note(
-        notes, Loss(path, excerpt(again), "doubled", f"{field.name} stands here twice and says the same")
-    )
+    reason = f"{field.name} stands here twice and says the same"
+    add_note(notes, Loss(path, excerpt(again), "doubled", reason))
 
 
 def _lose(broken: Violation, value: str, rule: str, notes: list[Note], mark: int) -> None:
@@ -181,8 +181,10 @@ def _remove_lost(found: Payload) -> None:
 
 def _note_left_out(fields: _Fields, found: Payload, path: str, notes: list[Note]) -> None:
     for name, why in fields.left_out.items():
-        if name not in found and not any(isinstance(note, Loss) for note in notes):
-            add_note(notes, Loss(f"{path}.{name}", "", "empty-meter-values", why))
+        where = f"{path}.{name}"
+        # Where every item was lost, that has been said.
+        if name not in found and not any(note.path.startswith(where) for note in notes):
+            add_note(notes, Loss(where, "", "empty-meter-values", why))
 
 
 # ---------------------------------------------------------------------------- reading elements
@@ -306,7 +308,8 @@ def _compile_element_reader(
 
     def unusual(child: Element, path: str, notes: list[Note]) -> _Field | None:
         """A tag that is not in the table: an OCPP namespace spelled otherwise, another case, an alias."""
-        if not isinstance(child.tag, str):
+        tag: object = child.tag
+        if not isinstance(tag, str):
             return None  # a comment or a processing instruction, from a parser that kept them
         name, namespace = local_name(child), namespace_of(child)
         if not namespace or OCPP_NAMESPACE.fullmatch(namespace):

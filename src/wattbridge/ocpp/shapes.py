@@ -45,8 +45,8 @@ class Operation:
 
     ``service`` is ``"CentralSystemService"`` or ``"ChargePointService"``; ``namespace`` that of body and
     chargeBoxIdentity header (``urn://Ocpp/Cs/2015/10/``); ``request_element`` and ``response_element`` are
-    local names (``bootNotificationRequest``); ``request_action`` and ``response_action`` the wsa:Action values
-    (``/BootNotification``, ``/BootNotificationResponse``).
+    local names (``bootNotificationRequest``); ``request_action`` and ``response_action`` the wsa:Action
+    values (``/BootNotification``, ``/BootNotificationResponse``).
     """
 
     action: str

@@ -66,35 +66,37 @@ class ValueReaders:
     json_type: type
     quick_json: Quick
     read_json: ValueReader
-    keeps_empty: bool
+    keeps_empty: bool = False
 
 
 def compile_value_readers(field: Field, options: Options, path: str) -> ValueReaders:
     """Make the readers of one plain field; *path* names it in the tables of tolerances (``Reset.type``)."""
     if field.enum:
         return _word(field.name, field.enum)
-    if field.kind == "integer":
-        read = _read_measured_integer if field.name in ROUNDED else _read_integer
-        return ValueReaders(_usual_integer, read, int, _in_range, _number_reader(read, "an integer"), False)
-    if field.kind == "decimal":
-        read = _decimal_reader(field.fraction_digits)
-        return ValueReaders(_usual_integer, read, int, _in_range, _number_reader(read, "a number"), False)
+    usual: Quick
+    read: TextReader
+    if field.kind in ("integer", "decimal"):
+        if field.kind == "decimal":
+            read = _decimal_reader(field.fraction_digits)
+        else:
+            read = _read_measured_integer if field.name in ROUNDED else _read_integer
+        expected = "an integer" if field.kind == "integer" else "a number"
+        return ValueReaders(_usual_integer, read, int, _in_range, _number_reader(read, expected))
     if field.kind == "boolean":
-        return ValueReaders(
-            {"true": True, "false": False}.get, _read_boolean, bool, _itself, _read_json_boolean, False
-        )
+        usual = {"true": True, "false": False}.get
+        return ValueReaders(usual, _read_boolean, bool, _itself, _read_json_boolean)
     if field.kind == "dateTime":
         usual = usual_date_time(milliseconds=options.milliseconds)
         read = date_time_reader(options.zone, milliseconds=options.milliseconds)
-        return ValueReaders(usual, read, str, usual, _string_reader(read), False)
-    # Surrounding blanks are no part of ids and addresses; they are part of every other string.
+        return ValueReaders(usual, read, str, usual, _string_reader(read))
     longest = sys.maxsize if field.max_length is None else field.max_length
     if field.kind == "uri" or field.type_name == "IdToken":
+        # Surrounding blanks are no part of ids and addresses; they are part of every other string.
         usual, read = _usual_token(longest), _token_reader(longest)
-        return ValueReaders(usual, read, str, _unless_surrogates(usual), _string_reader(read), True)
-    usual, read = _usual_string(longest), _text_reader(longest)
+    else:
+        usual, read = _usual_string(longest), _text_reader(longest)
     read_json = _string_reader(read, takes_anything=path in ANYTHING_AS_TEXT)
-    return ValueReaders(usual, read, str, _unless_surrogates(usual), read_json, True)
+    return ValueReaders(usual, read, str, _unless_surrogates(usual), read_json, keeps_empty=True)
 
 
 # ---------------------------------------------------------------------------- words and strings
@@ -120,7 +122,7 @@ def _word(name: str, values: Iterable[str]) -> ValueReaders:
             "PropertyConstraintViolation", path, f"{shown(text)} is not one of {expected_values(allowed)}"
         )
 
-    return ValueReaders(allowed.get, read, str, allowed.get, _string_reader(read), False)
+    return ValueReaders(allowed.get, read, str, allowed.get, _string_reader(read))
 
 
 def expected_values(values: Iterable[str]) -> str:
@@ -254,8 +256,8 @@ def _read_measured_integer(text: str, path: str, notes: list[Note]) -> int:
 
 
 def _decimal_reader(digits: int | None) -> TextReader:
-    """``digits`` are those after the point (``multipleOf: 0.1`` is one). They are counted in the text: in decimal
-    arithmetic 8.1 is 81 tenths, and not 8.0999…"""
+    """``digits`` are those after the point (``multipleOf: 0.1`` is one). They are counted in the text: in
+    decimal arithmetic 8.1 is 81 tenths, and not 8.0999…"""
 
     def read(text: str, path: str, notes: list[Note]) -> int | Decimal:
         bare = text.strip()
@@ -290,7 +292,7 @@ def _number_reader(read_text: TextReader, expected: str) -> ValueReader:
     return read
 
 
-def _digits(value: float | Decimal, path: str) -> str:
+def _digits(value: int | float | Decimal, path: str) -> str:
     """A number of JSON in full, without an exponent. repr gives the shortest decimal that means a float."""
     number = value if isinstance(value, int | Decimal) else Decimal(repr(value))
     if isinstance(number, Decimal):
