@@ -34,10 +34,12 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Write requirements.lock anew from the ranges of pyproject.toml (versions and hashes, no addresses).
+# Write requirements.lock anew from the ranges of pyproject.toml (versions and hashes, no addresses). What
+# still fits stays as it is; `make lock ARGS=--upgrade` takes the newest.
 lock: $(READY)
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes --upgrade \
-		--python-version 3.11 --no-header --no-annotate -q -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes $(ARGS) \
+		--python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		-q -o requirements.lock
 
 # requirements.lock holds everything by hash; the project itself is installed from this folder.
 $(READY): requirements.lock pyproject.toml

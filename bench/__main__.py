@@ -1,4 +1,4 @@
-"""``python -m bench``: measures everything, prints the table, writes the JSON."""
+"""``python -m bench``: measures everything, prints the tables, writes the JSON and the page."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import naive, start, translation
-from bench.end_to_end import CPU_GROUP, GROUP, Effort, EndToEnd, WrongAnswer
-from bench.measure import VARIANTS, Row
+from bench import start, translation
+from bench.end_to_end import CPU_GROUP, Effort, EndToEnd, WrongAnswer
+from bench.measure import Row
 from bench.processes import Cores, ProcessFailed, stopped_by_signals
+from bench.report import print_tables, update_page
 
 LATEST = Path(__file__).parent / "results" / "latest.json"
 LIBRARIES = (
     "aiohttp", "jsonschema", "lxml", "orjson", "spyne", "uvloop", "wattbridge", "websockets", "zeep",
 )  # fmt: skip
 PARTS = ("translation", "start", "memory", "end-to-end")
+if sys.platform != "linux":  # the CPU and memory of other processes are read as Linux tells them
+    PARTS = PARTS[:2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +44,6 @@ MAIN = ("MeterValues(4)", "Heartbeat", "StartTransaction", "RemoteStartTransacti
 FULL = Plan(5, 0.04, 5, Effort(clients=32, rounds=5, seconds=1.5, scenarios=MAIN), 500)
 QUICK = Plan(3, 0.01, 1, Effort(clients=32, rounds=3, seconds=0.3, scenarios=(MAIN[0], MAIN[3])), 200)
 SMOKE = Plan(1, 0.0, 1, Effort(clients=2, rounds=1, seconds=0.05, scenarios=(MAIN[0], MAIN[3])), 20)
-
-TITLES = {
-    "translation": "Translation of one message, µs of CPU",
-    "start": "Starting, ms of CPU",
-    "memory": "Resident memory, KiB",
-    GROUP: "Whole gateways, exchanges per second on one core",
-    CPU_GROUP: "Whole gateways, µs of CPU per exchange",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,14 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"bench: {problem}\n")
         return 1
     show_progress("")
-    own = own_times(rows)
-    write_table(rows, own, machine)
-    output = given.output or (LATEST if plan is FULL and not given.only else None)
+    result = {"machine": machine, "own_time_us": own_times(rows), "rows": [row.as_json() for row in rows]}
+    print_tables(result)
+    whole = plan is FULL and not given.only
+    output = given.output or (LATEST if whole else None)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        result = {"machine": machine, "own_time_us": own, "rows": [row.as_json() for row in rows]}
         output.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
         print(f"\nwritten to {output}")
+    if output == LATEST:
+        update_page(result)
     return 0
 
 
@@ -170,52 +167,6 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def write_table(rows: Sequence[Row], own: dict[str, float], machine: dict[str, Any]) -> None:
-    """Print everything for people."""
-    libraries = ", ".join(f"{name} {number}" for name, number in machine["libraries"].items() if number)
-    print(f"{machine['python']}, {machine['cores']} cores, {machine['processor']}\n{libraries}")
-    if not naive.HAS_SPYNE:
-        print("no naive glue for SOAP charge points: spyne does not run on this Python")
-    width = max([len(row.name) for row in rows] + [len(title) for title in TITLES.values()])
-    for group, title in TITLES.items():
-        chosen = [row for row in rows if row.group == group]
-        if not chosen:
-            continue
-        print(
-            f"\n{title:<{width}} {'ours':>9} {'floor':>9} {'naive':>9} {'× floor':>9} {'× naive':>9}  spread"
-        )
-        for row in chosen:
-            values = (row.figures.get(variant) for variant in VARIANTS)
-            shown = [_number(figure.median) if figure else "–" for figure in values]
-            shown += [_number(times) if times else "–" for times in (row.times("floor"), row.times("naive"))]
-            spread = max(figure.spread for figure in row.figures.values())
-            print(f"{row.name:<{width}} " + " ".join(f"{text:>9}" for text in shown) + f"  {spread:5.0%}")
-            if row.details:
-                print(_details(row))
-    if own:
-        print("\nOwn time (whole gateway less floor less translation), µs of CPU per exchange")
-        for name, microseconds in own.items():
-            print(f"{name:<{width}} {microseconds:>9.1f}")
-    others = machine.get("others_on_gateway_core")
-    if others is not None and others > 0.05:
-        print(
-            f"\nOther processes took {others:.0%} of the gateway's core meanwhile: trust the CPU rows first."
-        )
-
-
-def _details(row: Row) -> str:
-    assert row.details is not None
-    said = []
-    for variant, seen in row.details.items():
-        latency = f"{seen['p50_ms']:.1f}/{seen['p99_ms']:.1f} ms"
-        said.append(f"{variant} {latency}, core {seen['gateway_busy']:.0%} busy")
-    return "    p50/p99: " + "; ".join(said)
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 if __name__ == "__main__":

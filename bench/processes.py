@@ -32,7 +32,7 @@ class ProcessFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Where the gateway runs, and where the load: the same when there is one core, empty when none can be set."""
+    """Where the gateway runs and where the load: the same with one core, empty when none can be set."""
 
     gateway: frozenset[int]
     load: frozenset[int]
@@ -172,16 +172,17 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """SIGTERM ends the benchmark as Ctrl-C does, by way of every ``finally``."""
+    """SIGTERM ends the benchmark as Ctrl-C does, by way of every ``finally``; Ctrl-C always does."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def until_input_ends() -> None:

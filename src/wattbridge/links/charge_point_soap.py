@@ -7,27 +7,35 @@ the other way: it posts the central system's calls to the address the charge poi
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from urllib.parse import parse_qs
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl
 
-from wattbridge.links.callbacks import AddressPolicy, CallbackClient, Refusal, choose
+from wattbridge.links.callbacks import ANONYMOUS, AddressPolicy, CallbackClient, Refusal, choose
 from wattbridge.links.listener import HttpRequest, HttpResponse
 from wattbridge.ocpp import soap, wsdl
 from wattbridge.ocpp.actions import Dialect
 from wattbridge.ocpp.errors import Unreachable, Violation
 from wattbridge.ocpp.messages import Call, CallError, Passage, Reply, Side
 from wattbridge.ocpp.payloads import local_name
+from wattbridge.ocpp.tolerances import WSA_2005
 from wattbridge.relay.journal import Event, Journal, Record
 from wattbridge.relay.registry import Registry
-from wattbridge.relay.session import Answer, NoLink, still_deliverable
+from wattbridge.relay.session import Answer, Session, still_deliverable
 
 GREETING = (
     b"This is the OCPP-S address of a Wattbridge gateway.\n"
     b"Charge points POST their SOAP messages here; the service description is at ?wsdl.\n"
 )
+XML = "text/xml; charset=utf-8"
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
+
+# Calls that only ask. When a charge point closes a connection that was kept open and says nothing, these may
+# be sent again, whether it read them or not.
+READING_ACTIONS = frozenset({"GetCompositeSchedule", "GetConfiguration", "GetLocalListVersion"})
 
 
 def new_message_id() -> str:
@@ -49,22 +57,30 @@ class ChargePoint:
 
 @dataclass(frozen=True, slots=True)
 class HeardFrom:
-    """Where a message of a charge point came from, and what it said about where to call back.
+    """Where a message of a charge point came from, what it said about where to call back, and in which words.
 
-    ``from_address`` and ``reply_to`` are wsa:From and wsa:ReplyTo, ``""`` when absent.
+    ``from_address`` and ``reply_to`` are wsa:From and wsa:ReplyTo, ``""`` when absent; ``soap_version`` and
+    ``wsa`` the namespaces it speaks.
     """
 
     source: str
-    from_address: str
-    reply_to: str
+    from_address: str = ""
+    reply_to: str = ""
+    soap_version: str = soap.SOAP_12
+    wsa: str = WSA_2005
+
+    @property
+    def names_an_address(self) -> bool:
+        return any(address and address not in ANONYMOUS for address in (self.from_address, self.reply_to))
 
 
 class CentralSystemService:
     """Answers the HTTP requests of SOAP charge points.
 
     ``paths`` are the paths it is served on, in any letter case, with or without a trailing slash;
-    ``charge_point`` gives what is configured for an identity, None when it is not known.
+    ``charge_point`` gives what is configured for an identity, None when it is not to be served.
     ``public_url`` is how charge points reach this gateway, for the service description and wsa:From.
+    *clock* is the one of the sessions.
     """
 
     def __init__(
@@ -78,6 +94,7 @@ class CentralSystemService:
         *,
         paths: tuple[str, ...],
         public_url: str = "",
+        clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         message_id: Callable[[], str] = new_message_id,
     ) -> None:
@@ -89,6 +106,8 @@ class CentralSystemService:
         self._client = client
         self._paths = {_folded(path): path for path in paths}
         self._public_url = public_url.rstrip("/")
+        self._from_address = f"{self._public_url}{paths[0]}" if public_url else ""
+        self._clock = clock
         self._wall_clock = wall_clock
         self._message_id = message_id
 
@@ -105,65 +124,81 @@ class CentralSystemService:
         return HttpResponse(405, b"OCPP-S messages come by POST\n", headers={"Allow": "POST, GET, HEAD"})
 
     def _describe(self, request: HttpRequest, path: str) -> HttpResponse:
-        asked = {
-            key.lower(): values[0] for key, values in parse_qs(request.query, keep_blank_values=True).items()
-        }
-        base = self._public_url or f"http://{request.headers.get('host') or 'localhost'}"
-        address = f"{base}{path}"
+        asked = {key.lower(): value for key, value in parse_qsl(request.query, keep_blank_values=True)}
+        host = request.headers.get("host", "")
+        address = f"{self._public_url or 'http://' + (host if _HOST.fullmatch(host) else 'localhost')}{path}"
         if "wsdl" in asked:
-            return HttpResponse(body=wsdl.published("CentralSystemService", address), content_type="text/xml")
+            return HttpResponse(body=wsdl.published("CentralSystemService", address), content_type=XML)
         if "xsd" in asked:
             schema = wsdl.published_schema(asked["xsd"], address)
-            if schema is not None:
-                return HttpResponse(body=schema, content_type="text/xml")
-            return HttpResponse(404, b"no such schema\n")
+            if schema is None:
+                return HttpResponse(404, b"no such schema\n")
+            return HttpResponse(body=schema, content_type=XML)
         return HttpResponse(body=GREETING)
 
     async def _answer_call(self, request: HttpRequest) -> HttpResponse:
+        began = self._clock()
+        envelope, call = soap.Envelope(), None
         try:
-            envelope = soap.read_envelope(request.body)
-        except Violation as broken:
-            # Too broken to say what it is; answered in the version whose namespace it shows.
-            is_11 = soap.SOAP_11.encode() in request.body[:2048]
-            envelope = soap.Envelope(soap=soap.SOAP_11 if is_11 else soap.SOAP_12)
-            return self._refuse(envelope, broken, request)
-        try:
-            charge_point = self._authenticated(envelope)
-            read = soap.read_call(envelope, charge_point.dialect, Side.CENTRAL_SYSTEM)
-        except Violation as broken:
-            return self._refuse(envelope, broken, request)
-        identity, call = envelope.identity, read.call
-        try:
-            session = self._registry.session(identity)
-        except Unreachable as gone:
-            error = CallError("GenericError", gone.description, reason=gone.reason)
-            return self._refuse(envelope, error, request, call)
+            try:
+                envelope = soap.read_envelope(request.body)
+                charge_point = self._authenticated(envelope)
+                session = self._registry.find(envelope.identity)
+                if session is not None:
+                    session.heard = began  # also by a message that turns out to be broken
+                read = soap.read_call(envelope, charge_point.dialect, Side.CENTRAL_SYSTEM)
+                call = read.call
+                session = session or self._registry.session(envelope.identity)
+            except soap.BrokenEnvelope as broken:
+                return self._refuse(broken.envelope, _call_error(broken), request, began)
+            except Violation as broken:
+                return self._refuse(envelope, _call_error(broken), request, began)
+            except Unreachable as gone:
+                error = CallError("GenericError", gone.description, reason=gone.reason)
+                return self._refuse(envelope, error, request, began, call)
+
+            self._hear(session, charge_point, request.source, envelope)
+            written: soap.Written | None = None
+
+            def write(reply: Reply) -> Passage:
+                nonlocal written
+                if still_deliverable(read.call.action, reply):
+                    return Passage("soap", b"")
+                written = soap.write_reply(
+                    envelope, read.operation, reply, charge_point.dialect, self._message_id()
+                )
+                return Passage("soap", written.body, written.notes)
+
+            arrived = Passage("soap", request.body, read.notes)
+            await session.relay(call, arrived, Side.CHARGE_POINT, write, began)
+            return _response(written)
+        except Exception as bug:  # the edge of the task: the charge point must not wait for our mistake
+            action = call.action if call else self._action_of(envelope)
+            text = f"{action} {envelope.message_id}: {bug!r}"
+            self._journal.event(Event("internal error", envelope.identity, text, "internal"))
+            error = CallError("InternalError", "an error inside the gateway", reason="internal")
+            return self._refuse(envelope, error, request, began, call)
+
+    def _hear(
+        self, session: Session, charge_point: ChargePoint, source: str, envelope: soap.Envelope
+    ) -> None:
+        """Let the session's link know where its charge point speaks from."""
         link = session.links[Side.CHARGE_POINT]
-        if isinstance(link, NoLink):
+        if not isinstance(link, ChargePointLink):
             link = ChargePointLink(
-                identity, charge_point, self._policy, self._client, self._journal,
-                from_address=self._public_url and f"{self._public_url}{next(iter(self._paths.values()))}",
+                session.identity,
+                charge_point,
+                self._policy,
+                self._client,
+                self._journal,
+                from_address=self._from_address,
+                clock=self._clock,
                 message_id=self._message_id,
-            )  # fmt: skip
-            session.attach(Side.CHARGE_POINT, link)
-        if isinstance(link, ChargePointLink):
-            link.heard_from(HeardFrom(request.source, envelope.from_address, envelope.reply_to))
-
-        written = soap.Written(b"", "")
-
-        def write(reply: Reply) -> Passage:
-            nonlocal written
-            if still_deliverable(call.action, reply):
-                return Passage("soap", b"")
-            written = soap.write_reply(
-                envelope, read.operation, reply, charge_point.dialect, self._message_id()
             )
-            return Passage("soap", written.body, written.notes)
-
-        await session.relay(call, Passage("soap", request.body, read.notes), Side.CHARGE_POINT, write)
-        if not written.body:
-            return HttpResponse(silent=True)
-        return HttpResponse(written.status, written.body, written.content_type)
+            session.attach(Side.CHARGE_POINT, link)
+        link.heard_from(
+            HeardFrom(source, envelope.from_address, envelope.reply_to, envelope.soap, envelope.wsa)
+        )
 
     def _authenticated(self, envelope: soap.Envelope) -> ChargePoint:
         if not envelope.identity:
@@ -185,17 +220,17 @@ class CentralSystemService:
     def _refuse(
         self,
         envelope: soap.Envelope,
-        why: Violation | CallError,
+        error: CallError,
         request: HttpRequest,
+        began: float,
         call: Call | None = None,
     ) -> HttpResponse:
         """Answer with a fault, or not at all when the message can still be delivered later."""
-        error = why if isinstance(why, CallError) else CallError(
-            why.code, str(why), {"path": why.path} if why.path else {}, reason=why.reason
-        )  # fmt: skip
         action = call.action if call else self._action_of(envelope)
-        keep = call is not None and still_deliverable(action, error)
-        written = soap.write_fault(envelope, error, self._message_id())
+        written = None
+        if not still_deliverable(action, error):
+            written = soap.write_fault(envelope, error, self._message_id())
+        seconds = self._clock() - began
         self._journal.record(
             Record(
                 identity=envelope.identity,
@@ -203,18 +238,16 @@ class CentralSystemService:
                 action=action,
                 payload=call.payload if call else None,
                 reply=error,
-                began=self._wall_clock(),
-                seconds=0.0,
+                began=self._wall_clock() - seconds,
+                seconds=seconds,
                 peer_seconds=0.0,
                 arrived=Passage("soap", request.body, tuple(envelope.notes)),
                 asked=None,
                 answered=None,
-                replied=Passage("soap", b"" if keep else written.body),
+                replied=Passage("soap", written.body if written else b""),
             )
         )
-        if keep:
-            return HttpResponse(silent=True)
-        return HttpResponse(written.status, written.body, written.content_type)
+        return _response(written)
 
     def _action_of(self, envelope: soap.Envelope) -> str:
         if envelope.body is None:
@@ -242,6 +275,7 @@ class ChargePointLink:
         journal: Journal,
         *,
         from_address: str = "",
+        clock: Callable[[], float] = time.monotonic,
         message_id: Callable[[], str] = new_message_id,
     ) -> None:
         self._identity = identity
@@ -250,51 +284,64 @@ class ChargePointLink:
         self._client = client
         self._journal = journal
         self._from_address = from_address
+        self._clock = clock
         self._message_id = message_id
         self._heard: HeardFrom | None = None
         self._contender: HeardFrom | None = None
+        self._closed = ""  # why no more calls are taken
         # One CALL at a time in this direction; calls of the charge point may cross.
         self._one_at_a_time = asyncio.Lock()
 
     def heard_from(self, heard: HeardFrom) -> None:
         """The charge point has spoken: remember where from, and what it calls its address."""
-        if heard == self._heard:
-            return
-        if self._heard is None or heard.source == self._heard.source:
+        known = self._heard
+        if known is None or heard == known or self._charge_point.callback_url is not None:
             self._heard, self._contender = heard, None
-        elif heard != self._contender:
+        elif heard.source == known.source:
+            if not heard.names_an_address:  # some name it in a BootNotification only
+                heard = replace(heard, from_address=known.from_address, reply_to=known.reply_to)
+            self._heard, self._contender = heard, None
+        else:
+            if self._contender is None:
+                text = f"{heard.source} speaks for it too; calls go to {known.source} while that answers"
+                self._journal.event(Event("callback address", self._identity, text))
             self._contender = heard
-            self._journal.event(
-                Event(
-                    "callback address",
-                    self._identity,
-                    f"{heard.source} speaks for it too; calls go to {self._heard.source} while that answers",
-                )
-            )
 
     async def call(self, call: Call) -> Answer:
         """Post one call and read the answer.
 
         Raises Unreachable, or Violation when SOAP cannot say the call.
         """
+        began = self._clock()
         async with self._one_at_a_time:
+            turn = self._clock() - began
+            if self._closed:
+                raise Unreachable("draining", f"{self._closed}; {call.action} was not sent")
             if self._heard is None:
                 raise Unreachable("not_connected", f"charge point {self._identity} has not been heard of")
             try:
-                return await self._call_at(self._heard, call)
+                answer = await self._call_at(self._heard, call)
             except Unreachable as gone:
-                if self._contender is None:
-                    raise
-                self._heard, self._contender = self._contender, None
-                self._journal.event(
-                    Event("callback address", self._identity, f"moved to {self._heard.source}")
-                )
+                moved = self._moved()
                 # Only what surely never reached the old address is sent to the new one at once.
-                if gone.reason not in ("refused", "not_connected"):
+                if moved is None or gone.reason not in ("refused", "not_connected"):
                     raise
-                return await self._call_at(self._heard, call)
+                answer = await self._call_at(moved, call)
+            else:
+                if isinstance(answer.reply, CallError) and answer.reply.reason == "malformed":
+                    self._moved()  # whatever answers there now, it is no charge point
+            return replace(answer, waited=answer.waited + turn)
+
+    def _moved(self) -> HeardFrom | None:
+        """The address that takes the place of the one that did not answer; None when there is none."""
+        if self._contender is not None:
+            self._heard, self._contender = self._contender, None
+            self._journal.event(Event("callback address", self._identity, f"moved to {self._heard.source}"))
+            return self._heard
+        return None
 
     async def _call_at(self, heard: HeardFrom, call: Call) -> Answer:
+        began = self._clock()
         address = await choose(
             self._policy,
             identity=self._identity,
@@ -306,23 +353,55 @@ class ChargePointLink:
         if isinstance(address, Refusal):
             raise Unreachable(address.reason, address.text)
         dialect = self._charge_point.dialect
-        operation = dialect.operation(Side.CHARGE_POINT, call.action)
-        to = self._charge_point.to or address.url
+        resolved = self._clock()
         written = soap.write_call(
             call,
-            soap.Addressing(self._identity, to, self._from_address),
+            soap.Addressing(
+                self._identity,
+                self._charge_point.to or address.url,
+                self._from_address,
+                heard.soap_version,
+                heard.wsa,
+            ),
             dialect,
             Side.CHARGE_POINT,
             self._message_id,
         )
         asked = Passage("soap", written.body, written.notes)
-        answer = await self._client.post(address, written.body, written.content_type)
+        sent = self._clock()
+        try:
+            answer = await self._client.post(
+                address,
+                written.body,
+                written.content_type,
+                written.soap_action.strip('"') or None,
+                repeatable=call.action in READING_ACTIONS,
+            )
+        except Unreachable as gone:
+            if gone.reason != "refused":
+                gone.asked = asked
+            raise
+        waited = self._clock() - sent + resolved - began
+        operation = dialect.operation(Side.CHARGE_POINT, call.action)
         reply, notes = soap.read_reply(answer.status, answer.content_type, answer.body, operation)
-        return Answer(reply, asked, Passage("soap", answer.body, notes))
+        return Answer(reply, asked, Passage("soap", answer.body, notes), waited)
 
     async def close(self, reason: str) -> None:
-        async with self._one_at_a_time:
-            self._heard = self._contender = None
+        """Take no more calls. There is no connection to close; what is in flight ends by itself."""
+        self._closed = reason or "the session is closed"
+
+
+def _call_error(broken: Violation) -> CallError:
+    return CallError(
+        broken.code, str(broken), {"path": broken.path} if broken.path else {}, reason=broken.reason
+    )
+
+
+def _response(written: soap.Written | None) -> HttpResponse:
+    """What goes over HTTP; nothing does where nothing was written."""
+    if written is None:
+        return HttpResponse(silent=True)
+    return HttpResponse(written.status, written.body, written.content_type)
 
 
 def _folded(path: str) -> str:

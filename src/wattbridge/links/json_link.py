@@ -159,6 +159,7 @@ class JsonLink:
         # Registered before the text is sent.
         ending = self._asking[message_id] = self._loop.create_future()
         self._send()
+        sent = self._clock()
         try:
             ended = await ending
         except asyncio.CancelledError:
@@ -166,23 +167,26 @@ class JsonLink:
             raise
         finally:
             del self._asking[message_id]
-        return self._answer(ended, Passage("json", ended.asked.encode(), tuple(notes)))
+        waited = self._clock() - sent
+        return self._answer(ended, Passage("json", ended.asked.encode(), tuple(notes)), waited)
 
-    def _answer(self, ended: Ended, asked: Passage) -> Answer:
+    def _answer(self, ended: Ended, asked: Passage, waited: float) -> Answer:
         outcome = ended.outcome
         if isinstance(outcome, Unreachable):
+            if outcome.reason in ("timeout", "unreachable"):
+                outcome.asked = asked
             raise outcome
         text = outcome.text.encode()
         if isinstance(outcome, Violation):
-            return Answer(self._broken(outcome), asked, Passage("json", text))
+            return Answer(self._broken(outcome), asked, Passage("json", text), waited)
         if isinstance(outcome, ErrorFrame):
             refusal = CallError(outcome.code, outcome.description, outcome.details)
-            return Answer(refusal, asked, Passage("json", text, outcome.notes))
+            return Answer(refusal, asked, Passage("json", text, outcome.notes), waited)
         try:
             payload, notes = self._codec.read_result(ended.action, outcome.payload)
         except Violation as broken:
-            return Answer(self._broken(broken), asked, Passage("json", text, outcome.notes))
-        return Answer(CallResult(payload), asked, Passage("json", text, (*outcome.notes, *notes)))
+            return Answer(self._broken(broken), asked, Passage("json", text, outcome.notes), waited)
+        return Answer(CallResult(payload), asked, Passage("json", text, (*outcome.notes, *notes)), waited)
 
     def _broken(self, broken: Violation) -> CallError:
         party = self._party.value.replace("_", " ")
@@ -207,6 +211,7 @@ class JsonLink:
             replied = True
             return self._reply(frame, reply)
 
+        began = self._clock()
         try:
             try:
                 call, notes = self._codec.read_call(frame.action, frame.payload)
@@ -216,7 +221,7 @@ class JsonLink:
                 self._record(frame.action, reply, arrived, write(reply))
                 return
             arrived = Passage("json", frame.text.encode(), (*frame.notes, *notes))
-            await self._session.relay(call, arrived, self._party, write)
+            await self._session.relay(call, arrived, self._party, write, began)
         except Exception as bug:  # the edge of the task: the party must not wait for our mistake
             text = f"{frame.action} {frame.message_id}: {bug!r}"
             self._journal.event(Event("internal error", self._session.identity, text, "internal"))

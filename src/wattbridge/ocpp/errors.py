@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator
 from decimal import Decimal
 
+from wattbridge.ocpp.messages import Passage
+
 LONGEST_SHOWN = 60  # characters of a value that errors and notes repeat
 
 
@@ -30,8 +32,11 @@ class Violation(Exception):
 class Unreachable(Exception):
     """Nobody is there: a party could not be asked, or did not answer.
 
-    ``reason`` is a word of ``reasons.REASONS``, ``description`` a sentence for people.
+    ``reason`` is a word of ``reasons.REASONS``, ``description`` a sentence for people. ``asked`` is what had
+    been written to the party by then; None when it was never asked.
     """
+
+    asked: Passage | None = None
 
     def __init__(self, reason: str, description: str) -> None:
         super().__init__(description)

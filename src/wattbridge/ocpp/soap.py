@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice
 from typing import cast
 
 from lxml import etree
@@ -30,6 +31,7 @@ LARGEST_BODY = 256 * 1024  # bytes; the links refuse earlier what their configur
 # Tags, and attributes: more than 256 KiB of MeterValues hold, and a few milliseconds of parsing at most.
 MOST_TAGS = 20_000
 MOST_HEADERS = 64
+LONGEST_FAULT = 16 * 1024  # bytes; a longer one is not worth recovering
 LONGEST_IDENTITY = 255  # characters; a SOAP header has no limit of its own, the URL of OCPP-J has
 
 
@@ -461,7 +463,7 @@ def _without_header(body: bytes) -> Envelope | None:
 
 def _fault_in(body: bytes) -> Envelope | None:
     """Faults with an undeclared prefix (GIR) or a misspelt closing tag (apostol)."""
-    if b"Fault" not in body or b"<!DOCTYPE" in body:
+    if len(body) > LONGEST_FAULT or b"Fault" not in body or b"<!DOCTYPE" in body:
         return None
     try:
         envelope = _envelope_of(_parse(body, _RECOVERING_PARSER))
@@ -538,7 +540,7 @@ def read_fault(fault: Element) -> CallError:
     Source: OCPP 1.5, 8.2; OCPP 1.6 errata, 3.38 and 3.39; SOAP 1.2 part 1, 5.4; SOAP 1.1, 4.4.
     """
     codes = said = detail = ""
-    for part in fault:
+    for part in islice(fault, 16):
         name = _bare_name(part)
         if name in ("code", "faultcode", "subcode"):
             codes += " " + " ".join(_texts(part))

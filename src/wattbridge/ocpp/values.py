@@ -211,8 +211,9 @@ def _serialized(value: Any, path: str, depth: int = 0) -> str:
         return json.dumps(value)
     if isinstance(value, str):
         return _quoted(value)
-    if value - value != 0 or (isinstance(value, int) and value.bit_length() > 10_000):
-        raise _out_of_range(value, path)  # NaN, infinity, and what Python refuses to print
+    # Python refuses to print the largest integers, and JSON has no word for infinity.
+    if value.bit_length() > 10_000 if isinstance(value, int) else not Decimal(value).is_finite():
+        raise _out_of_range(value, path)
     return str(value)
 
 
@@ -236,9 +237,8 @@ def _read_integer(text: str, path: str, notes: list[Note]) -> int:
     if _INTEGER.fullmatch(bare):
         return int(bare)
     if _DECIMAL.fullmatch(bare):
-        whole, _, fraction = bare.partition(".")
-        if not fraction.strip("0"):
-            number = int(whole)
+        if not bare.partition(".")[2].strip("0"):
+            number = int(Decimal(bare))
             add_note(notes, Change(path, excerpt(bare), str(number), "integer-form"))
             return number
     raise Violation("TypeConstraintViolation", path, f"{shown(text)} is not an integer, which was expected")

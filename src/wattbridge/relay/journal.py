@@ -6,19 +6,24 @@ too late) is an event; it goes the same way.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wattbridge.ocpp.messages import CallError, Loss, Note, Passage, Payload, Reply, Side
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """One exchange: a call, its reply, and how both looked on each border.
 
-    ``action`` is empty when the message could not be read that far. ``began`` is seconds since the epoch,
-    ``seconds`` what the calling party waited, ``peer_seconds`` what the asked party took of it.
-    ``asked`` and ``answered`` are None when the other party was never asked, or never answered.
+    ``action`` is empty when the message could not be read that far. ``began`` is when the call arrived, in
+    seconds since the epoch; ``seconds`` what the calling party waited from then on, ``peer_seconds`` how
+    long the asked party had the call. The difference is the gateway's own time.
+    ``asked`` is None when the other party was never asked, ``answered`` when it never answered. ``replied``
+    is empty when the calling party was left without an answer.
     """
 
     identity: str
@@ -56,8 +61,10 @@ class Event:
     """Something the operator may want to know that is no exchange.
 
     ``kind`` is a word of a closed set: ``session opened``, ``session closed``, ``central system connected``,
-    ``central system lost``, ``central system unreachable``, ``callback address``, ``connection refused``,
-    ``late reply``, ``malformed message``.
+    ``central system lost``, ``central system unreachable``, ``callback address``, ``connection opened``,
+    ``connection refused``, ``request refused``, ``late reply``, ``unknown reply``, ``repeated call``,
+    ``reused message id``, ``malformed message``, ``internal error``. The last one is told while the exception
+    is being handled.
     """
 
     kind: str
@@ -72,9 +79,15 @@ EventListener = Callable[[Event], None]
 
 
 class Journal:
-    """Hands every record and event to its listeners, in the order they were added."""
+    """Hands every record and event to its listeners, in the order they were added.
+
+    ``in_flight`` counts the calls that are under way, by the party that asked.
+    A listener that fails is heard of on the standard library's logging; it neither keeps the others from
+    listening nor costs anybody an exchange.
+    """
 
     def __init__(self) -> None:
+        self.in_flight = {Side.CHARGE_POINT: 0, Side.CENTRAL_SYSTEM: 0}
         self._record_listeners: list[RecordListener] = []
         self._event_listeners: list[EventListener] = []
 
@@ -86,8 +99,14 @@ class Journal:
 
     def record(self, record: Record) -> None:
         for listener in self._record_listeners:
-            listener(record)
+            try:
+                listener(record)
+            except Exception:
+                _log.exception("a listener of the journal failed on %s of %r", record.action, record.identity)
 
     def event(self, event: Event) -> None:
         for listener in self._event_listeners:
-            listener(event)
+            try:
+                listener(event)
+            except Exception:
+                _log.exception("a listener of the journal failed on %s of %r", event.kind, event.identity)

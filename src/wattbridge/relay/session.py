@@ -6,9 +6,10 @@ time in its direction, and registers its correlation before it sends.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from wattbridge.ocpp.differences import answered_here
@@ -18,8 +19,13 @@ from wattbridge.relay.journal import Journal, Record
 
 # The messages a charge point must deliver, sooner or later (OCPP 1.6, 3.7.1).
 TRANSACTION_ACTIONS = frozenset({"StartTransaction", "StopTransaction", "MeterValues"})
-# Reasons after which the other party may still get the message, later.
-UNDELIVERED = frozenset({"timeout", "unreachable", "refused", "not_connected", "busy", "draining"})
+# Reasons after which the other party may still get the message, later. A mistake of ours is one of them: it
+# must not cost a transaction.
+UNDELIVERED = frozenset(
+    {"timeout", "unreachable", "refused", "not_connected", "busy", "draining", "internal"}
+)
+# Answers with which the charge point has not spoken: whatever sits at its address does not know SOAP.
+NOT_ITS_WORD = frozenset({"malformed", "too_large"})
 
 
 def still_deliverable(action: str, reply: Reply) -> bool:
@@ -33,11 +39,16 @@ def still_deliverable(action: str, reply: Reply) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a link brings back from its party."""
+    """What a link brings back from its party.
+
+    ``waited`` is for how many seconds the link waited: for its turn, for a connection, for the reply. The
+    rest of the time that ``Link.call`` took is the gateway's own.
+    """
 
     reply: Reply
     asked: Passage  # the call as it was written to the party
     answered: Passage | None  # the reply as it was read; None when none came
+    waited: float = field(default=0.0, compare=False)
 
 
 class Link(Protocol):
@@ -74,7 +85,11 @@ class NoLink:
 
 
 class Session:
-    """One charge point and its central system, as long as the charge point speaks."""
+    """One charge point and its central system, as long as the charge point speaks.
+
+    ``heard`` is when the charge point last spoke, on *clock*; ``heartbeat_interval`` (seconds) what the
+    central system told it, None when that is not known.
+    """
 
     def __init__(
         self,
@@ -89,8 +104,8 @@ class Session:
             Side.CHARGE_POINT: NoLink(f"charge point {identity} has not been heard of"),
             Side.CENTRAL_SYSTEM: NoLink(f"no central system for charge point {identity}"),
         }
-        self.heard = clock()  # when the charge point last spoke
-        self.heartbeat_interval: float | None = None  # seconds, from BootNotification.conf
+        self.heard = clock()
+        self.heartbeat_interval: float | None = None
         self.calls_in_flight = 0
         self._journal = journal
         self._clock = clock
@@ -100,37 +115,74 @@ class Session:
         self.links[side] = link
 
     async def relay(
-        self, call: Call, arrived: Passage, arrived_from: Side, write: Callable[[Reply], Passage]
+        self,
+        call: Call,
+        arrived: Passage,
+        arrived_from: Side,
+        write: Callable[[Reply], Passage],
+        began: float | None = None,
     ) -> tuple[Reply, Passage]:
         """Carry *call* to the other side and bring back the reply.
 
-        ``arrived`` is the call as it was read, ``write`` gives the reply the form its asker understands
-        and never raises. Returns the reply and what ``write`` made of it; the record is written by then.
+        ``arrived`` is the call as it was read, ``began`` when its last byte had come, on the session's clock
+        (now, when nobody knows better). ``write`` gives the reply the form its asker understands and never
+        raises. Returns the reply and what ``write`` made of it; the record is written by then.
         """
-        began, wall = self._clock(), self._wall_clock()
+        now = self._clock()
+        began = now if began is None else began
         if arrived_from is Side.CHARGE_POINT:
-            self.heard = began
-        self.calls_in_flight += 1
+            self.heard = now
+        reply: Reply
         asked = answered = None
+        waited = 0.0
+        self.calls_in_flight += 1
+        self._journal.in_flight[arrived_from] += 1
         try:
             here = answered_here(call)
             if here is not None:
-                reply: Reply = here
+                reply = here
             else:
                 answer = await self.links[arrived_from.other].call(call)
-                reply, asked, answered = answer.reply, answer.asked, answer.answered
+                reply, asked, answered, waited = answer.reply, answer.asked, answer.answered, answer.waited
         except Unreachable as gone:
             reply = CallError("GenericError", gone.description, reason=gone.reason)
+            asked, waited = gone.asked, self._clock() - now
         except Violation as broken:
-            reply = CallError(broken.code, str(broken), {"path": broken.path}, reason="untranslatable")
+            reason = "unsupported" if broken.reason == "unsupported" else "untranslatable"
+            reply = CallError(broken.code, str(broken), {"path": broken.path}, reason=reason)
+        except asyncio.CancelledError:
+            # The gateway is stopping and could wait no longer. Nobody is answered, but it has happened.
+            reply = CallError("GenericError", "the gateway stopped before a reply came", reason="draining")
+            waited, unsaid = self._clock() - now, Passage(arrived.transport, b"")
+            self._record(call, reply, arrived_from, began, waited, (arrived, asked, answered, unsaid))
+            raise
         finally:
             self.calls_in_flight -= 1
-        answered_at = self._clock()
-        if answered is not None and arrived_from is Side.CENTRAL_SYSTEM:
-            self.heard = answered_at
-        if isinstance(reply, CallResult) and call.action == "BootNotification":
-            self._learn_heartbeat_interval(reply)
+            self._journal.in_flight[arrived_from] -= 1
+        if isinstance(reply, CallResult):
+            if call.action in TELLING_ACTIONS:
+                self.heartbeat_interval = told_heartbeat_interval(call, reply) or self.heartbeat_interval
+            if arrived_from is Side.CENTRAL_SYSTEM:
+                self.heard = self._clock()
+        elif (
+            answered is not None and arrived_from is Side.CENTRAL_SYSTEM and reply.reason not in NOT_ITS_WORD
+        ):
+            self.heard = self._clock()
         replied = write(reply)
+        self._record(call, reply, arrived_from, began, waited, (arrived, asked, answered, replied))
+        return reply, replied
+
+    def _record(
+        self,
+        call: Call,
+        reply: Reply,
+        arrived_from: Side,
+        began: float,
+        waited: float,
+        passages: tuple[Passage, Passage | None, Passage | None, Passage],
+    ) -> None:
+        arrived, asked, answered, replied = passages
+        seconds = self._clock() - began
         self._journal.record(
             Record(
                 identity=self.identity,
@@ -138,18 +190,44 @@ class Session:
                 action=call.action,
                 payload=call.payload,
                 reply=reply,
-                began=wall,
-                seconds=self._clock() - began,
-                peer_seconds=answered_at - began,
+                began=self._wall_clock() - seconds,
+                seconds=seconds,
+                peer_seconds=waited,
                 arrived=arrived,
                 asked=asked,
                 answered=answered,
                 replied=replied,
             )
         )
-        return reply, replied
 
-    def _learn_heartbeat_interval(self, accepted: CallResult) -> None:
-        interval = accepted.payload.get("interval", 0)
-        if isinstance(interval, int) and interval > 0:
-            self.heartbeat_interval = float(interval)
+
+# Whose results may tell how often the charge point sends a Heartbeat.
+TELLING_ACTIONS = frozenset({"BootNotification", "ChangeConfiguration", "GetConfiguration"})
+
+
+def told_heartbeat_interval(call: Call, result: CallResult) -> float | None:
+    """The heartbeat interval (seconds) that *result* tells, or agrees to; None when it says nothing of it.
+
+    Source: OCPP 1.6, 4.2 (BootNotification.conf) and 9.1.10 (HeartbeatInterval; keys in any letter case).
+    """
+    told: object = None
+    if call.action == "BootNotification":
+        told = result.payload.get("interval")
+    elif call.action == "ChangeConfiguration":
+        if result.payload.get("status") == "Accepted" and _is_heartbeat_interval(call.payload):
+            told = call.payload.get("value")
+    elif call.action == "GetConfiguration":
+        keys = result.payload.get("configurationKey", ())
+        told = next((key.get("value") for key in keys if _is_heartbeat_interval(key)), None)
+    try:
+        seconds = int(str(told))
+    except ValueError:
+        return None
+    return float(seconds) if 0 < seconds <= LONGEST_INTERVAL else None
+
+
+LONGEST_INTERVAL = 2**31 - 1  # seconds; xs:int ends here
+
+
+def _is_heartbeat_interval(configuration_key: dict[str, object]) -> bool:
+    return str(configuration_key.get("key", "")).lower() == "heartbeatinterval"

@@ -347,7 +347,7 @@ class Callbacks:
             breaches = self.service.breaches(content)
             if breaches:
                 self._refuse("Sender", "ProtocolError", f"{action}: {'; '.join(breaches)}")
-            payload = plain(self.service.operations[action].input.deserialize(envelope).body)
+            payload = plain(self.service.operations[action].input.deserialize(envelope).body) or {}
             result = self.answer(action, payload)
         except _VersionMismatch:
             return 500, "text/xml; charset=utf-8", VERSION_MISMATCH

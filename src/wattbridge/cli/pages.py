@@ -1,0 +1,388 @@
+"""The pages of ``docs/reference`` that are made from what the program itself works with.
+
+    python -m wattbridge.cli.pages translation > docs/reference/translation.md
+
+Likewise ``commands`` and ``metrics``; ``make reference`` writes them all. The page of the configuration has a
+module of its own, ``reference.py``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+
+import click
+import typer.main
+from prometheus_client.registry import Collector
+
+from wattbridge.cli import app
+from wattbridge.cli.explain import Row, rows
+from wattbridge.ocpp import tolerances
+from wattbridge.ocpp.actions import CompiledOperation, Message, dialect
+from wattbridge.ocpp.differences import DIFFERENCES, HABITS
+from wattbridge.ocpp.errors import FAULT_BY_CODE, FAULT_CODE_BY_WORD
+from wattbridge.ocpp.messages import Call, CallError, Loss, Passage, Side
+from wattbridge.ocpp.reasons import REASONS, RULES
+from wattbridge.operation.metrics import Metrics, State
+from wattbridge.relay.journal import Event, Journal, Record
+from wattbridge.relay.session import TRANSACTION_ACTIONS, UNDELIVERED
+
+_MADE = "<!-- Made by `python -m wattbridge.cli.pages {name}`; a test sees that it is what the program does. -->"
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1 or arguments[0] not in PAGES:
+        sys.stderr.write(f"which page? There are: {', '.join(PAGES)}\n")
+        return 2
+    sys.stdout.write(PAGES[arguments[0]]())
+    return 0
+
+
+# --- How messages are carried
+
+
+def translation() -> str:
+    """Every message with every field, every difference, every forgiveness, every error."""
+    compiled = dialect()
+    of_charge_points = [o for o in compiled.operations.values() if o.asked is Side.CENTRAL_SYSTEM]
+    of_central_systems = [o for o in compiled.operations.values() if o.asked is Side.CHARGE_POINT]
+    return _page(
+        "# How messages are carried",
+        "",
+        _MADE.format(name="translation"),
+        "",
+        _CARRIED.format(from_charge_points=len(of_charge_points), to_charge_points=len(of_central_systems)),
+        "## What the charge point asks",
+        *_operations(of_charge_points),
+        "",
+        "## What the central system asks",
+        *_operations(of_central_systems),
+        "",
+        "## Where the two encodings differ",
+        "",
+        "The service description of OCPP-S and the schemas of OCPP-J agree on every field but these.",
+        "",
+        *_table(
+            ("Field", "Towards SOAP", "Towards JSON", "Source"),
+            (
+                (f"`{row.path}`", row.towards_soap, row.towards_json, row.source)
+                for row in (*DIFFERENCES, *HABITS)
+            ),
+        ),
+        "",
+        *_forgiven(),
+        "",
+        *_errors(),
+    )
+
+
+_CARRIED = """\
+Between the two sides a message has the form of OCPP-J 1.6, so the names below are the names on both wires.
+In SOAP they are elements in this order, in the namespace of the service; in JSON they are members of the
+payload, in any order. An object's fields are written behind its name with a dot, `[]` marks a list.
+
+| What stands there | In SOAP | In JSON |
+|---|---|---|
+| integer, decimal | text | number |
+| boolean | `true`, `false` | `true`, `false` |
+| time | `YYYY-MM-DDTHH:MM:SSZ`, UTC | the same, as a string |
+| list | the element repeated | array, also of one |
+| a field that is not there | no element | no member, never `null` |
+| the action | the element in the Body, and wsa:Action | the third item of the CALL |
+| who it is from or for | the header chargeBoxIdentity | the last part of the URL |
+| which call a reply is to | wsa:RelatesTo, or the HTTP exchange | the message id |
+
+Message ids towards the central system are made by the gateway and never copied from wsa:MessageID, which may be
+missing, repeated or too long.
+
+There are {from_charge_points} operations that a charge point asks for and {to_charge_points} that a central
+system asks for; DataTransfer is one of both. `wattbridge explain ACTION` shows any of them in the terminal,
+with the same data.
+"""
+
+
+def _operations(operations: Iterable[CompiledOperation]) -> list[str]:
+    lines = []
+    for operation in sorted(operations, key=lambda operation: operation.action):
+        lines += ["", f"### {operation.action}"]
+        for message in (operation.request, operation.response):
+            kind = "req" if message is operation.request else "conf"
+            lines += ["", *_message(f"{operation.action}.{kind}", message)]
+    return lines
+
+
+def _message(name: str, message: Message) -> list[str]:
+    table = rows(message)
+    where = f"`{name}`: `<{message.element}>`"
+    if not table:
+        return [f"{where}, no fields."]
+    lists = {row.path for row in table if row.field.repeated}
+    return [
+        f"{where}",
+        "",
+        *_table(
+            ("Field", "Occurs", "Value", "On its way"),
+            (
+                (f"`{_dotted(row, lists)}`", row.cardinality, _value(row), "; ".join(_said(row)))
+                for row in table
+            ),
+        ),
+    ]
+
+
+def _dotted(row: Row, lists: set[str]) -> str:
+    """``sampledValue[].unit`` of ``MeterValues.meterValue.sampledValue.unit``: its list marked as such."""
+    path, dotted = "", []
+    for part in row.path.split("."):
+        path = f"{path}.{part}" if path else part
+        dotted.append(f"{part}[]" if path in lists else part)
+    return ".".join(dotted[1:])
+
+
+def _value(row: Row) -> str:
+    return ", ".join(f"`{word}`" for word in row.field.enum) if row.field.enum else row.kind
+
+
+def _said(row: Row) -> list[str]:
+    """What is particular to this field; what holds for every time and decimal is said once, elsewhere."""
+    general = ("any form of xs:dateTime", "decimal arithmetic", "a bad item is lost alone", "source: ")
+    return [remark for remark in row.remarks if not remark.startswith(general)]
+
+
+def _forgiven() -> list[str]:
+    aliases = [
+        (f"`{seen}` for the field `{meant}` of {message}", "read as that field")
+        for (message, seen), meant in tolerances.FIELD_ALIASES.items()
+    ]
+    aliases += [
+        (f"`{field}`: `{seen}`", f"read as `{meant}`")
+        for (field, seen), meant in tolerances.VALUE_ALIASES.items()
+    ]
+    aliases += [
+        (f"`{field}`: `{value}`, where the other encoding has no word for it", f"left out: {why}")
+        for (field, value), why in tolerances.UNSAYABLE.items()
+    ]
+    aliases += [
+        (f"a bad item of {_words(tolerances.SALVAGED_LISTS)}", "left out alone, the others are carried"),
+        (
+            f"a bad {_words(tolerances.MEANINGFUL, 'or')}",
+            "the whole sample is left out: without it the value would say something else",
+        ),
+        (f"a fraction in {_words(tolerances.ROUNDED)}", "rounded"),
+        (f"an object, list or element in {_words(tolerances.ANYTHING_AS_TEXT)}", "carried as its text"),
+        ("booleans written `1`, `0`, `TRUE`, `False`, …", "read as booleans"),
+        ("ten or thirteen digits where a time belongs", "read as seconds or milliseconds since 1970"),
+        ("a time without an offset", "taken to be of `time.zone`, or of the charge point's own `zone`"),
+    ]
+    return [
+        "## What is forgiven",
+        "",
+        "What a charge point reports, and every answer, is read with patience; what a central system commands is",
+        "carried whole or refused. What is written is always strict. Every forgiveness is recorded: `changes=` and",
+        "`losses=` in the log, `wattbridge_translation_losses_total` in the metrics, a line with `--explain`.",
+        "",
+        *_table(("Seen", "What happens"), aliases),
+        "",
+        "The rules by which changes and losses are recorded, which are also the values of the metric's label `rule`:",
+        "",
+        *_table(("Rule", "Meaning"), ((f"`{rule}`", meaning) for rule, meaning in RULES.items())),
+    ]
+
+
+def _errors() -> list[str]:
+    return [
+        "## Refusals: CALLERROR and Fault",
+        "",
+        "A CALLERROR of the central system becomes a SOAP fault; the Reason of the fault begins with the code,",
+        "which keeps what the five subcodes of OCPP-S cannot say. A Sender fault has HTTP status 400, a Receiver",
+        "fault 500.",
+        "",
+        *_table(
+            ("CALLERROR", "Fault code", "Subcode"),
+            (
+                (f"`{code}`", f"`{fault}`", f"`{subcode}`")
+                for code, (fault, subcode) in FAULT_BY_CODE.items()
+            ),
+        ),
+        "",
+        "A fault of a charge point becomes a CALLERROR. The words are looked for in code and subcode, in any letter",
+        "case and namespace; the innermost counts.",
+        "",
+        *_table(
+            ("Word in the fault", "CALLERROR"),
+            (
+                (f"`{word}`", f"`{code}`")
+                for word, code in FAULT_CODE_BY_WORD.items()
+                if word != code.lower()
+            ),
+        ),
+        "",
+        "The codes of OCPP-J themselves are understood as subcodes too.",
+        "",
+        "## What is answered here",
+        "",
+        "Everything is carried to the other party, with these exceptions:",
+        "",
+        "- A MeterValues.req without a meter value is answered with an empty MeterValues.conf: OCPP-J cannot say it.",
+        "- A message that breaks its schema, or asks for what the other party does not answer, is refused to the",
+        "  party that sent it. The text names the place, what was found and what was expected.",
+        "- A charge point that is not known is refused with a SecurityError.",
+        f"- {_words(TRANSACTION_ACTIONS)} that could not be delivered for a reason that may pass",
+        f"  ({_words(UNDELIVERED, 'or')}) are not answered at all: the connection is closed, and the charge",
+        "  point keeps the message and sends it again.",
+        "",
+        "## Why a call failed",
+        "",
+        "One word each, in the log (`reason=`) and in the label `reason` of the metrics.",
+        "",
+        *_table(("Reason", "Meaning"), ((f"`{word}`", meaning) for word, meaning in REASONS.items())),
+    ]
+
+
+# --- The command line
+
+
+def commands() -> str:
+    """The help of every command that is shown."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group)
+    return _page(
+        "# Commands",
+        "",
+        _MADE.format(name="commands"),
+        "",
+        "Data goes to standard output, talk to standard error. Exit codes: 0 is well, 1 a negative answer, 2 wrong",
+        "usage or a wrong configuration.",
+        *_helps(group, click.Context(group, info_name="wattbridge", terminal_width=_WIDTH), level=2),
+    )
+
+
+_WIDTH = 80  # columns
+
+
+def _helps(command: click.Command, context: click.Context, level: int) -> list[str]:
+    lines = ["", f"{'#' * level} `{context.command_path}`", "", "```text", command.get_help(context).rstrip(), "```"]
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            if not inner.hidden:
+                below = click.Context(inner, parent=context, info_name=name, terminal_width=_WIDTH)
+                lines += _helps(inner, below, level + 1)
+    return lines
+
+
+# --- Metrics
+
+_LABELS = {
+    "direction": "`to_csms`: the charge point asked; `to_charger`: the central system asked",
+    "action": "the action; `other` for what OCPP 1.6 does not know",
+    "charger_protocol": "what the charge point speaks: `ocpp1.6-soap`",
+    "csms_protocol": "what the central system speaks: `ocpp1.6-json`",
+    "reason": "why, one word: [the list](translation.md#why-a-call-failed)",
+    "peer": "who was asked: `charger` or `csms`",
+    "source": "the encoding read: `soap` or `json`",
+    "target": "the encoding written: `soap` or `json`",
+    "rule": "what was lost, one word: [the list](translation.md#what-is-forgiven)",
+    "side": "`charge_point` or `central_system`",
+    "protocol": "the encoding, `soap` or `json`; of `wattbridge_chargers` what they speak",
+    "listener": "its name in the configuration",
+    "upstream": "the central system's name in the configuration",
+    "code": "the close code of the WebSocket; from 3000 on only its first digit, as in `4xxx`",
+    "state": "`connected` for charge points; `connecting`, `open`, `backoff` or `closed` for links",
+    "version": "the version of Wattbridge",
+    "python_version": "the version of Python",
+}
+
+
+def metrics() -> str:
+    """Every family of metrics with its labels, as a registry that has seen everything once tells them."""
+    table = []
+    used: dict[str, None] = {}
+    for family in _seen_everything().collect():
+        if not family.name.startswith("wattbridge_"):
+            continue
+        labels = dict.fromkeys(name for sample in family.samples for name in sample.labels if name != "le")
+        used |= labels
+        ending = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        name = f"{family.name}{ending}"
+        table.append((f"`{name}`", family.type, ", ".join(f"`{label}`" for label in labels), family.documentation))
+    return _page(
+        "# Metrics",
+        "",
+        _MADE.format(name="metrics"),
+        "",
+        "`/metrics` on the address `metrics.bind` (127.0.0.1:9181 unless configured otherwise), in the text format of",
+        "Prometheus; `/livez` and `/readyz` are beside it. The usual families of Python and of the process",
+        "(`python_…`, `process_…`) are there too. [Queries worth a graph](../../grafana/README.md).",
+        "",
+        *_table(("Metric", "Kind", "Labels", "Meaning"), table),
+        "",
+        "Every label takes its values from a closed set; an identity is never one.",
+        "",
+        *_table(("Label", "Values"), ((f"`{label}`", _LABELS[label]) for label in used)),
+    )
+
+
+def _seen_everything() -> Collector:
+    """A registry in which every family has a series."""
+    state = State(
+        ready=True, draining=False, charge_points=1, sessions={("cloud", "open"): 1}, connections={"soap": 1}
+    )
+    counted = Metrics("0", dialect().operations, lambda: state)
+    journal = Journal()
+    counted.listen_to(journal)
+    loss = Loss("MeterValues.meterValue[0].sampledValue[0].unit", "Hertz", "unsayable-unit", "")
+    text = b"."
+    for reason in ("schema", "malformed"):
+        journal.record(
+            Record(
+                identity="CP",
+                arrived_from=Side.CHARGE_POINT,
+                action="MeterValues",
+                payload=Call("MeterValues", {}).payload,
+                reply=CallError("GenericError", reason=reason),
+                began=0.0,
+                seconds=0.0,
+                peer_seconds=0.0,
+                arrived=Passage("soap", text, (loss,)),
+                asked=Passage("json", text),
+                answered=Passage("json", text),
+                replied=Passage("soap", text),
+            )
+        )
+    for kind in (
+        "connection refused",
+        "central system connected",
+        "central system unreachable",
+        "central system lost",
+    ):
+        journal.event(Event(kind, labels={"upstream": "cloud", "listener": "soap"}))
+    return counted.registry
+
+
+# --- Markdown
+
+
+def _page(*lines: str) -> str:
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(head: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> list[str]:
+    def row(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+    return [row(head), f"|{'---|' * len(head)}", *map(row, lines)]
+
+
+def _words(words: Iterable[str], joint: str = "and") -> str:
+    *others, last = (f"`{word}`" for word in sorted(words))
+    return f"{', '.join(others)} {joint} {last}" if others else last
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "translation": translation,
+    "commands": commands,
+    "metrics": metrics,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

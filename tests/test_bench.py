@@ -1,0 +1,77 @@
+"""The benchmark runs and writes what its readers expect; what it measures is no matter of tests."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HAS_SPYNE = sys.version_info < (3, 12)
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="whole gateways are measured on Linux only")
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    output = tmp_path_factory.mktemp("bench") / "result.json"
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench", "--smoke", "--output", str(output)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert f"written to {output}" in ended.stdout
+    read: dict[str, Any] = json.loads(output.read_text())
+    return read
+
+
+def rows(result: dict[str, Any], group: str) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in result["rows"] if row["group"] == group}
+
+
+def test_every_message_is_translated_by_all_three(result: dict[str, Any]) -> None:
+    found = rows(result, "translation")
+    assert len(found) == 18
+    for name, row in found.items():
+        assert row["ours"] > 0, name
+        assert row["floor"] > 0, name
+        assert row["naive"] is None or row["naive"] > 0, name
+        assert row["naive"] or not HAS_SPYNE, name
+
+
+def test_whole_gateways_carry_messages_both_ways(result: dict[str, Any]) -> None:
+    for group in ("end to end", "gateway CPU"):
+        found = rows(result, group)
+        assert list(found) == [
+            "MeterValues(4) from the charge point",
+            "RemoteStartTransaction from the central system",
+        ]
+        for row in found.values():
+            assert row["ours"] > 0
+            assert row["floor"] > 0
+            assert row["naive"] > 0 if HAS_SPYNE else row["naive"] is None
+
+
+def test_every_row_tells_how_ours_compares(result: dict[str, Any]) -> None:
+    for row in result["rows"]:
+        for other in ("floor", "naive"):
+            times = row[f"times_{other}"]
+            assert (times is None) == (not row[other] or not row["ours"]), row
+            if times is not None and times != 1:
+                better = row["ours"] > row[other] if row["more_is_better"] else row["ours"] < row[other]
+                assert (times > 1) == better, row
+        assert set(row["spread"]) <= {"ours", "floor", "naive"}
+
+
+def test_the_machine_is_told(result: dict[str, Any]) -> None:
+    machine = result["machine"]
+    assert machine["cores"] >= 1
+    assert machine["python"].endswith(".".join(map(str, sys.version_info[:3])))
+    assert machine["libraries"]["lxml"]
