@@ -6,7 +6,7 @@ ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check cover bench format lock run clean
+.PHONY: demo test check cover bench format lock reference run clean
 
 demo: $(READY)
 	@$(BIN)/wattbridge demo $(ARGS)
@@ -40,6 +40,13 @@ lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes $(ARGS) \
 		--python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 		-q -o requirements.lock
+
+# The pages of docs/reference, which are made from the program.
+reference: $(READY)
+	$(BIN)/wattbridge config reference > docs/reference/configuration.md
+	for page in translation commands metrics; do \
+		$(BIN)/python -m wattbridge.cli.pages $$page > docs/reference/$$page.md || exit 1; \
+	done
 
 # requirements.lock holds everything by hash; the project itself is installed from this folder.
 $(READY): requirements.lock pyproject.toml

@@ -41,7 +41,7 @@ class Plan:
 
 
 MAIN = ("MeterValues(4)", "Heartbeat", "StartTransaction", "RemoteStartTransaction", "GetConfiguration")
-FULL = Plan(5, 0.04, 5, Effort(clients=32, rounds=5, seconds=1.5, scenarios=MAIN), 500)
+FULL = Plan(5, 0.04, 5, Effort(clients=32, rounds=9, seconds=0.8, scenarios=MAIN), 500)
 QUICK = Plan(3, 0.01, 1, Effort(clients=32, rounds=3, seconds=0.3, scenarios=(MAIN[0], MAIN[3])), 200)
 SMOKE = Plan(1, 0.0, 1, Effort(clients=2, rounds=1, seconds=0.05, scenarios=(MAIN[0], MAIN[3])), 20)
 

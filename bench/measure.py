@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,19 @@ VARIANTS = ("ours", "floor", "naive")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The median of one measured value over all rounds; ``spread`` is (largest - smallest) / median."""
+    """The median of one measured value over all rounds; ``spread`` is what the middle half of them covers,
+    as a share of the median."""
 
     median: float
     spread: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Figure:
+    def of(cls, values: list[float]) -> Figure:
         median = statistics.median(values)
-        return cls(median, (max(values) - min(values)) / median if median else 0.0)
+        low, _, high = (
+            statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+        )
+        return cls(median, (high - low) / median if median else 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,62 @@ TITLES = {
 COLUMNS = ("ours", "floor", "naive", "× floor", "× naive", "spread")
 
 Result = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One number the project wants to reach, and where it stands in a result."""
+
+    what: str
+    limit: float
+    at_least: bool
+    unit: str
+    find: Callable[[Result], float | None]
+
+    def line(self, result: Result) -> tuple[str, str, str, str] | None:
+        """What, goal, seen, and whether that is enough; None when it was not measured."""
+        seen = self.find(result)
+        if seen is None:
+            return None
+        met = seen >= self.limit if self.at_least else seen <= self.limit
+        sign = "≥" if self.at_least else "≤"
+        return (
+            self.what,
+            f"{sign} {self.limit:g}{self.unit}",
+            f"{_number(seen)}{self.unit}",
+            "yes" if met else "no",
+        )
+
+
+def _from_row(group: str, name: str, key: str) -> Callable[[Result], float | None]:
+    def find(result: Result) -> float | None:
+        for row in result["rows"]:
+            if row["group"] == group and row["name"].startswith(name):
+                value: float | None = row[key]
+                return value
+        return None
+
+    return find
+
+
+def _own_time(result: Result) -> float | None:
+    value: float | None = result["own_time_us"].get("MeterValues(4)")
+    return value
+
+
+def _ratio(name: str, other: str, limit: float) -> Goal:
+    # By CPU, which other work on the machine disturbs least.
+    find = _from_row(CPU_GROUP, name, f"times_{other}")
+    return Goal(f"{name}, × {other}, by CPU", limit, at_least=True, unit="", find=find)
+
+
+GOALS = (
+    _ratio("MeterValues(4)", "naive", 8),
+    _ratio("MeterValues(4)", "floor", 0.5),
+    _ratio("RemoteStartTransaction", "naive", 30),
+    Goal("MeterValues(4), own time", 25, at_least=False, unit=" µs", find=_own_time),
+    Goal("idle session", 25, at_least=False, unit=" KiB", find=_from_row("memory", "", "ours")),
+)
 
 
 def print_tables(result: Result) -> None:
@@ -46,11 +103,16 @@ def print_tables(result: Result) -> None:
         print(f"\n{'Own time, µs of CPU per exchange':<{width}}{'ours':>10}")
         for name, microseconds in result["own_time_us"].items():
             print(f"{name:<{width}}{microseconds:>10.1f}")
+    for line in goals(result):
+        print("goal: {}: {}, seen {}, met: {}".format(*line))
     others = result["machine"].get("others_on_gateway_core")
     if others is not None and others > 0.05:
-        print(
-            f"\nOther processes took {others:.0%} of the gateway's core meanwhile: trust the CPU rows, and repeat."
-        )
+        print(f"\nOther processes took {others:.0%} of the core of the gateway: trust the CPU rows, repeat.")
+
+
+def goals(result: Result) -> list[tuple[str, str, str, str]]:
+    """Every goal that was measured: what, goal, seen, met."""
+    return [line for goal in GOALS if (line := goal.line(result)) is not None]
 
 
 def update_page(result: Result) -> None:
@@ -70,6 +132,11 @@ def markdown(result: Result) -> Iterator[str]:
     others = machine.get("others_on_gateway_core")
     if others:
         yield f"Other processes took {others:.0%} of the gateway's core meanwhile."
+    yield ""
+    yield "| Goal | wanted | seen | met |"
+    yield "|---|---:|---:|---|"
+    for line in goals(result):
+        yield f"| {' | '.join(line)} |"
     for group, title in TITLES.items():
         chosen = [row for row in result["rows"] if row["group"] == group]
         if not chosen:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import report
 
 ROOT = Path(__file__).parent.parent
 HAS_SPYNE = sys.version_info < (3, 12)
@@ -68,6 +69,11 @@ def test_every_row_tells_how_ours_compares(result: dict[str, Any]) -> None:
                 better = row["ours"] > row[other] if row["more_is_better"] else row["ours"] < row[other]
                 assert (times > 1) == better, row
         assert set(row["spread"]) <= {"ours", "floor", "naive"}
+
+
+def test_the_page_shows_the_latest_results() -> None:
+    latest = json.loads((ROOT / "bench" / "results" / "latest.json").read_text())
+    assert "\n".join(report.markdown(latest)) in (ROOT / "docs" / "performance.md").read_text()
 
 
 def test_the_machine_is_told(result: dict[str, Any]) -> None:

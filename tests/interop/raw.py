@@ -55,19 +55,29 @@ def _complete(received: bytes) -> bool:
 class Ear:
     """Where a charge point of plain bytes is called; ``heard`` are the requests, whole.
 
-    ``answer`` gives what is sent back for a request; None leaves the caller without an answer until the ear
-    is closed.
+    ``answer`` gives what is sent back for a request; while ``may_answer`` is not set, nothing is.
     """
 
     url: str
     heard: list[bytes] = field(default_factory=list)
-    answer: Callable[[bytes], bytes | None] = lambda request: None
+    answer: Callable[[bytes], bytes] = lambda request: b"HTTP/1.1 500 Internal Server Error\r\n\r\n"
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hear(self, request: bytes) -> None:
+        self.heard.append(request)
+        self._news.set()
+
+    async def until(self, count: int) -> None:
+        """Wait until so many requests have been heard."""
+        async with asyncio.timeout(5.0):
+            while len(self.heard) < count:
+                self._news.clear()
+                await self._news.wait()
 
 
 @asynccontextmanager
 async def an_ear() -> AsyncIterator[Ear]:
-    closing = asyncio.Event()
-
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
@@ -75,12 +85,9 @@ async def an_ear() -> AsyncIterator[Ear]:
                 length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
                 assert length is not None
                 request = head + await reader.readexactly(int(length[1]))
-                ear.heard.append(request)
-                answer = ear.answer(request)
-                if answer is None:
-                    await closing.wait()
-                    return
-                writer.write(answer)
+                ear.hear(request)
+                await ear.may_answer.wait()
+                writer.write(ear.answer(request))
         except (asyncio.IncompleteReadError, ConnectionError):
             return
         finally:
@@ -88,10 +95,11 @@ async def an_ear() -> AsyncIterator[Ear]:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     ear = Ear(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cp")
+    ear.may_answer.set()
     try:
         yield ear
     finally:
-        closing.set()
+        ear.may_answer.set()
         server.close()
         await server.wait_closed()
 

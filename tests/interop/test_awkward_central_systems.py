@@ -251,6 +251,7 @@ async def test_charge_point_that_does_not_answer_in_time_is_told_to_the_central_
         an_ear() as ear,
     ):
         await talk(gateway.host_and_port, post(envelope(IDENTITY, url=ear.url)))
+        ear.may_answer.clear()
         for _ in range(2):
             with pytest.raises(CallRefused) as refusal:
                 await central_system.call(IDENTITY, "ClearCache")

@@ -524,6 +524,8 @@ async def test_nothing_can_be_smuggled_into_the_head_of_a_call() -> None:
             await to.post(address, XML, "text/xml\r\nX: y")
         with pytest.raises(ValueError, match="cannot be sent"):
             await to.post(address, XML, TYPE, "/Reset\r\n")
+        with pytest.raises(ValueError, match="cannot be sent"):
+            await to.post(Address("", "http", "a", 80, "/ HTTP/1.1\r\nX: y", "127.0.0.1"), XML, TYPE)
 
 
 async def test_a_name_is_resolved_once_and_the_checked_address_is_called() -> None:
@@ -620,6 +622,19 @@ async def test_an_answer_in_single_bytes_is_the_same_answer() -> None:
     for answer in (OK, chunked, b"HTTP/1.1 100 Continue\r\n\r\n" + OK):
         async with serving(Slow(answer)) as address, client() as to:
             assert (await to.post(address, XML, TYPE)).body == b"<b/>"
+
+
+async def test_a_peer_that_speaks_before_it_is_asked_is_understood_too() -> None:
+    class Hasty(Peer):
+        async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(self.answers.pop())
+            await reader.read(1000)
+            writer.close()
+
+    async with serving(Hasty(OK, b"SSH-2.0-OpenSSH_9.2p1\r\n")) as address, client() as to:
+        with pytest.raises(Unreachable, match="does not answer in HTTP: b'SSH-2"):
+            await to.post(address, XML, TYPE)
+        assert (await to.post(address, XML, TYPE)).body == b"<b/>"
 
 
 async def test_a_port_nobody_listens_on_refuses() -> None:

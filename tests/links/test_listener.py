@@ -10,6 +10,7 @@ import gzip
 import re
 import shlex
 import shutil
+import socket
 import ssl
 import subprocess
 import zlib
@@ -984,6 +985,19 @@ async def test_a_stopped_listener_can_start_again_on_its_port() -> None:
     await listener.stop()
 
 
+async def test_a_socket_that_is_handed_over_is_used() -> None:
+    """An IPv4 peer on an IPv6 socket is known by its IPv4 address."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("there is no IPv6 here")
+    witness = Witness()
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as sock:
+        allow = (ip_network("127.0.0.1/32"),)
+        async with listening(witness, sock=sock, allow=allow) as listener:
+            assert listener.port == sock.getsockname()[1]
+            assert await exchange(listener, post(XML)) == OK
+    assert witness.request.source == "127.0.0.1"
+
+
 async def test_an_address_that_is_taken_is_an_error_at_once() -> None:
     async with listening(Witness()) as listener:
         with pytest.raises(OSError, match="address already in use"):
@@ -1049,7 +1063,7 @@ def test_drips_and_floods_do_not_touch_the_others(loop_name: str) -> None:
     """Slowloris, silence, bombs and rubbish beside charge points that just want to be served."""
 
     async def run() -> None:
-        limits = Limits(header_timeout=SOON, connections_per_source=50)
+        limits = Limits(header_timeout=10 * SOON, connections_per_source=50)
         witness = Witness()
         async with listening(witness, limits=limits) as listener, asyncio.TaskGroup() as tasks:
             attacks = [

@@ -11,9 +11,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
-import click
+import typer
+import typer.core
 import typer.main
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry
 
 from wattbridge.cli import app
 from wattbridge.cli.explain import Row, rows
@@ -27,7 +28,9 @@ from wattbridge.operation.metrics import Metrics, State
 from wattbridge.relay.journal import Event, Journal, Record
 from wattbridge.relay.session import TRANSACTION_ACTIONS, UNDELIVERED
 
-_MADE = "<!-- Made by `python -m wattbridge.cli.pages {name}`; a test sees that it is what the program does. -->"
+_MADE = (
+    "<!-- Made by `python -m wattbridge.cli.pages {name}`; a test sees that it is what the program does. -->"
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -51,7 +54,7 @@ def translation() -> str:
         "",
         _MADE.format(name="translation"),
         "",
-        _CARRIED.format(from_charge_points=len(of_charge_points), to_charge_points=len(of_central_systems)),
+        _CARRIED.format(up=len(of_charge_points), down=len(of_central_systems)),
         "## What the charge point asks",
         *_operations(of_charge_points),
         "",
@@ -92,12 +95,11 @@ payload, in any order. An object's fields are written behind its name with a dot
 | who it is from or for | the header chargeBoxIdentity | the last part of the URL |
 | which call a reply is to | wsa:RelatesTo, or the HTTP exchange | the message id |
 
-Message ids towards the central system are made by the gateway and never copied from wsa:MessageID, which may be
-missing, repeated or too long.
+Message ids towards the central system are made by the gateway and never copied from wsa:MessageID, which may
+be missing, repeated or too long.
 
-There are {from_charge_points} operations that a charge point asks for and {to_charge_points} that a central
-system asks for; DataTransfer is one of both. `wattbridge explain ACTION` shows any of them in the terminal,
-with the same data.
+A charge point asks for {up} operations, a central system for {down}; DataTransfer is one of both.
+`wattbridge explain ACTION` shows any of them in the terminal, from the same data.
 """
 
 
@@ -145,8 +147,25 @@ def _value(row: Row) -> str:
 
 def _said(row: Row) -> list[str]:
     """What is particular to this field; what holds for every time and decimal is said once, elsewhere."""
-    general = ("any form of xs:dateTime", "decimal arithmetic", "a bad item is lost alone", "source: ")
-    return [remark for remark in row.remarks if not remark.startswith(general)]
+    said = []
+    for difference in row.differences:
+        if difference.towards_soap == difference.towards_json:
+            said.append(difference.towards_soap)
+            continue
+        for way, what in (("SOAP", difference.towards_soap), ("JSON", difference.towards_json)):
+            if not what.startswith("nothing to do"):
+                said.append(f"towards {way}: {what}")
+    return list(dict.fromkeys(said))
+
+
+_FORGIVEN = """\
+## What is forgiven
+
+What a charge point reports, and every answer, is read with patience; what a central system commands is
+carried whole or refused. What is written is always strict. Every forgiveness is recorded by a rule: as
+`changes=` or `losses=` in the log, in `wattbridge_translation_losses_total`, and by
+`wattbridge translate --explain`.
+"""
 
 
 def _forgiven() -> list[str]:
@@ -175,66 +194,59 @@ def _forgiven() -> list[str]:
         ("a time without an offset", "taken to be of `time.zone`, or of the charge point's own `zone`"),
     ]
     return [
-        "## What is forgiven",
-        "",
-        "What a charge point reports, and every answer, is read with patience; what a central system commands is",
-        "carried whole or refused. What is written is always strict. Every forgiveness is recorded: `changes=` and",
-        "`losses=` in the log, `wattbridge_translation_losses_total` in the metrics, a line with `--explain`.",
-        "",
+        _FORGIVEN,
         *_table(("Seen", "What happens"), aliases),
         "",
-        "The rules by which changes and losses are recorded, which are also the values of the metric's label `rule`:",
+        "The rules by which changes and losses are recorded:",
         "",
         *_table(("Rule", "Meaning"), ((f"`{rule}`", meaning) for rule, meaning in RULES.items())),
     ]
 
 
+_REFUSALS = """\
+## Refusals: CALLERROR and Fault
+
+A CALLERROR of the central system becomes a SOAP fault. Its Reason begins with the code, which keeps what the
+five subcodes of OCPP-S cannot say. A Sender fault has HTTP status 400, a Receiver fault 500.
+"""
+_ANSWERED_HERE = """\
+The codes of OCPP-J themselves are understood as subcodes too.
+
+## What is answered here
+
+Everything is carried to the other party, with these exceptions:
+
+- MeterValues.req without a meter value is answered with MeterValues.conf: OCPP-J cannot say it.
+- A message that breaks its schema, or asks for what the other party does not answer, is refused to the party
+  that sent it. The text names the place, what was found and what was expected.
+- A charge point that is not known is refused with a SecurityError.
+- {kept} that could not be delivered for a reason that may
+  pass are not answered at all: the connection is closed, and the charge point keeps the message and sends it
+  again. These may pass: {passing}.
+
+## Why a call failed
+
+One word each, in the log (`reason=`) and in the label `reason` of the metrics.
+"""
+
+
 def _errors() -> list[str]:
     return [
-        "## Refusals: CALLERROR and Fault",
-        "",
-        "A CALLERROR of the central system becomes a SOAP fault; the Reason of the fault begins with the code,",
-        "which keeps what the five subcodes of OCPP-S cannot say. A Sender fault has HTTP status 400, a Receiver",
-        "fault 500.",
-        "",
+        _REFUSALS,
         *_table(
             ("CALLERROR", "Fault code", "Subcode"),
-            (
-                (f"`{code}`", f"`{fault}`", f"`{subcode}`")
-                for code, (fault, subcode) in FAULT_BY_CODE.items()
-            ),
+            ((f"`{code}`", f"`{fault}`", f"`{subcode}`") for code, (fault, subcode) in FAULT_BY_CODE.items()),
         ),
         "",
-        "A fault of a charge point becomes a CALLERROR. The words are looked for in code and subcode, in any letter",
-        "case and namespace; the innermost counts.",
+        "A fault of a charge point becomes a CALLERROR. The words are looked for in code and subcode, in any",
+        "letter case and namespace; the innermost counts.",
         "",
         *_table(
             ("Word in the fault", "CALLERROR"),
-            (
-                (f"`{word}`", f"`{code}`")
-                for word, code in FAULT_CODE_BY_WORD.items()
-                if word != code.lower()
-            ),
+            ((f"`{word}`", f"`{code}`") for word, code in FAULT_CODE_BY_WORD.items() if word != code.lower()),
         ),
         "",
-        "The codes of OCPP-J themselves are understood as subcodes too.",
-        "",
-        "## What is answered here",
-        "",
-        "Everything is carried to the other party, with these exceptions:",
-        "",
-        "- A MeterValues.req without a meter value is answered with an empty MeterValues.conf: OCPP-J cannot say it.",
-        "- A message that breaks its schema, or asks for what the other party does not answer, is refused to the",
-        "  party that sent it. The text names the place, what was found and what was expected.",
-        "- A charge point that is not known is refused with a SecurityError.",
-        f"- {_words(TRANSACTION_ACTIONS)} that could not be delivered for a reason that may pass",
-        f"  ({_words(UNDELIVERED, 'or')}) are not answered at all: the connection is closed, and the charge",
-        "  point keeps the message and sends it again.",
-        "",
-        "## Why a call failed",
-        "",
-        "One word each, in the log (`reason=`) and in the label `reason` of the metrics.",
-        "",
+        _ANSWERED_HERE.format(kept=_words(TRANSACTION_ACTIONS), passing=_words(UNDELIVERED)),
         *_table(("Reason", "Meaning"), ((f"`{word}`", meaning) for word, meaning in REASONS.items())),
     ]
 
@@ -244,29 +256,34 @@ def _errors() -> list[str]:
 
 def commands() -> str:
     """The help of every command that is shown."""
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
+    group = typer.main.get_group(app)
+    top = typer.Context(
+        group,
+        info_name="wattbridge",
+        terminal_width=_COLUMNS,
+        help_option_names=group.context_settings["help_option_names"],
+    )
     return _page(
         "# Commands",
         "",
         _MADE.format(name="commands"),
         "",
-        "Data goes to standard output, talk to standard error. Exit codes: 0 is well, 1 a negative answer, 2 wrong",
-        "usage or a wrong configuration.",
-        *_helps(group, click.Context(group, info_name="wattbridge", terminal_width=_WIDTH), level=2),
+        "Data goes to standard output, talk to standard error. Exit codes: 0 is well, 1 a negative answer,",
+        "2 wrong usage or a wrong configuration.",
+        *_helps(top, level=2),
     )
 
 
-_WIDTH = 80  # columns
+_COLUMNS = 80
 
 
-def _helps(command: click.Command, context: click.Context, level: int) -> list[str]:
-    lines = ["", f"{'#' * level} `{context.command_path}`", "", "```text", command.get_help(context).rstrip(), "```"]
-    if isinstance(command, click.Group):
-        for name, inner in command.commands.items():
+def _helps(context: typer.Context, level: int) -> list[str]:
+    lines = ["", f"{'#' * level} `{context.command_path}`", "", "```text", context.get_help().rstrip(), "```"]
+    if isinstance(context.command, typer.core.TyperGroup):
+        for name, inner in context.command.commands.items():
             if not inner.hidden:
-                below = click.Context(inner, parent=context, info_name=name, terminal_width=_WIDTH)
-                lines += _helps(inner, below, level + 1)
+                below = typer.Context(inner, parent=context, info_name=name, terminal_width=_COLUMNS)
+                lines += _helps(below, level + 1)
     return lines
 
 
@@ -293,6 +310,13 @@ _LABELS = {
 }
 
 
+_SERVED = """\
+`/metrics` is served at `metrics.bind` (127.0.0.1:9181 unless configured otherwise) in the text format of
+Prometheus, with `/livez` and `/readyz` beside it. The usual families of Python and of the process
+(`python_…`, `process_…`) are there too. [Queries worth a graph](../../grafana/README.md).
+"""
+
+
 def metrics() -> str:
     """Every family of metrics with its labels, as a registry that has seen everything once tells them."""
     table = []
@@ -304,16 +328,14 @@ def metrics() -> str:
         used |= labels
         ending = {"counter": "_total", "info": "_info"}.get(family.type, "")
         name = f"{family.name}{ending}"
-        table.append((f"`{name}`", family.type, ", ".join(f"`{label}`" for label in labels), family.documentation))
+        shown = ", ".join(f"`{label}`" for label in labels)
+        table.append((f"`{name}`", family.type, shown, family.documentation))
     return _page(
         "# Metrics",
         "",
         _MADE.format(name="metrics"),
         "",
-        "`/metrics` on the address `metrics.bind` (127.0.0.1:9181 unless configured otherwise), in the text format of",
-        "Prometheus; `/livez` and `/readyz` are beside it. The usual families of Python and of the process",
-        "(`python_…`, `process_…`) are there too. [Queries worth a graph](../../grafana/README.md).",
-        "",
+        _SERVED,
         *_table(("Metric", "Kind", "Labels", "Meaning"), table),
         "",
         "Every label takes its values from a closed set; an identity is never one.",
@@ -322,7 +344,7 @@ def metrics() -> str:
     )
 
 
-def _seen_everything() -> Collector:
+def _seen_everything() -> CollectorRegistry:
     """A registry in which every family has a series."""
     state = State(
         ready=True, draining=False, charge_points=1, sessions={("cloud", "open"): 1}, connections={"soap": 1}

@@ -807,5 +807,7 @@ def _write_request(
     for name, value in lines.items():
         if not (name.isprintable() and value.isprintable()):
             raise ValueError(f"header {name!r}: {value!r} cannot be sent")
+    if not address.target.isprintable() or " " in address.target:
+        raise ValueError(f"request target {address.target!r} cannot be sent")
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     return f"POST {address.target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body

@@ -185,7 +185,7 @@ class Listener:
         where: dict[str, Any] = {"sock": self._sock} if self._sock else {"host": self.host, "port": self.port}
         if self.tls is not None:
             where["ssl_handshake_timeout"] = self.limits.header_timeout
-            where["ssl_shutdown_timeout"] = self.limits.send_timeout
+            where["ssl_shutdown_timeout"] = self.limits.linger
         self._server = await self.loop.create_server(
             lambda: _Connection(self), ssl=self.tls, backlog=1024, start_serving=False, **where
         )

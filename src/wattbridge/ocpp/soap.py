@@ -184,6 +184,7 @@ _HEADERS = {
     for service in ("Cs", "Cp")
     for date in VERSION_BY_DATE
 }
+_BLANKS = " \t\r\n"  # XML's; other characters that look empty are part of a value
 # Headers for someone else on the way are none of our business (SOAP 1.2 part 1, 2.2; SOAP 1.1, 4.2.2).
 _OUR_ROLES = frozenset(
     {
@@ -266,7 +267,7 @@ def _read_header(header: Element, envelope: Envelope) -> None:
             identities.append(child)
             continue
         wsa = wsa or namespace
-        text = _address(child) if len(child) else (child.text or "").strip()
+        text = _address(child) if len(child) else (child.text or "").strip(_BLANKS)
         first = getattr(envelope, name)
         if not first:
             setattr(envelope, name, text)
@@ -309,7 +310,7 @@ def _identity(elements: list[Element], envelope: Envelope) -> str:
         raise BrokenEnvelope(
             envelope, "Header.chargeBoxIdentity", f"found element {inside} inside, expected plain text"
         )
-    identity = (element.text or "").strip()
+    identity = (element.text or "").strip(_BLANKS)
     if len(identity) > LONGEST_IDENTITY:
         raise BrokenEnvelope(
             envelope,
@@ -326,8 +327,8 @@ def _address(element: Element) -> str:
     """
     for child in element:
         if local_name(child).lower() == "address" and child.text:
-            return child.text.strip()
-    return (element.text or "").strip()
+            return child.text.strip(_BLANKS)
+    return (element.text or "").strip(_BLANKS)
 
 
 # ---------------------------------------------------------------------------- reading a call

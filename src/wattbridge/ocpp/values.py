@@ -236,11 +236,10 @@ def _read_integer(text: str, path: str, notes: list[Note]) -> int:
     bare = text.strip()
     if _INTEGER.fullmatch(bare):
         return int(bare)
-    if _DECIMAL.fullmatch(bare):
-        if not bare.partition(".")[2].strip("0"):
-            number = int(Decimal(bare))
-            add_note(notes, Change(path, excerpt(bare), str(number), "integer-form"))
-            return number
+    if _DECIMAL.fullmatch(bare) and not bare.partition(".")[2].strip("0"):
+        number = int(Decimal(bare))
+        add_note(notes, Change(path, excerpt(bare), str(number), "integer-form"))
+        return number
     raise Violation("TypeConstraintViolation", path, f"{shown(text)} is not an integer, which was expected")
 
 

@@ -1,19 +1,21 @@
 """What Prometheus scrapes: families fed by the journal, and gauges read from the gateway when asked.
 
-Label values are closed sets: an action that OCPP does not know is ``other``, an identity is never a label.
+Label values are closed sets: an action that OCPP does not know is ``other``, a name that is not in the
+configuration ``_other``, an identity is never a label. The families are the table in ``families.py``.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Histogram,
-    Info,
     disable_created_metrics,
     generate_latest,
 )
@@ -23,110 +25,176 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from wattbridge.ocpp.messages import Loss, Passage, Side
+from wattbridge.ocpp.messages import CallError, Loss, Passage, Side
 from wattbridge.ocpp.reasons import REASONS
+from wattbridge.operation.families import FAMILIES
 from wattbridge.relay.journal import Event, Journal, Record
 
-DIRECTIONS = {Side.CHARGE_POINT: "to_csms", Side.CENTRAL_SYSTEM: "to_charger"}
-PROTOCOLS = {"soap": "ocpp1.6-soap", "json": "ocpp1.6-json"}
-# What the calling party waited: from a local answer to the longest call timeout.
-CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-# What the gateway itself took.
-OWN_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05)
 PAGE_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+# The values of labels, besides names of the configuration.
+DIRECTIONS = {Side.CHARGE_POINT: "to_csms", Side.CENTRAL_SYSTEM: "to_charger"}  # by the party that asks
+PEERS = {Side.CHARGE_POINT: "charger", Side.CENTRAL_SYSTEM: "csms"}
+PROTOCOLS = {"soap": "ocpp1.6-soap", "json": "ocpp1.6-json"}
+CONNECT_REASONS = ("refused", "timeout", "unreachable")
+CONNECTION_REASONS = ("auth", "rate_limited")
+REQUEST_REASONS = ("timeout", "too_large", "malformed", "unsupported")
+# Reasons for which a charge point was not asked, or whatever was asked is no charge point.
+CALLBACK_FAILURES = (
+    "not_connected", "refused", "unreachable", "timeout", "busy", "draining", "malformed", "too_large",
+)  # fmt: skip
+UNKNOWN_FOR = 3600.0  # seconds that a refused identity is counted
+MOST_UNKNOWN = 10_000  # identities; who sends more is counted as so many
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The gauges of one moment. ``sessions`` counts links to each upstream by state, ``connections`` the open
-    TCP connections of each listener."""
+    """The gauges of one moment.
+
+    ``charge_points`` counts those with a session, ``offline`` those that are configured and have none.
+    ``sessions`` counts links by upstream and state, ``connections`` the open TCP connections of each
+    listener, ``in_flight`` calls by the party that asked.
+    """
 
     ready: bool
     draining: bool
-    charge_points: int
-    sessions: dict[tuple[str, str], int]
-    connections: dict[str, int]
+    charge_points: int = 0
+    offline: int = 0
+    sessions: dict[tuple[str, str], int] = field(default_factory=dict)
+    connections: dict[str, int] = field(default_factory=dict)
+    in_flight: dict[Side, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class _Children:
-    """The series of one direction and action, looked up once."""
+class _Action:
+    """The series of one direction and action."""
 
     calls: Counter
     seconds: Histogram
+
+
+@dataclass(frozen=True, slots=True)
+class _Direction:
+    """The series that a call of one party feeds, looked up once; those of bytes by transport."""
+
+    actions: dict[str, _Action]
     peer_seconds: Histogram
     own_seconds: Histogram
+    received: dict[str, Counter]  # from the asking party
+    sent: dict[str, Counter]
+    peer_received: dict[str, Counter]  # from the asked party
+    peer_sent: dict[str, Counter]
 
 
 class Metrics:
     """The registry of the gateway's metrics.
 
     ``actions`` are the actions each party may be asked for; ``state`` gives the gauges when a scrape asks.
+    ``upstreams`` and ``listeners`` are the names in the configuration.
     """
 
     def __init__(
-        self, version: str, actions: Iterable[tuple[Side, str]], state: Callable[[], State] | None = None
+        self,
+        version: str,
+        actions: Iterable[tuple[Side, str]],
+        state: Callable[[], State] | None = None,
+        *,
+        upstreams: Iterable[str] = (),
+        listeners: Iterable[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self._asked_actions = frozenset(actions)
-        self._children: dict[tuple[Side, str], _Children] = {}
-        build = Info("wattbridge_build", "What runs here", registry=self.registry)
-        build.info({"version": version, "python_version": platform.python_version()})
-        self._calls = self._counter(
-            "calls", "Calls that a party made", ["direction", "action", "charger_protocol", "csms_protocol"]
-        )
-        self._failures = self._counter(
-            "call_failures", "Calls that did not end with a result", ["direction", "action", "reason"]
-        )
-        self._seconds = self._histogram(
-            "call_duration_seconds", "What the calling party waited", ["direction", "action"], CALL_SECONDS
-        )
-        self._peer_seconds = self._histogram(
-            "peer_response_duration_seconds", "What the asked party took", ["peer"], CALL_SECONDS
-        )
-        self._own_seconds = self._histogram(
-            "translation_duration_seconds",
-            "What the gateway itself took after the peer had answered and before it was asked",
-            ["source", "target"],
-            OWN_SECONDS,
-        )
-        self._losses = self._counter(
-            "translation_losses", "Parts that could not be carried", ["action", "rule"]
-        )
-        self._received = self._counter("received_bytes", "Bytes of messages read", ["side", "protocol"])
-        self._sent = self._counter("sent_bytes", "Bytes of messages written", ["side", "protocol"])
-        self._malformed = self._counter(
-            "malformed_messages", "Messages that are not XML, SOAP or frames", ["side"]
-        )
-        self._violations = self._counter(
-            "schema_violations", "Messages that break the schema", ["side", "action"]
-        )
-        self._refused = self._counter("connections_refused", "Connections refused", ["listener", "reason"])
-        self._connects = self._counter("csms_connects", "WebSockets opened to a central system", ["upstream"])
-        self._connect_failures = self._counter(
-            "csms_connect_failures", "WebSockets that could not be opened", ["upstream", "reason"]
-        )
-        self._disconnects = self._counter(
-            "csms_disconnects", "WebSockets that closed, by class of the close code", ["upstream", "code"]
-        )
-        for side, action in self._asked_actions:
-            direction = DIRECTIONS[side.other]
-            self._children_of(side.other, action)
-            for reason in REASONS:
-                self._failures.labels(direction, action, reason)
-        if state is not None:
-            self.registry.register(_StateCollector(state))
+        self._clock = clock
+        self._upstreams = frozenset(upstreams)
+        self._listeners = frozenset(listeners)
+        self._unknown: dict[int, float] = {}  # hash of an identity → when it was last refused, latest last
+        self._calls = self._counter("calls")
+        self._failures = self._counter("call_failures")
+        self._seconds = self._histogram("call_duration_seconds")
+        self._peer_seconds = self._histogram("peer_response_duration_seconds")
+        self._own_seconds = self._histogram("translation_duration_seconds")
+        self._lag = self._histogram("event_loop_lag_seconds")
+        self._callbacks = self._counter("callbacks")
+        self._callback_failures = self._counter("callback_failures")
+        self._losses = self._counter("translation_losses")
+        self._violations = self._counter("schema_violations")
+        self._malformed = self._counter("malformed_messages")
+        self._received = self._counter("received_bytes")
+        self._sent = self._counter("sent_bytes")
+        self._opened = self._counter("connections_opened")
+        self._connections_refused = self._counter("connections_refused")
+        self._requests_refused = self._counter("requests_refused")
+        self._connects = self._counter("csms_connects")
+        self._connect_failures = self._counter("csms_connect_failures")
+        self._disconnects = self._counter("csms_disconnects")
+        self._directions = {side: self._direction(side) for side in Side}
+        self._begin_at_zero(actions)
+        self.registry.register(_StateCollector(version, state, self._count_unknown))
         # The stock collectors register themselves where they are told to.
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
-        return Counter(f"wattbridge_{name}", text, labels, registry=self.registry)
+    def _counter(self, name: str) -> Counter:
+        family = FAMILIES[name]
+        return Counter(f"wattbridge_{name}", family.text, family.labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, labels: list[str], buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"wattbridge_{name}", text, labels, registry=self.registry, buckets=buckets)
+    def _histogram(self, name: str) -> Histogram:
+        family = FAMILIES[name]
+        return Histogram(
+            f"wattbridge_{name}", family.text, family.labels, registry=self.registry, buckets=family.buckets
+        )
+
+    def _direction(self, arrived_from: Side) -> _Direction:
+        peer = arrived_from.other
+        transports = ("soap", "json") if arrived_from is Side.CHARGE_POINT else ("json", "soap")
+
+        def by_transport(family: Counter, side: Side) -> dict[str, Counter]:
+            return {transport: family.labels(side.value, transport) for transport in PROTOCOLS}
+
+        return _Direction(
+            actions={"other": self._action(arrived_from, "other")},
+            peer_seconds=self._peer_seconds.labels(PEERS[peer]),
+            own_seconds=self._own_seconds.labels(*transports),
+            received=by_transport(self._received, arrived_from),
+            sent=by_transport(self._sent, arrived_from),
+            peer_received=by_transport(self._received, peer),
+            peer_sent=by_transport(self._sent, peer),
+        )
+
+    def _action(self, arrived_from: Side, action: str) -> _Action:
+        direction = DIRECTIONS[arrived_from]
+        return _Action(
+            self._calls.labels(direction, action, PROTOCOLS["soap"], PROTOCOLS["json"]),
+            self._seconds.labels(direction, action),
+        )
+
+    def _begin_at_zero(self, actions: Iterable[tuple[Side, str]]) -> None:
+        """Make the series that can be foreseen, so that a rate sees their first event."""
+        for asked, action in actions:
+            arrived_from = asked.other
+            self._directions[arrived_from].actions[action] = self._action(arrived_from, action)
+            self._violations.labels(asked.value, action)
+            self._violations.labels(arrived_from.value, action)
+            for reason in REASONS:
+                self._failures.labels(DIRECTIONS[arrived_from], action, reason)
+        for side in Side:
+            self._malformed.labels(side.value)
+        for reason in CALLBACK_FAILURES:
+            self._callback_failures.labels(reason)
+        for upstream in self._upstreams:
+            self._connects.labels(upstream)
+            for reason in CONNECT_REASONS:
+                self._connect_failures.labels(upstream, reason)
+            for code in ("1000", "1001", "1006"):
+                self._disconnects.labels(upstream, code)
+        for listener in self._listeners:
+            self._opened.labels(listener)
+            for reason in REQUEST_REASONS:
+                self._requests_refused.labels(listener, reason)
+            for reason in CONNECTION_REASONS:
+                self._connections_refused.labels(listener, reason)
 
     def listen_to(self, journal: Journal) -> None:
         journal.listen(record=self.count, event=self.count_event)
@@ -135,98 +203,137 @@ class Metrics:
         """The page of ``/metrics`` in Prometheus' text format 0.0.4."""
         return generate_latest(self.registry)
 
+    def observe_lag(self, seconds: float) -> None:
+        self._lag.observe(seconds)
+
     def count(self, record: Record) -> None:
-        known = (record.arrived_from.other, record.action) in self._asked_actions
-        action = record.action if known else "other"
-        children = self._children_of(record.arrived_from, action)
-        children.calls.inc()
-        children.seconds.observe(record.seconds)
-        if record.asked is not None:
-            children.peer_seconds.observe(record.peer_seconds)
-            children.own_seconds.observe(max(0.0, record.seconds - record.peer_seconds))
-        reason = record.reason
-        if reason:
-            self._failures.labels(DIRECTIONS[record.arrived_from], action, reason).inc()
-            if reason == "schema":
-                side = record.arrived_from if record.asked is None else record.arrived_from.other
-                self._violations.labels(side.value, action).inc()
-            if reason == "malformed":
-                self._malformed.labels(record.arrived_from.value).inc()
-        for note in record.notes:
+        direction = self._directions[record.arrived_from]
+        series = direction.actions.get(record.action) or direction.actions["other"]
+        series.calls.inc()
+        series.seconds.observe(record.seconds)
+        arrived, asked, answered, replied = record.arrived, record.asked, record.answered, record.replied
+        direction.received[arrived.transport].inc(len(arrived.text))
+        direction.sent[replied.transport].inc(len(replied.text))
+        if asked is not None:
+            direction.peer_seconds.observe(record.peer_seconds)
+            direction.own_seconds.observe(max(0.0, record.seconds - record.peer_seconds))
+            direction.peer_sent[asked.transport].inc(len(asked.text))
+            if answered is not None:
+                direction.peer_received[answered.transport].inc(len(answered.text))
+        if _is_callback(record):
+            self._callbacks.inc()
+        if isinstance(record.reply, CallError):
+            self._count_failure(record, record.reply.reason)
+        for passage in (arrived, asked, answered, replied):
+            if passage is not None and passage.notes:
+                self._count_losses(record, passage)
+
+    def _known(self, record: Record) -> str:
+        """The action as a label."""
+        return record.action if record.action in self._directions[record.arrived_from].actions else "other"
+
+    def _count_failure(self, record: Record, reason: str) -> None:
+        action = self._known(record)
+        self._failures.labels(DIRECTIONS[record.arrived_from], action, reason).inc()
+        # What breaks the rules before anybody is asked, its asker has sent; after that, the asked party.
+        culprit = record.arrived_from if record.asked is None else record.arrived_from.other
+        if reason == "schema":
+            self._violations.labels(culprit.value, action).inc()
+        elif reason == "malformed":
+            self._malformed.labels(culprit.value).inc()
+        elif reason == "auth" and record.arrived_from is Side.CHARGE_POINT:
+            self._remember_unknown(record.identity)
+        if _is_callback(record) and reason in CALLBACK_FAILURES:
+            self._callback_failures.labels(reason).inc()
+
+    def _count_losses(self, record: Record, passage: Passage) -> None:
+        action = self._known(record)
+        for note in passage.notes:
             if isinstance(note, Loss):
                 self._losses.labels(action, note.rule).inc()
-        self._count_bytes(record.arrived_from, record.arrived, record.replied)
-        if record.asked is not None:
-            self._count_bytes(record.arrived_from.other, record.answered, record.asked)
 
-    def _count_bytes(self, side: Side, read: Passage | None, written: Passage) -> None:
-        if read is not None:
-            self._received.labels(side.value, read.transport).inc(len(read.text))
-        self._sent.labels(side.value, written.transport).inc(len(written.text))
+    def _remember_unknown(self, identity: str) -> None:
+        key = hash(identity)
+        self._unknown.pop(key, None)
+        self._unknown[key] = self._clock()
+        if len(self._unknown) > MOST_UNKNOWN:
+            del self._unknown[next(iter(self._unknown))]
 
-    def _children_of(self, arrived_from: Side, action: str) -> _Children:
-        children = self._children.get((arrived_from, action))
-        if children is None:
-            direction, peer = DIRECTIONS[arrived_from], arrived_from.other
-            soap_to_json = arrived_from is Side.CHARGE_POINT
-            children = self._children[arrived_from, action] = _Children(
-                calls=self._calls.labels(direction, action, PROTOCOLS["soap"], PROTOCOLS["json"]),
-                seconds=self._seconds.labels(direction, action),
-                peer_seconds=self._peer_seconds.labels("csms" if peer is Side.CENTRAL_SYSTEM else "charger"),
-                own_seconds=self._own_seconds.labels(
-                    *(("soap", "json") if soap_to_json else ("json", "soap"))
-                ),
-            )
-        return children
+    def _count_unknown(self) -> int:
+        since = self._clock() - UNKNOWN_FOR
+        while self._unknown and next(iter(self._unknown.values())) < since:
+            del self._unknown[next(iter(self._unknown))]
+        return len(self._unknown)
 
     def count_event(self, event: Event) -> None:
-        upstream = event.labels.get("upstream", "_other")
+        upstream = event.labels.get("upstream", "")
+        upstream = upstream if upstream in self._upstreams else "_other"
+        listener = event.labels.get("listener", "")
+        listener = listener if listener in self._listeners else "_other"
         match event.kind:
+            case "connection opened":
+                self._opened.labels(listener).inc()
             case "connection refused":
-                self._refused.labels(event.labels.get("listener", "_other"), event.reason).inc()
+                self._connections_refused.labels(listener, event.reason).inc()
+            case "request refused":
+                self._requests_refused.labels(listener, event.reason).inc()
             case "central system connected":
                 self._connects.labels(upstream).inc()
             case "central system unreachable":
                 self._connect_failures.labels(upstream, event.reason).inc()
             case "central system lost":
-                self._disconnects.labels(upstream, event.labels.get("code", "none")).inc()
+                self._disconnects.labels(upstream, event.labels.get("code", "1006")).inc()
             case "malformed message":
                 self._malformed.labels(event.labels.get("side", "_other")).inc()
             case _:
                 pass
 
 
+def _is_callback(record: Record) -> bool:
+    """Whether it is a call that could be read, for a charge point."""
+    return record.arrived_from is Side.CENTRAL_SYSTEM and record.payload is not None
+
+
 class _StateCollector(Collector):
     """Reads the gauges when a scrape asks, so that nobody has to keep them true in between."""
 
-    def __init__(self, state: Callable[[], State]) -> None:
+    def __init__(self, version: str, state: Callable[[], State] | None, unknown: Callable[[], int]) -> None:
+        self._version = version
         self._state = state
+        self._unknown = unknown
 
     def describe(self) -> list[Metric]:
         return []  # asked at registration, before there is a state
 
     def collect(self) -> Iterable[Metric]:
+        yield _gauge("build_info", {(self._version, platform.python_version()): 1})
+        yield _gauge("chargers_unknown", {(): self._unknown()})
+        if self._state is None:
+            return
         now = self._state()
-        yield GaugeMetricFamily(
-            "wattbridge_ready", "1 while the gateway accepts messages", value=int(now.ready)
-        )
-        yield GaugeMetricFamily(
-            "wattbridge_draining", "1 while the gateway is stopping", value=int(now.draining)
-        )
-        charge_points = GaugeMetricFamily(
-            "wattbridge_chargers", "Charge points with a session", labels=["protocol", "state"]
-        )
-        charge_points.add_metric([PROTOCOLS["soap"], "connected"], now.charge_points)
-        yield charge_points
-        sessions = GaugeMetricFamily(
-            "wattbridge_csms_sessions", "Links to a central system", labels=["upstream", "state"]
-        )
-        for labels, count in sorted(now.sessions.items()):
-            sessions.add_metric(list(labels), count)
-        yield sessions
-        connections = GaugeMetricFamily(
-            "wattbridge_connections", "Open TCP connections of charge points", labels=["listener"]
-        )
-        for listener, count in sorted(now.connections.items()):
-            connections.add_metric([listener], count)
-        yield connections
+        yield _gauge("ready", {(): now.ready})
+        yield _gauge("draining", {(): now.draining})
+        soap = PROTOCOLS["soap"]
+        yield _gauge("chargers", {(soap, "connected"): now.charge_points, (soap, "offline"): now.offline})
+        yield _gauge("csms_sessions", now.sessions)
+        yield _gauge("upstream_up", _up(now.sessions))
+        yield _gauge("connections", {(name,): count for name, count in now.connections.items()})
+        yield _gauge("calls_in_flight", {(DIRECTIONS[side],): count for side, count in now.in_flight.items()})
+
+
+def _up(sessions: Mapping[tuple[str, str], int]) -> dict[tuple[str], float]:
+    """Of each upstream, whether anybody is connected to it, or nobody wants to be."""
+    up = {}
+    for upstream in {upstream for upstream, _ in sessions}:
+        wanted = sum(count for (name, _), count in sessions.items() if name == upstream)
+        up[(upstream,)] = not wanted or sessions.get((upstream, "open"), 0) > 0
+    return up
+
+
+def _gauge(name: str, values: Mapping[Any, float]) -> GaugeMetricFamily:
+    """The gauge *name* with its *values*, by the tuple of its labels."""
+    family = FAMILIES[name]
+    gauge = GaugeMetricFamily(f"wattbridge_{name}", family.text, labels=family.labels)
+    for labels, value in sorted(values.items()):
+        gauge.add_metric(labels, float(value))
+    return gauge

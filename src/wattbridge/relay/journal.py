@@ -82,8 +82,8 @@ class Journal:
     """Hands every record and event to its listeners, in the order they were added.
 
     ``in_flight`` counts the calls that are under way, by the party that asked.
-    A listener that fails is heard of on the standard library's logging; it neither keeps the others from
-    listening nor costs anybody an exchange.
+    A listener that fails keeps nobody else from listening, and costs no exchange: what one does on a record
+    is told as an event, and on an event to the standard library's logging.
     """
 
     def __init__(self) -> None:
@@ -101,8 +101,9 @@ class Journal:
         for listener in self._record_listeners:
             try:
                 listener(record)
-            except Exception:
-                _log.exception("a listener of the journal failed on %s of %r", record.action, record.identity)
+            except Exception as bug:
+                text = f"{record.action}: a listener of the journal failed: {bug!r}"
+                self.event(Event("internal error", record.identity, text, "internal"))
 
     def event(self, event: Event) -> None:
         for listener in self._event_listeners:

@@ -1,0 +1,148 @@
+"""The families of metrics as a table: what each is called, how it is labelled and what it tells.
+
+``metrics.py`` makes the series of it, and ``docs/reference/metrics.md`` is made of it
+(``python -m wattbridge.operation.families``).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+from wattbridge.ocpp.reasons import REASONS
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+# Seconds. What the calling party waits: from a local answer to the longest call timeout.
+CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+OWN_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05)
+LAG_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One family of series. ``name`` is without the ``wattbridge_`` that all begin with, and ``_total``."""
+
+    kind: Kind
+    name: str
+    labels: tuple[str, ...]
+    text: str
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        return f"wattbridge_{self.name}{'_total' if self.kind == 'counter' else ''}"
+
+
+def _counter(name: str, labels: str, text: str) -> Family:
+    return Family("counter", name, tuple(labels.split()), text)
+
+
+def _gauge(name: str, labels: str, text: str) -> Family:
+    return Family("gauge", name, tuple(labels.split()), text)
+
+
+def _histogram(name: str, labels: str, text: str, buckets: tuple[float, ...]) -> Family:
+    return Family("histogram", name, tuple(labels.split()), text, buckets)
+
+
+_TABLE = (
+    # The gateway
+    _gauge("build_info", "version python_version", "1; what runs here"),
+    _gauge("ready", "", "1 while the gateway accepts messages"),
+    _gauge("draining", "", "1 while the gateway is stopping"),
+    _histogram(
+        "event_loop_lag_seconds",
+        "",
+        "How late a timer fires: what every message waits when there is too much to do",
+        LAG_SECONDS,
+    ),
+    # Calls
+    _counter("calls", "direction action charger_protocol csms_protocol", "Calls that a party made"),
+    _counter("call_failures", "direction action reason", "Calls that did not end with a result"),
+    _gauge("calls_in_flight", "direction", "Calls under way"),
+    _histogram("call_duration_seconds", "direction action", "What the calling party waited", CALL_SECONDS),
+    _histogram("peer_response_duration_seconds", "peer", "How long the asked party had a call", CALL_SECONDS),
+    _histogram(
+        "translation_duration_seconds",
+        "source target",
+        "What the gateway itself took for a call: reading, translating and writing it and its reply",
+        OWN_SECONDS,
+    ),
+    _counter("callbacks", "", "Calls of central systems for charge points"),
+    _counter("callback_failures", "reason", "Those with which no charge point was reached"),
+    # Messages
+    _counter("translation_losses", "action rule", "Parts of messages that could not be carried"),
+    _counter("schema_violations", "side action", "Messages that break the schema of OCPP"),
+    _counter("malformed_messages", "side", "Messages that are not XML, SOAP or frames"),
+    _counter("received_bytes", "side protocol", "Bytes of messages read"),
+    _counter("sent_bytes", "side protocol", "Bytes of messages written"),
+    # Charge points
+    _gauge(
+        "chargers",
+        "protocol state",
+        "Charge points: connected with a session, offline when they are configured and have none",
+    ),
+    _gauge("chargers_unknown", "", "Unknown identities that were refused in the last hour"),
+    _gauge("connections", "listener", "Open TCP connections of charge points"),
+    _counter("connections_opened", "listener", "TCP connections of charge points"),
+    _counter("connections_refused", "listener reason", "TCP connections refused"),
+    _counter("requests_refused", "listener reason", "HTTP requests refused before they were read"),
+    # Central systems
+    _gauge("upstream_up", "upstream", "0 while charge points want to be connected to it and none is"),
+    _gauge("csms_sessions", "upstream state", "Links to a central system"),
+    _counter("csms_connects", "upstream", "WebSockets opened to a central system"),
+    _counter("csms_connect_failures", "upstream reason", "WebSockets that could not be opened"),
+    _counter(
+        "csms_disconnects",
+        "upstream code",
+        "WebSockets that closed, by close code (1006: broken; 3xxx, 4xxx: the peer's own)",
+    ),
+)
+
+FAMILIES = {family.name: family for family in _TABLE}
+
+_REFERENCE = """\
+# Metrics
+
+<!-- Made by `python -m wattbridge.operation.families`; a test sees that it is what that says. -->
+
+They are served at `/metrics` of the address in `metrics.bind`, in Prometheus' text format, together with the stock
+families `process_*`, `python_gc_*` and `python_info`.
+
+The values of every label are a closed set: no charge point, id tag or address is ever one. Series that can be
+foreseen begin at 0.
+
+| Label | Values |
+|---|---|
+| `action` | an action of OCPP 1.6, or `other` |
+| `charger_protocol`, `csms_protocol` | `ocpp1.6-soap`, `ocpp1.6-json` |
+| `code` | a close code of WebSocket, `3xxx` or `4xxx` |
+| `direction` | `to_csms`, `to_charger`: where the call goes |
+| `listener`, `upstream` | a name of the configuration, or `_other` |
+| `peer` | `charger`, `csms`: the party that was asked |
+| `protocol` | `soap`, `json`; of `chargers` as `charger_protocol` |
+| `reason` | a word of the list below |
+| `rule` | why a part was lost, a word of `ocpp/reasons.py` |
+| `side` | `charge_point`, `central_system`: the party that sent it, or was sent it |
+| `source`, `target` | `soap`, `json`: of the call |
+| `state` | of `chargers`: `connected`, `offline`; of `csms_sessions`: `open`, `connecting`, `backoff` |
+
+| Family | Kind | Labels | Meaning |
+|---|---|---|---|
+"""
+
+
+def reference() -> str:
+    """``docs/reference/metrics.md``."""
+    text = _REFERENCE
+    for family in _TABLE:
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        text += f"| `{family.full_name}` | {family.kind} | {labels} | {family.text} |\n"
+    text += "\n| Reason | Meaning |\n|---|---|\n"
+    return text + "".join(f"| `{reason}` | {meaning} |\n" for reason, meaning in REASONS.items())
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,116 @@
+"""The operations, compiled: who is asked for what, and how a party on the JSON side sees it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ocpp.strategies import CASES
+from wattbridge.ocpp.actions import JsonCodec, described_operations, dialect
+from wattbridge.ocpp.errors import Violation
+from wattbridge.ocpp.messages import Call, Side
+from wattbridge.ocpp.payloads import Options
+
+TO_CENTRAL_SYSTEM = {
+    *("Authorize", "BootNotification", "DataTransfer", "DiagnosticsStatusNotification"),
+    *("FirmwareStatusNotification", "Heartbeat", "MeterValues", "StartTransaction", "StatusNotification"),
+    "StopTransaction",
+}
+TO_CHARGE_POINT = {
+    *("CancelReservation", "ChangeAvailability", "ChangeConfiguration", "ClearCache", "ClearChargingProfile"),
+    *("DataTransfer", "GetCompositeSchedule", "GetConfiguration", "GetDiagnostics", "GetLocalListVersion"),
+    *("RemoteStartTransaction", "RemoteStopTransaction", "ReserveNow", "Reset", "SendLocalList"),
+    *("SetChargingProfile", "TriggerMessage", "UnlockConnector", "UpdateFirmware"),
+}
+
+
+def test_each_party_is_asked_for_its_actions() -> None:
+    """OCPP 1.6, 4 and 5: 29 operations, 28 actions, for DataTransfer goes both ways."""
+    operations = dialect().operations
+    assert {action for side, action in operations if side is Side.CENTRAL_SYSTEM} == TO_CENTRAL_SYSTEM
+    assert {action for side, action in operations if side is Side.CHARGE_POINT} == TO_CHARGE_POINT
+    assert len(operations) == 29
+
+
+def test_operations_are_known_by_their_element_in_any_case() -> None:
+    compiled = dialect()
+    operation = compiled.by_request_element[Side.CENTRAL_SYSTEM, "bootnotificationrequest"]
+    assert operation is compiled.operation(Side.CENTRAL_SYSTEM, "BootNotification")
+    assert operation.request.element == "bootNotificationRequest"
+    assert operation.response.element == "bootNotificationResponse"
+    assert operation.described.namespace == "urn://Ocpp/Cs/2015/10/"
+    assert len(compiled.by_request_element) == 29
+
+
+def test_messages_are_named_as_json_names_them() -> None:
+    for case in CASES:
+        names = (case.operation.action, f"{case.operation.action}Response")
+        assert case.message.name == names[case.message is case.operation.response]
+
+
+def test_an_action_of_the_other_party_is_not_supported() -> None:
+    with pytest.raises(Violation) as caught:
+        dialect().operation(Side.CHARGE_POINT, "BootNotification")
+    assert (caught.value.code, caught.value.reason) == ("NotSupported", "unsupported")
+    assert str(caught.value) == "BootNotification: is not an action that a charge point answers"
+
+
+def test_an_unknown_action_is_not_implemented() -> None:
+    """OCPP-J 1.6, table 7."""
+    with pytest.raises(Violation) as caught:
+        dialect().operation(Side.CENTRAL_SYSTEM, "GetVariables\n" * 100)
+    assert (caught.value.code, caught.value.reason) == ("NotImplemented", "unsupported")
+    assert str(caught.value).endswith(": is not an action of OCPP 1.6")
+    assert len(caught.value.path) <= 60
+
+
+def test_a_dialect_is_compiled_once_for_each_set_of_options() -> None:
+    assert dialect() is dialect()
+    assert dialect("1.6", Options(zone="Europe/Berlin")) is dialect("1.6", Options(zone="Europe/Berlin"))
+    assert dialect("1.6", Options(zone="Europe/Berlin")) is not dialect()
+    assert described_operations() is described_operations()
+
+
+def test_only_commands_are_all_or_nothing() -> None:
+    """Everything but a call of the central system may lose a bad part alone."""
+    unknown = {"nothing": 1}
+    for case in CASES:
+        command = case.operation.asked is Side.CHARGE_POINT and case.message is case.operation.request
+        if command:
+            with pytest.raises(Violation, match="nothing"):
+                case.message.read_json(unknown)
+        elif not any(field.required for field in case.message.neutral):
+            assert [note.rule for note in case.message.read_json(unknown)[1]] == ["unknown-field"]
+
+
+# ---------------------------------------------------------------------------- as one party sees it
+
+
+def test_a_central_system_is_asked_and_asks_in_json() -> None:
+    codec = JsonCodec(dialect(options=Options(celsius="Celcius")), Side.CENTRAL_SYSTEM)
+    call, notes = codec.read_call("Reset", {"type": " Hard"})
+    assert call == Call("Reset", {"type": "Hard"})
+    assert [note.rule for note in notes] == ["trimmed"]
+    assert codec.write_result("Reset", {"status": "Accepted"}) == ({"status": "Accepted"}, [])
+
+    sample = {"value": "21", "unit": "Celsius"}
+    values = [{"timestamp": "2024-05-01T10:00:00Z", "sampledValue": [sample]}]
+    written, notes = codec.write_call(Call("MeterValues", {"connectorId": 1, "meterValue": values}))
+    assert written["meterValue"][0]["sampledValue"] == [{"value": "21", "unit": "Celcius"}]
+    assert [note.rule for note in notes] == ["celcius"]
+    assert codec.read_result("MeterValues", {}) == ({}, [])
+
+    with pytest.raises(Violation, match="Heartbeat: is not an action that a charge point answers"):
+        codec.read_call("Heartbeat", {})
+
+
+def test_a_charge_point_is_asked_and_asks_in_json() -> None:
+    codec = JsonCodec(dialect(), Side.CHARGE_POINT)
+    assert codec.read_call("Heartbeat", {}) == (Call("Heartbeat", {}), [])
+    time = {"currentTime": "2024-05-01T10:00:00Z"}
+    assert codec.write_result("Heartbeat", time) == (time, [])
+    assert codec.write_call(Call("ClearCache", {})) == ({}, [])
+    assert codec.read_result("ClearCache", {"status": "Accepted"}) == ({"status": "Accepted"}, [])
+    with pytest.raises(Violation, match=r"ClearCacheResponse.status: is missing"):
+        codec.read_result("ClearCache", {})
+    with pytest.raises(Violation, match="Reset: is not an action that a central system answers"):
+        codec.read_call("Reset", {"type": "Hard"})

@@ -1,0 +1,113 @@
+"""Violations say where and what; the error words of the two transports correspond."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from tests.ocpp.strategies import ANYTHING
+from wattbridge.ocpp.errors import (
+    FAULT_BY_CODE,
+    FAULT_CODE_BY_WORD,
+    Unreachable,
+    Violation,
+    excerpt,
+    shown,
+)
+from wattbridge.ocpp.reasons import REASONS
+
+
+def test_a_violation_says_where_and_what() -> None:
+    broken = Violation("PropertyConstraintViolation", "Reset.type", "'Warm' is not one of 'Hard', 'Soft'")
+    assert str(broken) == "Reset.type: 'Warm' is not one of 'Hard', 'Soft'"
+    assert broken.reason in REASONS
+    assert str(Violation("FormationViolation", "", "found 3 bytes", "malformed")) == "found 3 bytes"
+
+
+def test_unreachable_says_why() -> None:
+    gone = Unreachable("timeout", "no answer within 30 s")
+    assert (gone.reason, gone.description, str(gone)) == (
+        "timeout",
+        "no answer within 30 s",
+        "no answer within 30 s",
+    )
+
+
+def test_every_code_of_ocpp_has_a_fault() -> None:
+    """OCPP-J 1.6, table 7; with its own spelling of Occurence."""
+    assert set(FAULT_BY_CODE) == {
+        *(
+            "NotImplemented",
+            "NotSupported",
+            "InternalError",
+            "ProtocolError",
+            "SecurityError",
+            "GenericError",
+        ),
+        *("FormationViolation", "PropertyConstraintViolation", "OccurenceConstraintViolation"),
+        "TypeConstraintViolation",
+    }
+    subcodes = {"SecurityError", "IdentityMismatch", "ProtocolError", "InternalError", "NotSupported"}
+    for code, subcode in FAULT_BY_CODE.values():
+        assert code in ("Sender", "Receiver")
+        assert subcode in subcodes  # OCPP 1.5, 8.2
+
+
+def test_every_word_of_a_fault_has_a_code() -> None:
+    assert set(FAULT_CODE_BY_WORD.values()) <= set(FAULT_BY_CODE)
+    assert all(word == word.lower() for word in FAULT_CODE_BY_WORD)
+    for _, subcode in FAULT_BY_CODE.values():
+        # What we write as a fault comes back as the same word, where OCPP-S has one.
+        assert FAULT_CODE_BY_WORD[subcode.lower()] == subcode
+
+
+DEEP: Any = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("W", "'W'"),
+        ("it's", '"it\'s"'),
+        ("a\nb\0", "'a\\nb\\x00'"),
+        ("x" * 60, "'" + "x" * 60 + "'"),
+        ("x" * 61, "'" + "x" * 57 + "…'"),
+        (None, "null"),
+        (True, "true"),
+        (7, "7"),
+        (Decimal("8.10"), "8.10"),
+        (1.5, "1.5"),
+        ([1, "a", {"b": None, "ü": []}], '[1, "a", {"b": null, "ü": []}]'),
+        ((1, 2), "[1, 2]"),
+        ("\ud800", "'\\ud800'"),
+        (["\ud800", "\n"], '["\\ud800", "\\n"]'),
+        (10**5000, "a number of 16610 bits"),
+        (b"x", "bytes"),
+        ([0] * 1_000_000, "[" + "0, " * 19 + "0…"),
+        (DEEP, "[" * 59 + "…"),
+        ({"a": "x" * 1_000_000}, '{"a": "' + "x" * 52 + "…"),
+    ],
+    ids=range(19),
+)
+def test_values_are_shown_shortly(value: Any, text: str) -> None:
+    assert shown(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("W", "W"), ("a\\b", "a\\b"), ("a\nb", "a\\nb"), ("x" * 61, "x" * 59 + "…"), ([1], "[1]"), ("", "")],
+)
+def test_values_are_repeated_without_quotes_in_notes(value: Any, text: str) -> None:
+    assert excerpt(value) == text
+
+
+@given(value=ANYTHING)
+def test_anything_can_be_shown(value: Any) -> None:
+    assert len(excerpt(value)) <= 60
+    assert excerpt(value).isprintable()
+    shown(value).encode()
