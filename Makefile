@@ -1,5 +1,5 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Both need python3 (3.11 or newer), pip
-# and make, and create everything else in .venv.
+# Two commands on a fresh machine: `make demo` and `make test`. They need python3 (3.11 or newer) with venv and
+# pip, and make; everything else is made in .venv. ARGS is passed on: make demo ARGS="--for 20s --json"
 
 PYTHON ?= python3
 ARGS ?=
@@ -44,15 +44,18 @@ lock: $(READY)
 # The pages of docs/reference, which are made from the program.
 reference: $(READY)
 	$(BIN)/wattbridge config reference > docs/reference/configuration.md
-	for page in translation commands metrics; do \
-		$(BIN)/python -m wattbridge.cli.pages $$page > docs/reference/$$page.md || exit 1; \
-	done
+	$(BIN)/python -m wattbridge.operation.families > docs/reference/metrics.md
+	$(BIN)/python -m wattbridge.cli.pages translation > docs/reference/translation.md
+	$(BIN)/python -m wattbridge.cli.pages commands > docs/reference/commands.md
 
-# requirements.lock holds everything by hash; the project itself is installed from this folder.
+# requirements.lock holds everything by hash; the project itself is installed from this folder. Modules are
+# compiled when they are first imported: most never are, and `make demo` is there sooner.
 $(READY): requirements.lock pyproject.toml
 	@echo "wattbridge: setting up .venv (once)" >&2
+	@test -x $(BIN)/python || $(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" \
+		|| { echo "wattbridge: needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 

@@ -1,6 +1,6 @@
 """Each module of ``wattbridge/ocpp`` is covered whole, lines and branches, by its own test file alone.
 
-``python -m tests.coverage_by_module [module …]`` runs, for each module, only ``tests/ocpp/test_<module>.py`` and
+``python -m tests.coverage_by_module [module …]`` runs ``tests/ocpp/test_<module>.py`` for each module and
 prints a line; what is missing is listed, and the exit code is 1. A line that is reached only by the tests of
 others is reached by accident.
 """
@@ -25,8 +25,10 @@ CONFIGURATION = ROOT / "pyproject.toml"
 
 @dataclass(frozen=True)
 class Covered:
-    """What the tests of one module reach. ``missing`` lists lines and branches; ``failure`` is pytest's output
-    when the tests did not pass."""
+    """What the tests of one module reach.
+
+    ``missing`` lists lines and branches; ``failure`` is pytest's output when the tests did not pass.
+    """
 
     module: str
     percent: float
@@ -75,12 +77,15 @@ def cover(module: str, package: Path = PACKAGE, tests: Path = TESTS) -> Covered:
             return Covered(module, 0.0, "", f"{test_file} never imports {source}")
         files = json.loads(report.read_text())["files"]
     (found,) = files.values()
-    return Covered(module, found["summary"]["percent_covered"], ", ".join(_missing(found)))
+    return Covered(
+        module,
+        found["summary"]["percent_covered"],
+        ", ".join(missing(found["missing_lines"], found["missing_branches"])),
+    )
 
 
-def _missing(found: dict[str, list[int] & list[list[int]]]) -> Iterator[str]:
+def missing(lines: list[int], branches: list[list[int]]) -> Iterator[str]:
     """``12``, ``14-17`` for lines, ``20->25`` for a branch that was never taken."""
-    lines = found["missing_lines"]
     for index, line in enumerate(lines):
         if index and lines[index - 1] == line - 1:
             continue
@@ -88,7 +93,7 @@ def _missing(found: dict[str, list[int] & list[list[int]]]) -> Iterator[str]:
         while last + 1 in lines:
             last += 1
         yield str(line) if last == line else f"{line}-{last}"
-    for start, end in found["missing_branches"]:
+    for start, end in branches:
         if start not in lines and end not in lines:
             yield f"{start}->{'exit' if end < 0 else end}"
 
@@ -96,12 +101,12 @@ def _missing(found: dict[str, list[int] & list[list[int]]]) -> Iterator[str]:
 def main(names: list[str]) -> int:
     unknown = [name for name in names if name not in modules()]
     if unknown:
-        print(f"no such module: {', '.join(unknown)}; there are {', '.join(modules())}", file=sys.stderr)
+        sys.stderr.write(f"no such module: {', '.join(unknown)}; there are {', '.join(modules())}\n")
         return 2
     with ThreadPoolExecutor(max_workers=2) as pool:
         results = list(pool.map(cover, names or modules()))
     for result in results:
-        print(result)
+        sys.stdout.write(f"{result}\n")
     return 0 if all(result.whole for result in results) else 1
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import coverage_by_module
-from tests.coverage_by_module import TESTS, cover, modules
+from tests.coverage_by_module import TESTS, cover, missing, modules
 
 
 def test_every_module_has_its_test_file() -> None:
@@ -28,9 +28,13 @@ def test_what_is_not_reached_is_listed(tmp_path: Path) -> None:
     found = cover("errors", tests=tmp_path)
     assert not found.whole
     assert 50 < found.percent < 100
-    assert "-" in found.missing
-    assert "->" in found.missing
-    assert str(found).startswith("errors         ")
+    assert found.missing
+    assert str(found) == f"errors       {found.percent:5.1f} %  {found.missing}"
+
+
+def test_lines_and_branches_are_listed_shortly() -> None:
+    branches = [[10, 12], [10, 20], [30, -28], [14, 40]]
+    assert list(missing([12, 14, 15, 16, 18], branches)) == ["12", "14-16", "18", "10->20", "30->exit"]
 
 
 def test_tests_that_fail_or_are_missing_are_no_tests(tmp_path: Path) -> None:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import signal
 import ssl
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
 
 import structlog
-import uvloop
 
-from wattbridge.config import Config, Upstream
+from wattbridge.config import Bind, Config, Upstream
+from wattbridge.config.values import read_identity
 from wattbridge.links.callbacks import AddressPolicy, CallbackClient
-from wattbridge.links.central_system_json import Backoff, CentralSystem, CentralSystemJson, Pacer
+from wattbridge.links.central_system_json import (
+    Backoff,
+    CentralSystem,
+    CentralSystemJson,
+    LinkState,
+    Pacer,
+)
 from wattbridge.links.charge_point_soap import CentralSystemService, ChargePoint
 from wattbridge.links.json_link import JsonLimits
 from wattbridge.links.listener import HttpRequest, Limits, Listener
@@ -29,20 +38,35 @@ from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
 from wattbridge.relay.session import Session
 
+# How a listener refuses: HTTP status → reason. With the first two it is a connection, else a request.
+REFUSED_CONNECTIONS = {403: "auth", 503: "rate_limited"}
+REFUSED_REQUESTS = {400: "malformed", 408: "timeout", 413: "too_large", 431: "too_large"}
+
+LAG_EVERY = 1.0  # seconds
+OWN_FILES = 64  # what the gateway itself keeps open, and room for callbacks
+
+
+class CannotStart(Exception):
+    """The gateway cannot start: a sentence that says why not."""
+
 
 class Gateway:
     """The whole gateway: listeners, sessions, links, metrics, built from one configuration.
 
     Whoever wants to see exchanges listens to ``journal`` before ``run``. After ``on_ready`` of ``run``,
-    ``addresses`` tells where each listener is reached, and ``metrics_port`` where the metrics are.
+    ``addresses`` tells where each listener is reached, and ``metrics_address`` where the metrics are.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.journal = Journal()
-        self._ready = False
+        self._not_ready_because = ["the gateway is starting"]
         self._draining = False
-        self._upstreams = {name: _Upstream(name, upstream) for name, upstream in config.upstreams.items()}
+        self._links: Counter[tuple[str, str]] = Counter()  # to each upstream, by state
+        self._upstreams = {
+            name: _Upstream(name, upstream, config.gateway.drain)
+            for name, upstream in config.upstreams.items()
+        }
         self.registry = Registry(
             self.journal,
             self._open_link,
@@ -50,7 +74,20 @@ class Gateway:
             heartbeat_interval=config.sessions.heartbeat,
         )
         usual = self._dialect(config.time.zone.key)
-        self.metrics = Metrics(version("wattbridge"), usual.operations, self._state)
+        self._unlisted = ChargePoint(usual) if config.gateway.unknown == "accept" else None
+        self._listed = {
+            identity: ChargePoint(
+                self._dialect(config.zone_of(identity).key), callback_url=known.callback_url, to=known.to
+            )
+            for identity, known in config.chargers.items()
+        }
+        self.metrics = Metrics(
+            version("wattbridge"),
+            usual.operations,
+            self._state,
+            upstreams=config.upstreams,
+            listeners=config.listeners,
+        )
         self.metrics.listen_to(self.journal)
         callbacks = config.callbacks
         self._client = CallbackClient(
@@ -65,61 +102,103 @@ class Gateway:
             for name, section in config.listeners.items()
         ]  # fmt: skip
         self._health = HealthPort(
-            config.metrics.bind.host, config.metrics.bind.port, self.metrics, self._not_ready
+            config.metrics.bind.host, config.metrics.bind.port, self.metrics, lambda: self._not_ready_because
         )
 
     @property
     def addresses(self) -> dict[str, str]:
         """Where each listener is reached, by its name: ``{"soap": "http://127.0.0.1:8080/ocpp/cs"}``."""
-        listeners = self.config.listeners
+        sections = self.config.listeners
         return {
-            bound.name: f"http://{bound.host}:{bound.port}{listeners[bound.name].paths[0]}"
+            bound.name: f"http://{Bind(bound.host or '', bound.port)}{sections[bound.name].paths[0]}"
             for bound in self._listeners
         }
 
     @property
     def metrics_address(self) -> str:
-        return f"http://{self.config.metrics.bind.host}:{self._health.port}/metrics"
+        return f"http://{Bind(self.config.metrics.bind.host, self._health.port)}/metrics"
 
     async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None] = lambda: None) -> None:
         """Serve until *stopping* is set, then let go of everything in order.
 
-        Raises OSError when an address cannot be bound.
+        Raises CannotStart when an address cannot be bound.
         """
-        async with asyncio.TaskGroup() as tasks:
+        async with AsyncExitStack() as stack:
+            # The health port answers from the beginning to the end.
+            await _bind("metrics", self.config.metrics.bind, self._health.start)
+            stack.push_async_callback(self._health.stop)
+            async with asyncio.TaskGroup() as tasks:
+                sessions = tasks.create_task(self.registry.run(), name="sessions")
+                lag = tasks.create_task(self._watch_loop(), name="event loop lag")
+                try:
+                    problem = await self._listen()
+                    if problem is None:
+                        self._not_ready_because = []
+                        on_ready()
+                        await stopping.wait()
+                finally:
+                    lag.cancel()
+                    await self._stop(sessions)
+            if problem is not None:
+                raise problem
+
+    async def _listen(self) -> CannotStart | None:
+        """Start every listener; returns why one of them cannot."""
+        for listener in self._listeners:
+            bind = self.config.listeners[listener.name].bind
             try:
-                await self._health.start()
-                for listener in self._listeners:
-                    await listener.start()
-                tasks.create_task(self.registry.run(), name="registry")
-                self._ready = True
-                on_ready()
-                await stopping.wait()
-            finally:
-                # Readiness first, so that whoever sends us traffic stops; then what is in flight ends;
-                # then the central systems see their charge points go. The health port answers to the end.
-                self._draining = True
-                self._ready = False
-                drain = self.config.gateway.drain
-                await asyncio.gather(*(listener.stop(drain) for listener in self._listeners))
-                self.registry.stop()
-        await self._client.close()
-        await self._health.stop()
+                await _bind(f"listeners.{listener.name}", bind, listener.start)
+            except CannotStart as problem:
+                return problem
+        return None
+
+    async def _stop(self, sessions: asyncio.Task[None]) -> None:
+        """Readiness first, so that whoever sends us traffic stops; then what is in flight ends; then the
+        central systems see their charge points go.
+
+        What is in flight has ``gateway.drain`` to end. A central system that is silent and takes no part in
+        the closing handshake costs up to 15 s more.
+        """
+        self._draining = True
+        self._not_ready_because = ["the gateway is stopping"]
+        self.registry.drain()
+        drain = self.config.gateway.drain
+        ends = asyncio.get_running_loop().time() + drain
+        await asyncio.gather(*(listener.stop(drain) for listener in self._listeners))
+        self.registry.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(ends):
+                await asyncio.wait([sessions])
+        await self._client.close()  # whoever still waits for a charge point is told so
+
+    async def _watch_loop(self) -> None:
+        """See how late timers fire."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_EVERY
+            await asyncio.sleep(LAG_EVERY)
+            self.metrics.observe_lag(max(0.0, loop.time() - due))
 
     def _listener(self, name: str, service: CentralSystemService) -> Listener:
         section = self.config.listeners[name]
         limits = section.limits
 
+        def happened(kind: str, reason: str) -> None:
+            if kind == "connection_opened":
+                self.journal.event(Event("connection opened", labels={"listener": name}))
+
         def refused(source: str, status: int, text: str) -> None:
-            log = structlog.get_logger("wattbridge")
-            log.warning("request refused", listener=name, source=source, status=status, text=text)
+            connection = REFUSED_CONNECTIONS.get(status)
+            kind = "connection refused" if connection else "request refused"
+            reason = connection or REFUSED_REQUESTS.get(status, "unsupported")
+            labels = {"listener": name, "source": source}
+            self.journal.event(Event(kind, text=text, reason=reason, labels=labels))
 
         def failed(problem: Exception, request: HttpRequest | None) -> None:
-            structlog.get_logger("wattbridge").error("internal error", listener=name, exc_info=problem)
-
-        def happened(kind: str, reason: str) -> None:
-            if kind.endswith("_refused"):
-                self.journal.event(Event("connection refused", reason=reason, labels={"listener": name}))
+            text = f"{request.method} {request.path}: {problem!r}" if request else repr(problem)
+            self.journal.event(
+                Event("internal error", text=text, reason="internal", labels={"listener": name})
+            )
 
         return Listener(
             name,
@@ -142,49 +221,65 @@ class Gateway:
 
     def _charge_point(self, identity: str) -> ChargePoint | None:
         """What is configured for a charge point; None when it is not to be served."""
-        known = self.config.chargers.get(identity)
-        if known is None and self.config.gateway.unknown == "refuse":
+        known = self._listed.get(identity)
+        if known is not None or self._unlisted is None:
+            return known
+        try:
+            read_identity(identity)  # whoever is not listed still has to be one that could be
+        except ValueError:
             return None
-        compiled = self._dialect(self.config.zone_of(identity).key)
-        return ChargePoint(
-            dialect=compiled,
-            callback_url=known.callback_url if known else None,
-            to=known.to if known else None,
-        )
+        return self._unlisted
 
     def _dialect(self, zone: str, celsius: str = "Celsius") -> Dialect:
         return dialect("1.6", Options(zone=zone, milliseconds=self.config.time.milliseconds, celsius=celsius))
 
     def _open_link(self, session: Session) -> CentralSystemJson:
-        upstream = self._upstreams[self.config.route_of(session.identity).upstream]
+        name = self.config.route_of(session.identity).upstream
+        upstream = self._upstreams[name]
         zone = self.config.zone_of(session.identity).key
         codec = JsonCodec(self._dialect(zone, upstream.celsius), Side.CENTRAL_SYSTEM)
-        return CentralSystemJson(session, codec, self.journal, upstream.central_system, upstream.pacer)
+        return CentralSystemJson(
+            session,
+            codec,
+            self.journal,
+            upstream.central_system,
+            upstream.pacer,
+            on_state=self._count_states(name),
+        )
 
-    def _not_ready(self) -> list[str]:
-        if self._draining:
-            return ["the gateway is stopping"]
-        return [] if self._ready else ["the gateway is starting"]
+    def _count_states(self, upstream: str) -> Callable[[LinkState], None]:
+        """Count one more link to *upstream*; what is returned is told how its state changes."""
+        counted: LinkState = "connecting"
+        self._links[upstream, counted] += 1
+
+        def changed(state: LinkState) -> None:
+            nonlocal counted
+            self._links[upstream, counted] -= 1
+            if state != "closed":
+                self._links[upstream, state] += 1
+            counted = state
+
+        return changed
 
     def _state(self) -> State:
-        sessions: Counter[tuple[str, str]] = Counter()
-        for session in self.registry.sessions():
-            link = session.links[Side.CENTRAL_SYSTEM]
-            if isinstance(link, CentralSystemJson):
-                sessions[self.config.route_of(session.identity).upstream, link.state] += 1
+        states = ("open", "connecting", "backoff")
         return State(
-            ready=self._ready,
+            ready=not self._not_ready_because,
             draining=self._draining,
             charge_points=len(self.registry),
-            sessions=dict(sessions),
+            offline=sum(identity not in self.registry for identity in self._listed),
+            sessions={
+                (name, state): self._links[name, state] for name in self._upstreams for state in states
+            },
             connections={listener.name: listener.open for listener in self._listeners},
+            in_flight=self.journal.in_flight,
         )
 
 
 class _Upstream:
     """One central system as its links share it: one pace for all of them, one TLS context."""
 
-    def __init__(self, name: str, section: Upstream) -> None:
+    def __init__(self, name: str, section: Upstream, drain: float) -> None:
         basic = section.auth.basic if section.auth else None
         connect, ping = section.connect, section.ping
         self.celsius = section.celsius
@@ -204,7 +299,7 @@ class _Upstream:
             ping_timeout=ping.timeout,
             compression=section.compression,
             max_size=section.max_frame,
-            limits=JsonLimits(call_timeout=section.call_timeout),
+            limits=JsonLimits(call_timeout=section.call_timeout, close_wait=min(10.0, drain)),
         )
 
 
@@ -217,17 +312,29 @@ def _tls(section: Upstream) -> ssl.SSLContext:
 
 
 def run(config: Config, *, exit_when_ready: bool = False) -> int:
-    """Run the gateway until SIGTERM or SIGINT. Returns the exit code: 0, or 2 when it cannot start."""
+    """Run the gateway until SIGTERM or SIGINT; a second one ends it at once.
+
+    Returns the exit code: 0, or 2 when it cannot start.
+    """
     logs.set_up(config.logging.level, config.logging.format)
-    log = structlog.get_logger("wattbridge")
+    log = structlog.get_logger()
+    make_room_for_files(config)
     gateway = Gateway(config)
     logs.ExchangeLog().listen_to(gateway.journal)
 
     async def serve() -> None:
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
+
+        def told_to_stop(number: signal.Signals) -> None:
+            if stopping.is_set():
+                log.warning("stopped at once", signal=number.name)
+                os._exit(128 + number)
+            log.info("stopping", signal=number.name, drain=config.gateway.drain)
+            stopping.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
+            loop.add_signal_handler(number, told_to_stop, number)
 
         def ready() -> None:
             log.info(
@@ -244,9 +351,50 @@ def run(config: Config, *, exit_when_ready: bool = False) -> int:
         log.info("stopped")
 
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(serve())
-    except OSError as problem:
+    except CannotStart as problem:
         sys.stderr.write(f"wattbridge: cannot start: {problem}\n")
         return 2
     return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:  # it is not made for every Python
+        return asyncio.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def make_room_for_files(config: Config) -> None:
+    """Raise the limit of open files to what the listeners may need, or as far as that goes, and say so."""
+    # Behind each connection of a charge point stands a WebSocket of its own.
+    connections = sum(section.limits.connections for section in config.listeners.values())
+    needed = 2 * connections + OWN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    possible = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if possible > soft:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+            soft = possible
+    if soft < needed:
+        structlog.get_logger().warning(
+            "too few open files allowed",
+            allowed=soft,
+            needed=needed,
+            text=f"the listeners' limits allow {connections} connections, and each needs two files: raise the "
+            "limit of open files (ulimit -n, LimitNOFILE) or lower limits.connections",
+        )
+
+
+async def _bind(section: str, bind: Bind, start: Callable[[], Awaitable[None]]) -> None:
+    """Start what listens on *bind*. Raises CannotStart, which names the section of the configuration."""
+    try:
+        await start()
+    except OSError as problem:
+        said = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else str(problem)
+        raise CannotStart(f"{section}.bind: {bind}: {said[:1].lower()}{said[1:]}") from None

@@ -9,15 +9,18 @@ import re
 import shutil
 import signal
 import sys
+import textwrap
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from wattbridge.cli import streams
 
 if TYPE_CHECKING:
     from wattbridge.ocpp.messages import Note, Passage
-    from wattbridge.relay.journal import Record
+    from wattbridge.relay.journal import Event, Record
 
 IDENTITY = "SOAP-1"
 # Everything on loopback, which the address policy allows only where it is listed.
@@ -30,27 +33,26 @@ chargers: {{{identity}: {{}}}}
 callbacks: {{networks: [127.0.0.0/8]}}
 metrics: {{bind: "127.0.0.1:0"}}
 """
-_BODY = re.compile(r"<(?:[\w.-]+:)?Body[^>]*>(.*)</(?:[\w.-]+:)?Body>", re.DOTALL)
-_NARROWEST = 60  # columns
 
 
 def demo(duration: float | None, as_json: bool) -> int:
-    """Play until *duration* seconds are over, or until Ctrl-C.
+    """Play until *duration* seconds are over, until Ctrl-C, or until nobody reads along any more.
 
     Returns 0, or 1 when anything failed on the way.
     """
-    show = JsonLines(sys.stdout) if as_json else Transcript(sys.stdout)
+    show: Show = JsonLines(sys.stdout) if as_json else Transcript(streams.for_people(sys.stdout))
     show.begin()
-    try:
-        return asyncio.run(_play(duration, show))
-    except BrokenPipeError:
-        # Whoever read along has gone (`| head`): nothing more can be said, not even at exit.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    code = asyncio.run(_play(duration, show))
+    if show.unwritable is None:
+        return code
+    streams.forget_stdout()
+    if isinstance(show.unwritable, BrokenPipeError):  # whoever read along has gone: `| head`
         return 0
+    sys.stderr.write(f"wattbridge: cannot write to standard output: {show.unwritable.strerror}\n")
+    return 1
 
 
-async def _play(duration: float | None, show: JsonLines | Transcript) -> int:
+async def _play(duration: float | None, show: Show) -> int:
     from wattbridge.app import Gateway
     from wattbridge.config import read_text
     from wattbridge.operation import logs
@@ -63,12 +65,15 @@ async def _play(duration: float | None, show: JsonLines | Transcript) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
+    show.on_unwritable = over.set
+    if show.unwritable:
+        return 1
 
     result = ScenarioResult()
     async with JsonCentralSystem() as central_system:
         text = CONFIGURATION.format(central_system=central_system.url, identity=IDENTITY)
         gateway = Gateway(read_text(text, "demo.yaml").config)
-        gateway.journal.listen(record=show.record)
+        gateway.journal.listen(record=show.record, event=show.event)
         ready, stopping = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(gateway.run(stopping, ready.set))
@@ -82,15 +87,62 @@ async def _play(duration: float | None, show: JsonLines | Transcript) -> int:
     return show.end(result.failures)
 
 
-class JsonLines:
-    """One JSON object a line: an exchange each, and the sum at the end."""
+class Show(Protocol):
+    """Who shows the demo.
+
+    When nothing can be written any more, ``unwritable`` says why and ``on_unwritable`` was called.
+    """
+
+    unwritable: OSError | None
+    on_unwritable: Callable[[], None]
+
+    def begin(self) -> None: ...
+
+    def introduce(self, gateway: str, central_system: str, metrics: str) -> None: ...
+
+    def record(self, record: Record) -> None: ...
+
+    def event(self, event: Event) -> None: ...
+
+    def end(self, failures: list[str]) -> int: ...
+
+
+class _Shown:
+    """Counts what is shown, and writes it line by line as long as that is possible."""
 
     def __init__(self, out: TextIO) -> None:
+        self.unwritable: OSError | None = None
+        self.on_unwritable: Callable[[], None] = lambda: None
         self._out = out
         self._counts: Counter[str] = Counter()
+        self._bugs: list[str] = []
+
+    def event(self, event: Event) -> None:
+        if event.kind == "internal error":
+            self._bugs.append(f"{event.kind}: {event.text}")
+
+    def _count(self, record: Record) -> None:
+        self._counts["exchanges"] += 1
+        self._counts["failed"] += bool(record.reason)
+        self._counts["losses"] += len(record.losses)
+        self._counts["changes"] += len(record.notes) - len(record.losses)
+
+    def _write(self, *lines: str) -> None:
+        if self.unwritable:
+            return
+        try:
+            self._out.write("".join(f"{line}\n" for line in lines))
+            self._out.flush()
+        except OSError as problem:
+            self.unwritable = problem
+            self.on_unwritable()
+
+
+class JsonLines(_Shown):
+    """One JSON object a line: an exchange each, and the sum at the end."""
 
     def begin(self) -> None:
-        self._write({"kind": "demo", "version": version("wattbridge")})
+        self._object({"kind": "demo", "version": version("wattbridge")})
 
     def introduce(self, gateway: str, central_system: str, metrics: str) -> None:
         parties = {
@@ -99,11 +151,11 @@ class JsonLines:
             "centralSystem": central_system,
             "metrics": metrics,
         }
-        self._write({"kind": "parties", **parties})
+        self._object({"kind": "parties", **parties})
 
     def record(self, record: Record) -> None:
-        _count(self._counts, record)
-        self._write(
+        self._count(record)
+        self._object(
             {
                 "kind": "exchange",
                 "time": _moment(record).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -120,8 +172,9 @@ class JsonLines:
         )
 
     def end(self, failures: list[str]) -> int:
+        failures = failures + self._bugs
         failed = bool(failures or self._counts["failed"])
-        self._write(
+        self._object(
             {
                 "kind": "summary",
                 "exchanges": self._counts["exchanges"],
@@ -133,77 +186,187 @@ class JsonLines:
         )
         return int(failed)
 
-    def _write(self, line: dict[str, Any]) -> None:
-        self._out.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._out.flush()
+    def _object(self, line: dict[str, Any]) -> None:
+        self._write(json.dumps(line))  # ASCII: who reads it need not know our locale
 
 
-class Transcript:
-    """The exchanges for people: in colour and cut to the width of a terminal, plain and whole elsewhere."""
+def _moment(record: Record) -> datetime:
+    return datetime.fromtimestamp(record.began, UTC)
+
+
+def _sides(*passages: Passage | None) -> dict[str, str]:
+    return {passage.transport: passage.text.decode("utf-8", "replace") for passage in passages if passage}
+
+
+def _note(note: Note) -> dict[str, str]:
+    from wattbridge.ocpp.messages import Loss
+
+    if isinstance(note, Loss):
+        return {"lost": note.path, "value": note.value, "rule": note.rule, "reason": note.reason}
+    return {"changed": note.path, "value": note.value, "became": note.became, "rule": note.rule}
+
+
+# --- For people ------------------------------------------------------------------------------------------
+
+_NARROWEST = 40  # columns
+_MARGIN = 16  # columns, what stands before a message
+_MOST_ROWS = 4  # of one message on a terminal
+_MOST_NOTES = 3  # of one exchange on a terminal
+
+_NEXT = (
+    "Next:  wattbridge translate FILE       what becomes of a message you captured",
+    "       wattbridge explain MeterValues  how a message is carried, field by field",
+    "       wattbridge check, then run      with a gateway.yaml of your own",
+)
+
+_BODY = re.compile(r"<(?:[\w.-]+:)?Body[^>]*>(.*)</(?:[\w.-]+:)?Body>", re.DOTALL)
+_TAG = re.compile(r"<[^<>]*>")
+_DECLARATION = re.compile(r"""\sxmlns(?::[\w.-]+)?\s*=\s*(?:"[^"]*"|'[^']*')""")
+_PREFIX = re.compile(r"^(</?)[\w.-]+:")
+_LONG_ID = re.compile(r'^(\[\s*[234]\s*,\s*"[^"\\]{8})[^"\\]{5,}"')
+
+
+class Transcript(_Shown):
+    """The exchanges for people.
+
+    On a terminal they are folded to its width, cut where they are long, and in colour; elsewhere each message
+    is one line, whole. Of envelopes the Body is shown, without prefixes and namespaces.
+    """
 
     def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._counts: Counter[str] = Counter()
+        super().__init__(out)
         self._on_terminal = out.isatty()
-        self._in_colour = self._on_terminal and not os.environ.get("NO_COLOR")
+        self._in_colour = (
+            self._on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        )
 
     def begin(self) -> None:
-        self._line(f"{self._bold('wattbridge')} {version('wattbridge')} demo: one process, all on 127.0.0.1")
+        name = f"{self._bold('wattbridge')} {version('wattbridge')}"
+        self._write(f"{name} demo: all in one process, on 127.0.0.1; Ctrl-C ends it")
 
     def introduce(self, gateway: str, central_system: str, metrics: str) -> None:
-        self._line(f"  charge point    {IDENTITY}, OCPP 1.6 SOAP, posts to {gateway}")
-        self._line(f"  central system  OCPP 1.6 JSON, at {central_system}")
-        self._line(f"  metrics         {metrics}")
-        self._line("")
+        parties = (
+            f"  charge point    {IDENTITY}, OCPP 1.6 SOAP, posts to {gateway}",
+            f"  central system  OCPP 1.6 JSON, at {central_system}",
+            f"  metrics         {metrics}",
+        )
+        self._write(
+            "",
+            *(line for party in parties for line in self._folded_words(party, indent=18)),
+            "",
+            *self._folded_words(
+                "▶ goes to the central system, ◀ to the charge point. SOAP is shown without headers and "
+                "namespaces.",
+                indent=0,
+            ),
+            "",
+        )
 
     def record(self, record: Record) -> None:
         from wattbridge.ocpp.messages import Side
 
-        _count(self._counts, record)
-        to_central_system = record.arrived_from is Side.CHARGE_POINT
-        arrow, parties = ("▶", "to central system") if to_central_system else ("◀", "to charge point")
-        outcome = self._red(f"failed: {record.reason}") if record.reason else self._green("ok")
-        own = max(0.0, record.seconds - record.peer_seconds)
-        self._line(
-            f"{_moment(record):%H:%M:%S.%f}"[:-3]
-            + f" {record.identity}  {arrow} {self._bold(record.action or '?')}"
-            + f"  {parties}  {outcome}  {record.seconds * 1000:.1f} ms"
-            + (f", the gateway's part {own * 1000:.2f} ms" if record.asked else "")
-        )
-        for passage in (record.arrived, record.asked, record.answered, record.replied):
-            self._passage(passage)
-        for note in record.notes:
-            self._line("    " + self._yellow(_sentence(note)))
-        self._line("")
+        self._count(record)
+        from_charge_point = record.arrived_from is Side.CHARGE_POINT
+        there, back = ("▶", "◀") if from_charge_point else ("◀", "▶")
+        lines = [self._headline(record)]
+        for passage, arrow in (
+            (record.arrived, there),
+            (record.asked, there),
+            (record.answered, back),
+            (record.replied, back),
+        ):
+            lines += self._message(passage, arrow)
+        lines += self._notes(record)
+        self._write(*lines, "")
 
     def end(self, failures: list[str]) -> int:
-        counts = self._counts
-        self._line(
-            f"{counts['exchanges']} exchanges, {counts['failed']} failed; "
+        counts, failures = self._counts, failures + self._bugs
+        plural = "" if counts["exchanges"] == 1 else "s"
+        summary = (
+            f"{counts['exchanges']} exchange{plural}, {counts['failed']} failed; "
             f"{counts['changes']} values changed on the way, {counts['losses']} lost"
         )
+        self._write(*self._folded_words(summary))
         for failure in failures:
-            self._line(self._red(f"failed: {failure}"))
+            self._write(*(self._red(line) for line in self._folded_words(f"failed: {failure}")))
         if failures or counts["failed"]:
             return 1
-        self._line(
-            "Next: wattbridge translate FILE, wattbridge explain ACTION, wattbridge run -c gateway.yaml"
-        )
+        self._write("", *(line for step in _NEXT for line in self._folded_words(step, indent=7)))
         return 0
 
-    def _passage(self, passage: Passage | None) -> None:
-        if passage is None:
-            return
-        text = _shown_text(passage)
-        if self._on_terminal:
-            width = max(_NARROWEST, shutil.get_terminal_size().columns)
-            text = text if len(text) <= width - 10 else text[: width - 11] + "…"
-        colour = self._cyan if passage.transport == "soap" else self._magenta
-        self._line(f"    {colour(passage.transport)}  {text}")
+    # --- Parts of an exchange
 
-    def _line(self, text: str) -> None:
-        self._out.write(text + "\n")
-        self._out.flush()
+    def _headline(self, record: Record) -> str:
+        who = record.arrived_from.value.replace("_", " ")
+        outcome = self._red(f"failed: {record.reason}") if record.reason else self._green("ok")
+        own = max(0.0, record.seconds - record.peer_seconds)
+        line = (
+            f"{_moment(record):%H:%M:%S.%f}"[:-3]
+            + f"  {who}: {self._bold(record.action or '?')}  {outcome} in {record.seconds * 1000:.1f} ms"
+        )
+        more = f" (gateway {own * 1000:.2f})" if record.asked else ""
+        fits = len(line) - 2 * self._escapes + len(more) <= self._width
+        return line + more if fits or not self._on_terminal else line
+
+    def _message(self, passage: Passage | None, arrow: str) -> list[str]:
+        if passage is None:
+            return []
+        if passage.transport == "soap":
+            margin, paint = f"  SOAP {arrow}", self._cyan
+            text, pieces = _soap_shown(passage), r"(?<=>)(?=<)"
+        else:
+            margin, paint = f"       {arrow} JSON", self._magenta
+            text, pieces = _frame_shown(passage), r"(?<=,)"
+        rows = self._folded(re.split(pieces, text), _MOST_ROWS)
+        margins = [paint(margin) + " " * (_MARGIN - len(margin))] + [" " * _MARGIN] * (len(rows) - 1)
+        return [before + row for before, row in zip(margins, rows, strict=True)]
+
+    def _notes(self, record: Record) -> list[str]:
+        lines = []
+        most = _MOST_NOTES if self._on_terminal and len(record.notes) > _MOST_NOTES + 1 else len(record.notes)
+        for note in record.notes[:most]:
+            word, text = _sentence(note, record.action)
+            rows = self._folded(re.split(r"(?<= )", text), _MOST_ROWS)
+            lines.append(f"  {self._yellow(word)}".ljust(_MARGIN + self._escapes) + rows[0])
+            lines += [" " * _MARGIN + row for row in rows[1:]]
+        if more := len(record.notes) - most:
+            lines.append(" " * _MARGIN + f"… and {more} more")
+        return lines
+
+    # --- Width and colour
+
+    @property
+    def _width(self) -> int:
+        return max(_NARROWEST, shutil.get_terminal_size().columns)
+
+    def _folded(self, pieces: list[str], most: int) -> list[str]:
+        """*pieces* in rows beside the margin, broken between pieces where that is possible."""
+        if not self._on_terminal:
+            return ["".join(pieces)]
+        width = self._width - _MARGIN
+        rows = [""]
+        for piece in pieces:
+            if len(rows[-1]) + len(piece.rstrip()) > width and rows[-1]:
+                rows.append("")
+            while len(rows[-1]) + len(piece.rstrip()) > width and len(rows) <= most:
+                room = width - len(rows[-1])
+                rows[-1] += piece[:room]
+                rows.append("")
+                piece = piece[room:]
+            rows[-1] += piece
+        if len(rows) > most:
+            rows = [*rows[: most - 1], rows[most - 1][: width - 1].rstrip() + "…"]
+        return [row.rstrip() for row in rows]
+
+    def _folded_words(self, text: str, indent: int = 2) -> list[str]:
+        if not self._on_terminal:
+            return [text]
+        return textwrap.wrap(text, self._width, subsequent_indent=" " * indent)
+
+    @property
+    def _escapes(self) -> int:
+        """Characters that colour adds to a text."""
+        return len(self._yellow(""))
 
     def _bold(self, text: str) -> str:
         return self._coloured("1", text)
@@ -227,41 +390,28 @@ class Transcript:
         return f"\x1b[{code}m{text}\x1b[0m" if self._in_colour else text
 
 
-def _count(counts: Counter[str], record: Record) -> None:
-    counts["exchanges"] += 1
-    counts["failed"] += bool(record.reason)
-    counts["losses"] += len(record.losses)
-    counts["changes"] += len(record.notes) - len(record.losses)
-
-
-def _moment(record: Record) -> datetime:
-    return datetime.fromtimestamp(record.began, UTC)
-
-
-def _shown_text(passage: Passage) -> str:
-    """The message on one line; of an envelope what stands in its Body."""
+def _soap_shown(passage: Passage) -> str:
+    """What stands in the Body, on one line, without prefixes and declarations of namespaces."""
     text = passage.text.decode("utf-8", "replace")
-    if passage.transport == "soap":
-        body = _BODY.search(text)
-        text = body[1] if body else text
-    return " ".join(text.split()) or "(closed without an answer)"
+    body = _BODY.search(text)
+    bare = _TAG.sub(lambda tag: _PREFIX.sub(r"\1", _DECLARATION.sub("", tag[0])), body[1] if body else text)
+    return _on_one_line(bare) or "(closed without an answer)"
 
 
-def _sides(*passages: Passage | None) -> dict[str, str]:
-    return {passage.transport: passage.text.decode("utf-8", "replace") for passage in passages if passage}
+def _frame_shown(passage: Passage) -> str:
+    """The frame on one line, with the beginning of its message id."""
+    return _LONG_ID.sub(r'\1…"', _on_one_line(passage.text.decode("utf-8", "replace")))
 
 
-def _note(note: Note) -> dict[str, str]:
+def _on_one_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split()))
+
+
+def _sentence(note: Note, action: str) -> tuple[str, str]:
+    """``changed`` or ``lost``, and what."""
     from wattbridge.ocpp.messages import Loss
 
+    path = note.path.removeprefix(f"{action}Response.").removeprefix(f"{action}.")
     if isinstance(note, Loss):
-        return {"lost": note.path, "value": note.value, "rule": note.rule, "reason": note.reason}
-    return {"changed": note.path, "value": note.value, "became": note.became, "rule": note.rule}
-
-
-def _sentence(note: Note) -> str:
-    from wattbridge.ocpp.messages import Loss
-
-    if isinstance(note, Loss):
-        return f"lost: {note.path} {note.value}: {note.reason} ({note.rule})"
-    return f"changed: {note.path} {note.value} → {note.became} ({note.rule})"
+        return "lost", f"{path} {note.value}: {note.reason} ({note.rule})"
+    return "changed", f"{path} {note.value} → {note.became} ({note.rule})"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from wattbridge.cli.streams import for_people
 from wattbridge.ocpp.actions import CompiledOperation, Dialect, Message, dialect
 from wattbridge.ocpp.differences import DIFFERENCES, HABITS, Difference
 from wattbridge.ocpp.messages import Side
@@ -15,8 +19,8 @@ from wattbridge.ocpp.shapes import Field
 from wattbridge.ocpp.tolerances import FIELD_ALIASES, SALVAGED_LISTS, VALUE_ALIASES
 
 SENDERS = {
-    Side.CENTRAL_SYSTEM: "charge point → central system",
-    Side.CHARGE_POINT: "central system → charge point",
+    Side.CHARGE_POINT: "charge point → central system",
+    Side.CENTRAL_SYSTEM: "central system → charge point",
 }
 
 
@@ -91,32 +95,46 @@ class Row:
 
 
 def explain(query: str, as_json: bool) -> int:
-    """Print the table of ``ACTION`` or ``ACTION.field``. Returns 0, or 2 when there is no such thing."""
+    """Print the table of ``ACTION`` or ``ACTION.field``, in any letter case.
+
+    ``ActionRequest`` or ``Action.req`` is the call alone, ``ActionResponse`` or ``Action.conf`` the answer.
+    Returns 0, or 2 when there is no such thing.
+    """
     compiled = dialect()
-    action, _, wanted = query.partition(".")
-    operations = _operations(compiled, action.removesuffix("Response"))
+    name, action, part, wanted = _taken_apart(query)
+    operations = _operations(compiled, action)
     if not operations:
         known = sorted({operation.action for operation in compiled.operations.values()})
-        return _unknown(f"there is no action {action!r} in OCPP 1.6", action, known)
-    messages = [
-        (operation, message)
+        return _unknown(f"there is no action {name!r} in OCPP {compiled.version}", action, known)
+    tables = [
+        (operation, message, rows(message))
         for operation in operations
         for message in (operation.request, operation.response)
+        if part != ("conf" if message is operation.request else "req")
     ]
-    if action.endswith("Response"):
-        messages = [(operation, message) for operation, message in messages if message is operation.response]
-    tables = [(operation, message, rows(message)) for operation, message in messages]
     if wanted:
-        found = [(o, m, [row for row in table if _fits(row, wanted)]) for o, m, table in tables]
+        found = [(o, m, _fitting(table, wanted)) for o, m, table in tables]
         if not any(table for _, _, table in found):
             names = sorted({row.path.partition(".")[2] for _, _, table in tables for row in table})
-            return _unknown(f"{action} has no field {wanted!r}", wanted, names)
+            return _unknown(f"{operations[0].action} has no field {wanted!r}", wanted, names)
         tables = [entry for entry in found if entry[2]]
     if as_json:
         _print_json(tables)
     else:
         _print_text(tables, whole=bool(wanted))
     return 0
+
+
+def _taken_apart(query: str) -> tuple[str, str, str, str]:
+    """What a query asks for: name as given, action, ``req``, ``conf`` or ``""`` for both, and the field."""
+    name, _, wanted = query.strip().partition(".")
+    for ending, part in (("request", "req"), ("response", "conf")):
+        if name.lower().endswith(ending):
+            return name, name[: -len(ending)], part, wanted
+    first, _, rest = wanted.partition(".")
+    if first.lower() in ("req", "conf"):  # as OCPP 1.6, 6 calls them
+        return name, name, first.lower(), rest
+    return name, name, "", wanted
 
 
 def rows(message: Message) -> list[Row]:
@@ -138,17 +156,23 @@ def _operations(compiled: Dialect, action: str) -> list[CompiledOperation]:
     return [o for o in compiled.operations.values() if o.action.lower() == action.lower()]
 
 
-def _fits(row: Row, wanted: str) -> bool:
-    """Whether a row is the wanted field, wherever it stands in the message."""
-    path = row.path.partition(".")[2].lower()
-    return path == wanted.lower() or path.endswith("." + wanted.lower())
+def _fitting(table: list[Row], wanted: str) -> list[Row]:
+    """The rows of the wanted field, wherever it stands in the message, and of what is inside of it."""
+    end = f".{wanted.lower()}"
+    paths = [row.path.lower() for row in table if row.path.lower().endswith(end)]
+    inside = tuple(f"{path}." for path in paths)
+    return [row for row in table if row.path.lower() in paths or row.path.lower().startswith(inside)]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean Reset?)``, or nothing when no word is near. Paths are known by their ends, too."""
+    by_lower = {name.lower(): name for path in known for name in (path, path.rpartition(".")[2])}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[near[0]]}?)" if near else ""
 
 
 def _unknown(problem: str, word: str, known: list[str]) -> int:
-    near = difflib.get_close_matches(word, known, n=1) or [
-        name for name in known if name.lower() == word.lower()
-    ]
-    hint = f" (did you mean {near[0]}?)" if near else f"; there are: {', '.join(known)}"
+    hint = did_you_mean(word, known) or f"; there are: {', '.join(known)}"
     sys.stderr.write(f"wattbridge: {problem}{hint}\n")
     return 2
 
@@ -160,41 +184,50 @@ def _print_json(tables: Tables) -> None:
     shown = [
         {
             "message": message.name,
-            "from": operation.asked.other.value,
+            "from": _asker_or_asked(operation, message).value,
             "element": message.element,
             "namespace": operation.described.namespace,
             "fields": [row.as_json() for row in table],
         }
         for operation, message, table in tables
     ]
-    sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(shown, indent=2) + "\n")
+
+
+def _asker_or_asked(operation: CompiledOperation, message: Message) -> Side:
+    """Who sends the message."""
+    return operation.asked.other if message is operation.request else operation.asked
 
 
 def _print_text(tables: Tables, *, whole: bool) -> None:
+    out = for_people(sys.stdout)
+    # For reading, whatever the width of the screen; narrower only where the terminal is.
+    columns = min(100, max(60, shutil.get_terminal_size().columns)) if out.isatty() else 100
     lines = []
     for operation, message, table in tables:
         is_request = message is operation.request
-        way = SENDERS[operation.asked if is_request else operation.asked.other]
-        form = f"[2, id, {operation.action!r}, …]".replace("'", '"') if is_request else "[3, id, …]"
+        way = SENDERS[_asker_or_asked(operation, message)]
+        form = f'[2, id, "{operation.action}", …]' if is_request else "[3, id, …]"
         lines += [f"{message.name}: {way}", f"  SOAP  <{message.element}> in {operation.described.namespace}"]
         lines += [f"  JSON  {form}", ""]
-        width = max((len(row.field.name) + 2 * row.depth for row in table), default=0)
+        shallowest = min((row.depth for row in table), default=0)
+        width = max((len(row.field.name) + 2 * (row.depth - shallowest) for row in table), default=0)
         for row in table:
-            name = "  " * row.depth + row.field.name
+            name = "  " * (row.depth - shallowest) + row.field.name
             lines.append(f"  {name:<{width}}  {row.cardinality:<4}  {row.kind}".rstrip())
             indent = " " * (width + 10)
             if row.field.enum:
-                lines += _wrapped(", ".join(row.field.enum), indent)
+                lines += _wrapped(", ".join(row.field.enum), indent, columns)
             remarks = row.remarks if whole or row.differences else row.remarks[:1]
             for remark in remarks:
-                lines += _wrapped(f"· {remark}", indent)
+                lines += _wrapped(f"· {remark}", indent, columns)
         if not table:
             lines.append("  no fields")
         lines.append("")
-    sys.stdout.write("\n".join(lines).rstrip() + "\n")
+    out.write("\n".join(lines).rstrip() + "\n")
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width=100, initial_indent=indent, subsequent_indent=indent + "  ")
+def _wrapped(text: str, indent: str, columns: int) -> list[str]:
+    return textwrap.wrap(
+        text, columns, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False
+    )

@@ -1,9 +1,9 @@
-"""The pages of ``docs/reference`` that are made from what the program itself works with.
+"""Two pages of ``docs/reference``, made from what the program itself works with.
 
     python -m wattbridge.cli.pages translation > docs/reference/translation.md
 
-Likewise ``commands`` and ``metrics``; ``make reference`` writes them all. The page of the configuration has a
-module of its own, ``reference.py``.
+Likewise ``commands``. The pages of configuration and metrics are made where those are described:
+``reference.py``, ``operation/families.py``. ``make reference`` writes them all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 import typer
 import typer.core
 import typer.main
-from prometheus_client import CollectorRegistry
 
 from wattbridge.cli import app
 from wattbridge.cli.explain import Row, rows
@@ -22,10 +21,8 @@ from wattbridge.ocpp import tolerances
 from wattbridge.ocpp.actions import CompiledOperation, Message, dialect
 from wattbridge.ocpp.differences import DIFFERENCES, HABITS
 from wattbridge.ocpp.errors import FAULT_BY_CODE, FAULT_CODE_BY_WORD
-from wattbridge.ocpp.messages import Call, CallError, Loss, Passage, Side
+from wattbridge.ocpp.messages import Side
 from wattbridge.ocpp.reasons import REASONS, RULES
-from wattbridge.operation.metrics import Metrics, State
-from wattbridge.relay.journal import Event, Journal, Record
 from wattbridge.relay.session import TRANSACTION_ACTIONS, UNDELIVERED
 
 _MADE = (
@@ -287,100 +284,6 @@ def _helps(context: typer.Context, level: int) -> list[str]:
     return lines
 
 
-# --- Metrics
-
-_LABELS = {
-    "direction": "`to_csms`: the charge point asked; `to_charger`: the central system asked",
-    "action": "the action; `other` for what OCPP 1.6 does not know",
-    "charger_protocol": "what the charge point speaks: `ocpp1.6-soap`",
-    "csms_protocol": "what the central system speaks: `ocpp1.6-json`",
-    "reason": "why, one word: [the list](translation.md#why-a-call-failed)",
-    "peer": "who was asked: `charger` or `csms`",
-    "source": "the encoding read: `soap` or `json`",
-    "target": "the encoding written: `soap` or `json`",
-    "rule": "what was lost, one word: [the list](translation.md#what-is-forgiven)",
-    "side": "`charge_point` or `central_system`",
-    "protocol": "the encoding, `soap` or `json`; of `wattbridge_chargers` what they speak",
-    "listener": "its name in the configuration",
-    "upstream": "the central system's name in the configuration",
-    "code": "the close code of the WebSocket; from 3000 on only its first digit, as in `4xxx`",
-    "state": "`connected` for charge points; `connecting`, `open`, `backoff` or `closed` for links",
-    "version": "the version of Wattbridge",
-    "python_version": "the version of Python",
-}
-
-
-_SERVED = """\
-`/metrics` is served at `metrics.bind` (127.0.0.1:9181 unless configured otherwise) in the text format of
-Prometheus, with `/livez` and `/readyz` beside it. The usual families of Python and of the process
-(`python_…`, `process_…`) are there too. [Queries worth a graph](../../grafana/README.md).
-"""
-
-
-def metrics() -> str:
-    """Every family of metrics with its labels, as a registry that has seen everything once tells them."""
-    table = []
-    used: dict[str, None] = {}
-    for family in _seen_everything().collect():
-        if not family.name.startswith("wattbridge_"):
-            continue
-        labels = dict.fromkeys(name for sample in family.samples for name in sample.labels if name != "le")
-        used |= labels
-        ending = {"counter": "_total", "info": "_info"}.get(family.type, "")
-        name = f"{family.name}{ending}"
-        shown = ", ".join(f"`{label}`" for label in labels)
-        table.append((f"`{name}`", family.type, shown, family.documentation))
-    return _page(
-        "# Metrics",
-        "",
-        _MADE.format(name="metrics"),
-        "",
-        _SERVED,
-        *_table(("Metric", "Kind", "Labels", "Meaning"), table),
-        "",
-        "Every label takes its values from a closed set; an identity is never one.",
-        "",
-        *_table(("Label", "Values"), ((f"`{label}`", _LABELS[label]) for label in used)),
-    )
-
-
-def _seen_everything() -> CollectorRegistry:
-    """A registry in which every family has a series."""
-    state = State(
-        ready=True, draining=False, charge_points=1, sessions={("cloud", "open"): 1}, connections={"soap": 1}
-    )
-    counted = Metrics("0", dialect().operations, lambda: state)
-    journal = Journal()
-    counted.listen_to(journal)
-    loss = Loss("MeterValues.meterValue[0].sampledValue[0].unit", "Hertz", "unsayable-unit", "")
-    text = b"."
-    for reason in ("schema", "malformed"):
-        journal.record(
-            Record(
-                identity="CP",
-                arrived_from=Side.CHARGE_POINT,
-                action="MeterValues",
-                payload=Call("MeterValues", {}).payload,
-                reply=CallError("GenericError", reason=reason),
-                began=0.0,
-                seconds=0.0,
-                peer_seconds=0.0,
-                arrived=Passage("soap", text, (loss,)),
-                asked=Passage("json", text),
-                answered=Passage("json", text),
-                replied=Passage("soap", text),
-            )
-        )
-    for kind in (
-        "connection refused",
-        "central system connected",
-        "central system unreachable",
-        "central system lost",
-    ):
-        journal.event(Event(kind, labels={"upstream": "cloud", "listener": "soap"}))
-    return counted.registry
-
-
 # --- Markdown
 
 
@@ -403,7 +306,6 @@ def _words(words: Iterable[str], joint: str = "and") -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "translation": translation,
     "commands": commands,
-    "metrics": metrics,
 }
 
 if __name__ == "__main__":

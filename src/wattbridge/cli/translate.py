@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TextIO
 
+from wattbridge.cli.explain import did_you_mean
+from wattbridge.cli.streams import for_messages
 from wattbridge.ocpp import ocppj, soap
 from wattbridge.ocpp.actions import CompiledOperation, Dialect, dialect
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Note, Reply, Side
-from wattbridge.ocpp.payloads import Options, local_name
+from wattbridge.ocpp.payloads import Options, local_name, namespace_of
 
 ANONYMOUS = "http://www.w3.org/2005/08/addressing/anonymous"
 UNNAMED = "CHARGEPOINT"  # who a frame is from, which it does not say itself
 SIDES = (Side.CENTRAL_SYSTEM, Side.CHARGE_POINT)
+# What looks like an answer, where the whole is not well-formed.
+ANSWER = re.compile(rb"<(?:[\w.-]{1,40}:)?(\w{1,60}Response|Fault)[\s/>]")
 
 
 class NoMessage(Exception):
-    """What was given cannot be taken for a message at all."""
+    """What was given cannot be taken for a message at all, or not without knowing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +52,9 @@ def translate(
     err: TextIO,
     action: str | None = None,
 ) -> int:
-    """Write the translation of *text* to *out*.
+    """Write the translation of *text* to *out*, as the gateway would read and write it.
 
+    ``action`` tells what a reply is to.
     Returns 0, 1 when the message breaks the rules of OCPP, 2 when it is no message.
     """
     compiled = dialect("1.6", Options(zone=zone, milliseconds=milliseconds, celsius=celsius))
@@ -62,63 +69,109 @@ def translate(
     except Violation as broken:
         err.write(f"wattbridge: {broken.code}: {broken}\n")
         return 2 if broken.reason in ("malformed", "too_large") else 1
-    out.write(written + "\n")
+    for_messages(out).write(written + "\n")
     if explain:
         _explain(message, (*message.notes, *notes), err)
     return 0
 
 
 def _read(text: bytes, compiled: Dialect, action: str | None) -> Message:
+    answered = None if action is None else _named(action, compiled)
     start = text.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if start == b"[":
-        return _read_frame(text, compiled, action)
+        return _read_frame(text, compiled, answered)
     if start == b"<" or text[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return _read_envelope(text, compiled)
+        return _read_envelope(text, compiled, answered)
     seen = " ".join(text[:60].decode("utf-8", "replace").split())
     found = f"begins with {seen!r}" if seen else "is empty"
     raise NoMessage(f"the message {found}, expected a SOAP envelope (<…) or an OCPP-J frame ([…)")
 
 
-def _read_envelope(text: bytes, compiled: Dialect) -> Message:
-    envelope = soap.read_envelope(text)
-    name = local_name(envelope.body) if envelope.body is not None else ""
+def _named(action: str, compiled: Dialect) -> CompiledOperation:
+    """The operation that --action names, in any letter case; of DataTransfer the charge point's."""
+    for operation in _all(compiled):
+        if operation.action.lower() == action.lower():
+            return operation
+    known = sorted({operation.action for operation in _all(compiled)})
+    hint = did_you_mean(action, known) or f"; there are: {', '.join(known)}"
+    raise NoMessage(f"--action: there is no action {action!r} in OCPP {compiled.version}{hint}")
+
+
+def _all(compiled: Dialect) -> Iterable[CompiledOperation]:
+    """Every operation, those of the central system first."""
+    return sorted(compiled.operations.values(), key=lambda operation: SIDES.index(operation.asked))
+
+
+def _read_envelope(text: bytes, compiled: Dialect, answered: CompiledOperation | None) -> Message:
+    try:
+        envelope = soap.read_envelope(text)
+    except Violation as broken:
+        looks_like = ANSWER.search(text) if broken.reason == "malformed" else None
+        element = looks_like[1].decode() if looks_like else ""
+        operation = answered or _answered_by(element, "", compiled)
+        message = _read_answer(text, element, operation) if operation else None
+        if message is None or (isinstance(message.content, CallError) and message.content.reason != "fault"):
+            raise
+        return message
+    element = local_name(envelope.body) if envelope.body is not None else ""
     for asked in SIDES:
-        if (asked, name.lower()) in compiled.by_request_element:
+        if (asked, element.lower()) in compiled.by_request_element:
             read = soap.read_call(envelope, compiled, asked)
             return Message(
                 "soap", read.operation, read.call, envelope.message_id, envelope.identity, read.notes
             )
-    for operation in compiled.operations.values():
-        if name == "Fault" or name.lower() == operation.response.element.lower():
-            reply, notes = soap.read_reply(200, soap.CONTENT_TYPE[envelope.soap], text, operation)
-            if isinstance(reply, CallError) and reply.reason == "schema":
-                raise Violation(reply.code, "", reply.description)
-            known = None if name == "Fault" else operation
-            return Message("soap", known, reply, envelope.relates_to, envelope.identity, notes)
-    # Not an operation of this version: the reader of calls says what it is instead.
-    read = soap.read_call(envelope, compiled, Side.CENTRAL_SYSTEM)
-    return Message("soap", read.operation, read.call, envelope.message_id, envelope.identity, read.notes)
+    namespace = namespace_of(envelope.body) if envelope.body is not None else ""
+    operation = answered or _answered_by(element, namespace, compiled)
+    if operation is None:
+        # Not an operation of this version: the reader of calls says what it is instead.
+        read = soap.read_call(envelope, compiled, Side.CENTRAL_SYSTEM)
+        return Message("soap", read.operation, read.call, envelope.message_id, envelope.identity, read.notes)
+    message = _read_answer(text, element, operation, envelope)
+    error = message.content
+    if isinstance(error, CallError) and error.reason != "fault":
+        raise Violation(error.code, "", error.description)
+    return message
 
 
-def _read_frame(text: bytes, compiled: Dialect, action: str | None) -> Message:
+def _answered_by(element: str, namespace: str, compiled: Dialect) -> CompiledOperation | None:
+    """Which operation a response element belongs to. A fault may answer any of them."""
+    if element.lower() == "fault":
+        return next(iter(_all(compiled)))
+    fitting = [each for each in _all(compiled) if each.response.element.lower() == element.lower()]
+    # DataTransfer goes both ways; the namespace tells which.
+    exact = [each for each in fitting if each.described.namespace == namespace]
+    return next(iter(exact or fitting), None)
+
+
+def _read_answer(
+    text: bytes, element: str, operation: CompiledOperation, envelope: soap.Envelope | None = None
+) -> Message:
+    """An answer as the gateway reads it, which makes something of much that is not well-formed."""
+    envelope = envelope or soap.Envelope()
+    reply, notes = soap.read_reply(200, soap.CONTENT_TYPE[envelope.soap], text, operation)
+    known = None if element.lower() == "fault" else operation
+    return Message("soap", known, reply, envelope.relates_to, envelope.identity, notes)
+
+
+def _read_frame(text: bytes, compiled: Dialect, answered: CompiledOperation | None) -> Message:
     frame = ocppj.read_frame(text.strip())
     if isinstance(frame, ocppj.ErrorFrame):
         error = CallError(frame.code, frame.description, frame.details)
         return Message("json", None, error, frame.message_id, "", frame.notes)
     if isinstance(frame, ocppj.CallFrame):
-        operation = _operation(compiled, frame.action)
+        operation = _asked_for(frame.action, compiled)
         payload, notes = operation.request.read_json(frame.payload)
         content: Call | Reply = Call(frame.action, payload)
     else:
-        if action is None:
+        if answered is None:
             raise NoMessage("a CALLRESULT does not say which action it answers; name it with --action")
-        operation = _operation(compiled, action)
+        operation = answered
         payload, notes = operation.response.read_json(frame.payload)
         content = CallResult(payload)
     return Message("json", operation, content, frame.message_id, "", (*frame.notes, *notes))
 
 
-def _operation(compiled: Dialect, action: str) -> CompiledOperation:
+def _asked_for(action: str, compiled: Dialect) -> CompiledOperation:
     """The operation of an action; of DataTransfer, which goes both ways, the charge point's."""
     for asked in SIDES:
         operation = compiled.operations.get((asked, action))
@@ -163,7 +216,8 @@ def _explain(message: Message, notes: tuple[Note, ...], err: TextIO) -> None:
     err.write(f"# {message.form}: {what}{' of ' + message.identity if message.identity else ''}\n")
     for note in notes:
         if isinstance(note, Change):
-            err.write(f"# changed: {note.path}: {note.value!r} → {note.became!r} ({note.rule})\n")
+            became = f" → {note.became!r}" if note.became else ""
+            err.write(f"# changed: {note.path}: {note.value!r}{became} ({note.rule})\n")
         else:
             err.write(f"# lost: {note.path}: {note.value}: {note.reason} ({note.rule})\n")
     if not notes:

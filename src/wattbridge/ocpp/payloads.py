@@ -18,7 +18,6 @@ from wattbridge.ocpp.errors import Violation, excerpt, shown
 from wattbridge.ocpp.messages import Change, Loss, Note, Payload, add_note
 from wattbridge.ocpp.shapes import Field
 from wattbridge.ocpp.tolerances import (
-    ANYTHING_AS_TEXT,
     FIELD_ALIASES,
     MEANINGFUL,
     OCPP_NAMESPACE,
@@ -78,12 +77,12 @@ _LOST = object()  # stands for a lost item until its list is complete, so that i
 class _Field:
     """One field as the readers use it.
 
+    ``read`` reads one item; ``values`` are the readers of a plain value, None for an object.
     ``droppable``: a bad one is lost alone; ``salvaged``: a bad item of the list is lost alone.
-    It is an object when ``read_object`` is there, a plain value when ``values`` is.
     """
 
     name: str
-    read_object: Callable[[Any, str, list[Note]], Payload] | None
+    read: Callable[[Any, str, list[Note]], Any]
     values: ValueReaders | None
     repeated: bool
     required: bool
@@ -101,6 +100,7 @@ class _Fields:
         options: Options,
         path: str,
         compile_object: Callable[..., Callable[[Any, str, list[Note]], Payload]],
+        compile_value: Callable[..., Callable[[Any, str, list[Note]], Any]],
         *,
         lenient: bool,
     ) -> None:
@@ -108,20 +108,21 @@ class _Fields:
         self.by_name: dict[str, _Field] = {}
         for field in fields:
             field_path = f"{path}.{field.name}"
-            read_object = values = None
+            values = None
             if field.kind == "object":
-                read_object = compile_object(field.fields, options, field_path, lenient=lenient)
+                read = compile_object(field.fields, options, field_path, lenient=lenient)
             else:
                 values = compile_value_readers(field, options, field_path)
+                read = compile_value(values, may_be_absent=not (field.required or field.repeated))
             self.by_name[field.name] = _Field(
                 name=field.name,
-                read_object=read_object,
+                read=read,
                 values=values,
                 repeated=field.repeated,
                 required=field.required,
                 droppable=lenient and not (field.required or field.repeated) and field.name not in MEANINGFUL,
                 salvaged=lenient and field.repeated and field.name in SALVAGED_LISTS,
-                takes_anything=field_path in ANYTHING_AS_TEXT,
+                takes_anything=values is not None and values.takes_anything,
             )
         # What OCPP-J requires and OCPP-S may leave out: nothing left of it is no mistake, but a loss.
         self.left_out = {name: why for name in self.by_name if (why := left_out_by_soap(f"{path}.{name}"))}
@@ -211,7 +212,9 @@ def compile_element_reader(
 def _compile_element_reader(
     fields: tuple[Field, ...], options: Options, shape_path: str, *, lenient: bool
 ) -> ElementReader:
-    known = _Fields(fields, options, shape_path, _compile_element_reader, lenient=lenient)
+    known = _Fields(
+        fields, options, shape_path, _compile_element_reader, _compile_value_of_element, lenient=lenient
+    )
     required, left_out = known.required, known.left_out
     # Tag → field, its name, and the quick reader of a plain value that stands once.
     by_tag: dict[Any, tuple[_Field, str, Quick | None]] = {
@@ -265,12 +268,14 @@ def _compile_element_reader(
         items = None
         try:
             if field.repeated:
-                items = found.setdefault(field.name, [])
-                items.append(read_one(field, child, f"{path}[{len(items)}]", notes))
+                items = found.get(field.name)
+                if items is None:
+                    items = found[field.name] = []
+                items.append(field.read(child, f"{path}[{len(items)}]", notes))
             elif field.name in found:
-                _once_more(field, found[field.name], read_one(field, child, path, []), path, notes)
+                _once_more(field, found[field.name], field.read(child, path, []), path, notes)
             else:
-                value = read_one(field, child, path, notes)
+                value = field.read(child, path, notes)
                 if value is not None:
                     found[field.name] = value
         except Violation as broken:
@@ -286,26 +291,6 @@ def _compile_element_reader(
                 raise
         return False
 
-    def read_one(field: _Field, child: Element, path: str, notes: list[Note]) -> Any:
-        if field.read_object is not None:
-            return field.read_object(child, path, notes)
-        values = field.values
-        assert values is not None
-        text = child.text or ""
-        if len(child):
-            if not field.takes_anything:
-                problem = f"found element <{local_name(child[0])}>, expected plain text"
-                raise Violation("TypeConstraintViolation", path, problem)
-            text += "".join(etree.tostring(inner, encoding="unicode") for inner in child)
-            add_note(notes, Change(path, _all_text(child), excerpt(text), "data-as-text"))
-        elif not text.strip() and (not values.keeps_empty or (not text and _is_nil(child))):
-            # An empty string keeps its meaning; an empty number, time or word has none.
-            if field.required or field.repeated:
-                raise Violation("TypeConstraintViolation", path, "found nothing, expected a value")
-            add_note(notes, Change(path, "", "", "nil-is-absent" if _is_nil(child) else "empty-is-absent"))
-            return None
-        return values.read_text(text, path, notes)
-
     def unusual(child: Element, path: str, notes: list[Note]) -> _Field | None:
         """A tag that is not in the table: an OCPP namespace spelled otherwise, another case, an alias."""
         tag: object = child.tag
@@ -318,6 +303,28 @@ def _compile_element_reader(
                 return field
         known.drop(name, _all_text(child), "unknown-field", f"{path} has no such field", path, notes)
         return None
+
+    return read
+
+
+def _compile_value_of_element(
+    values: ValueReaders, *, may_be_absent: bool
+) -> Callable[[Element, str, list[Note]], Any]:
+    def read(element: Element, path: str, notes: list[Note]) -> Any:
+        text = element.text or ""
+        if len(element):
+            if not values.takes_anything:
+                problem = f"found element <{local_name(element[0])}>, expected plain text"
+                raise Violation("TypeConstraintViolation", path, problem)
+            text += "".join(etree.tostring(inner, encoding="unicode") for inner in element)
+            add_note(notes, Change(path, _all_text(element), excerpt(text), "data-as-text"))
+        elif not text.strip() and (not values.keeps_empty or (not text and _is_nil(element))):
+            # An empty string keeps its meaning; an empty number, time or word has none.
+            if not may_be_absent:
+                raise Violation("TypeConstraintViolation", path, "found nothing, expected a value")
+            add_note(notes, Change(path, "", "", "nil-is-absent" if _is_nil(element) else "empty-is-absent"))
+            return None
+        return values.read_text(text, path, notes)
 
     return read
 
@@ -351,7 +358,7 @@ def compile_json_reader(
 
     ``action`` and ``lenient`` are those of ``compile_element_reader``.
     """
-    known = _Fields(fields, options, action, compile_json_reader, lenient=lenient)
+    known = _Fields(fields, options, action, compile_json_reader, _compile_value_of_json, lenient=lenient)
     required, left_out = known.required, known.left_out
     # Name → field, the type a plain value usually has, and its quick reader.
     by_name: dict[str, tuple[_Field, type | None, Quick | None]] = {
@@ -405,7 +412,7 @@ def compile_json_reader(
             if type(item) is list and len(item) == 1 and not field.takes_anything:
                 add_note(notes, Change(path, excerpt(item), excerpt(item[0]), "list-as-single"))
                 item = item[0]
-            value = read_one(field, item, path, notes)
+            value = field.read(item, path, notes)
             if value is not None and field.name in found:
                 _once_more(field, found[field.name], value, path, notes)
             elif value is not None:
@@ -425,7 +432,7 @@ def compile_json_reader(
         for index, item in enumerate(items):
             mark = len(notes)
             try:
-                result.append(read_one(field, item, f"{path}[{index}]", notes))
+                result.append(field.read(item, f"{path}[{index}]", notes))
             except Violation as broken:
                 if not field.salvaged:
                     raise
@@ -440,13 +447,15 @@ def compile_json_reader(
             raise Violation("OccurenceConstraintViolation", path, "found [], expected at least one item")
         return lost
 
-    def read_one(field: _Field, item: Any, path: str, notes: list[Note]) -> Any:
-        if field.read_object is not None:
-            return field.read_object(item, path, notes)
-        values = field.values
-        assert values is not None
+    return read
+
+
+def _compile_value_of_json(
+    values: ValueReaders, *, may_be_absent: bool
+) -> Callable[[Any, str, list[Note]], Any]:
+    def read(item: Any, path: str, notes: list[Note]) -> Any:
         if type(item) is str and not values.keeps_empty and not item.strip():
-            if field.required or field.repeated:
+            if not may_be_absent:
                 raise Violation("TypeConstraintViolation", path, "found '', expected a value")
             add_note(notes, Change(path, "", "", "empty-is-absent"))
             return None

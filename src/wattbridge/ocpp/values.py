@@ -58,7 +58,8 @@ class ValueReaders:
 
     ``quick_text`` and ``read_text`` take the text of an element, ``quick_json`` and ``read_json`` what JSON
     has; ``quick_json`` is for values of exactly ``json_type``. A reader gives None for what was dropped.
-    ``keeps_empty``: an empty text is a value, and not the absence of one.
+    ``keeps_empty``: an empty text is a value, and not the absence of one; ``takes_anything``: so is the text
+    of whatever stands there.
     """
 
     quick_text: Quick
@@ -67,6 +68,7 @@ class ValueReaders:
     quick_json: Quick
     read_json: ValueReader
     keeps_empty: bool = False
+    takes_anything: bool = False
 
 
 def compile_value_readers(field: Field, options: Options, path: str) -> ValueReaders:
@@ -95,8 +97,17 @@ def compile_value_readers(field: Field, options: Options, path: str) -> ValueRea
         usual, read = _usual_token(longest), _token_reader(longest)
     else:
         usual, read = _usual_string(longest), _text_reader(longest)
-    read_json = _string_reader(read, takes_anything=path in ANYTHING_AS_TEXT)
-    return ValueReaders(usual, read, str, _unless_surrogates(usual), read_json, keeps_empty=True)
+    takes_anything = path in ANYTHING_AS_TEXT
+    read_json = _string_reader(read, takes_anything=takes_anything)
+    return ValueReaders(
+        usual,
+        read,
+        str,
+        _unless_surrogates(usual),
+        read_json,
+        keeps_empty=True,
+        takes_anything=takes_anything,
+    )
 
 
 # ---------------------------------------------------------------------------- words and strings

@@ -108,8 +108,8 @@ _REFERENCE = """\
 
 <!-- Made by `python -m wattbridge.operation.families`; a test sees that it is what that says. -->
 
-They are served at `/metrics` of the address in `metrics.bind`, in Prometheus' text format, together with the stock
-families `process_*`, `python_gc_*` and `python_info`.
+They are served at `/metrics` of the address in `metrics.bind`, in Prometheus' text format, together with the
+stock families `process_*`, `python_gc_*` and `python_info`.
 
 The values of every label are a closed set: no charge point, id tag or address is ever one. Series that can be
 foreseen begin at 0.

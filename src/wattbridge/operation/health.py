@@ -29,12 +29,11 @@ class HealthPort:
         pages.router.add_get("/livez", self._livez)
         pages.router.add_get("/readyz", self._readyz)
         pages.router.add_get("/metrics", self._page)
-        self._runner = web.AppRunner(pages, access_log=None, keepalive_timeout=75.0)
+        # At the end nobody is waited for: who asks for metrics then asks somebody else.
+        self._runner = web.AppRunner(pages, access_log=None, keepalive_timeout=75.0, shutdown_timeout=0.5)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self.port)
-        await site.start()
-        addresses = self._runner.addresses
-        self.port = addresses[0][1]
+        await web.TCPSite(self._runner, self._host, self.port).start()
+        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         if self._runner is not None:

@@ -1,94 +1,149 @@
 """One log line per exchange and per event, with the same keys everywhere, as JSON or for people.
 
 Text that a peer chose (identities, descriptions) is escaped: a line break in an identity never makes a
-second line.
+second line. Payloads are not written, and nothing else that could be a secret.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TextIO
 
+import orjson
 import structlog
 
-from wattbridge.ocpp.messages import CallError, Change, Loss
+from wattbridge.ocpp.messages import CallError, Loss
 from wattbridge.relay.journal import Event, Journal, Record
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 LONGEST_VALUE = 300  # characters of one value that a peer chose
 
-# Events that someone should look at.
+# Events that someone should look at, and those that only count.
 WARNINGS = frozenset(
-    {"central system unreachable", "central system lost", "connection refused", "malformed message"}
+    {
+        "central system unreachable",
+        "central system lost",
+        "connection refused",
+        "request refused",
+        "malformed message",
+    }
 )
+SMALL_TALK = frozenset({"connection opened"})
+
+# A refusal is the other party's own word. That a central system is away is told by its link, once; a line for
+# each message it misses says nothing more.
+REFUSALS = frozenset({"call_error", "fault"})
+ABSENCES = frozenset({"not_connected", "refused", "unreachable", "draining"})
+
+# Of one matter, so many warnings a minute are written; the others are counted and written less severely.
+MOST_SAID = 10
+WINDOW = 60.0  # seconds
 
 
 def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
-    """Write log lines of *level* and above to *stream* (stderr), as ``"json"`` or ``"console"`` lines."""
+    """Write log lines of *level* and above to *stream* (stderr), as ``"json"`` or ``"console"`` lines.
+
+    What libraries tell the standard library's logging, from warnings on, is written the same way.
+    """
     out = stream if stream is not None else sys.stderr
     render: Any
     if form == "json":
-        render = structlog.processors.JSONRenderer(sort_keys=False)
+        render = structlog.processors.JSONRenderer(serializer=_json)
     else:
         render = structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=0, sort_keys=False)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _escape,
             structlog.processors.format_exc_info,
+            _escape,
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, _Libraries):
+            root.removeHandler(handler)
+    root.addHandler(_Libraries(logging.WARNING))
+
+
+class _Libraries(logging.Handler):
+    """Carries what libraries log into our lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            structlog.get_logger().log(
+                record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info
+            )
+        except Exception:
+            self.handleError(record)
+
+
+def _json(line: dict[str, Any], **_: Any) -> str:
+    head = {key: line.pop(key) for key in ("timestamp", "level", "event")}
+    return orjson.dumps(head | line, default=str).decode()
 
 
 def _escape(_: Any, __: str, line: Any) -> Any:
     """Make every text one line of printable characters, cut where it is long."""
     for key, value in line.items():
-        if (
-            isinstance(value, str)
-            and key != "exception"
-            and (len(value) > LONGEST_VALUE or not value.isprintable())
-        ):
-            cut = value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + "…"
-            line[key] = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+        if not isinstance(value, str) or (value.isprintable() and len(value) <= LONGEST_VALUE):
+            continue
+        if key == "exception":
+            # Its lines are ours, but for what the exceptions say: nothing that begins a line is theirs.
+            line[key] = "\n    ".join(_printable(each) for each in value.split("\n"))
+        else:
+            line[key] = _printable(value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + "…")
     return line
 
 
-class ExchangeLog:
-    """Writes the journal's records and events as log lines."""
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
-    def __init__(self) -> None:
-        self._log = structlog.get_logger("wattbridge")
+
+class ExchangeLog:
+    """Writes the journal's records and events as log lines, where ``set_up`` has said."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = structlog.get_logger().bind()
+        self._writes_results = self._log.is_enabled_for(logging.INFO)
+        self._warnings = _Sparingly(clock)
+        self._unconnected: set[str] = set()  # charge points whose last attempt to connect failed
 
     def listen_to(self, journal: Journal) -> None:
         journal.listen(record=self.write, event=self.write_event)
 
     def write(self, record: Record) -> None:
-        losses = sum(isinstance(note, Loss) for note in record.notes)
-        changes = sum(isinstance(note, Change) for note in record.notes)
+        error = record.reply if isinstance(record.reply, CallError) else None
+        if error is None and not self._writes_results:
+            return
         keys: dict[str, Any] = {
             "identity": record.identity,
             "action": record.action,
             "arrived_from": record.arrived_from.value,
             "seconds": round(record.seconds, 6),
         }
-        if losses:
-            keys["losses"] = losses
-        if changes:
-            keys["changes"] = changes
-        if isinstance(record.reply, CallError):
-            error = record.reply
-            keys |= {"reason": error.reason, "code": error.code, "description": error.description}
-            # A refusal by the other party is its business; the rest is the operator's.
-            refused = error.reason in ("call_error", "fault")
-            (self._log.info if refused else self._log.warning)("call failed", **keys)
-        else:
+        if record.notes:
+            losses = sum(isinstance(note, Loss) for note in record.notes)
+            keys |= {"losses": losses, "changes": len(record.notes) - losses}
+        if error is None:
             self._log.info("call relayed", **keys)
+            return
+        keys |= {"reason": error.reason, "code": error.code, "description": error.description}
+        if not record.replied.text:
+            keys["answered"] = False
+        away = error.reason in ABSENCES and record.arrived_from.value == "charge_point"
+        if away or error.reason in REFUSALS:
+            self._log.info("call failed", **keys)
+        else:
+            self._warn("call failed", keys, (record.arrived_from.value, error.reason), logging.INFO)
 
     def write_event(self, event: Event) -> None:
         keys: dict[str, Any] = dict(event.labels)
@@ -98,9 +153,66 @@ class ExchangeLog:
             keys["reason"] = event.reason
         if event.text:
             keys["text"] = event.text
-        if event.kind == "internal error":
-            self._log.error(event.kind, **keys)
-        elif event.kind in WARNINGS:
-            self._log.warning(event.kind, **keys)
+        kind = event.kind
+        again = False
+        if kind == "central system unreachable":
+            again = event.identity in self._unconnected
+            self._unconnected.add(event.identity)
+        elif kind in ("central system connected", "session closed"):
+            self._unconnected.discard(event.identity)
+        if kind == "internal error":
+            self._log.error(kind, **keys, exc_info=True)
+        elif kind in WARNINGS:
+            party = event.labels.get("upstream") or event.labels.get("listener") or ""
+            self._warn(kind, keys, (kind, party, event.reason), logging.DEBUG, again=again)
+        elif kind in SMALL_TALK:
+            self._log.debug(kind, **keys)
         else:
-            self._log.info(event.kind, **keys)
+            self._log.info(kind, **keys)
+
+    def _warn(
+        self, said: str, keys: dict[str, Any], matter: tuple[str, ...], otherwise: int, *, again: bool = False
+    ) -> None:
+        unsaid = self._warnings.say(matter, again=again)
+        if unsaid is None:
+            self._log.log(otherwise, said, **keys)
+            return
+        if unsaid:
+            keys["unsaid"] = unsaid
+        self._log.warning(said, **keys)
+
+
+@dataclass(slots=True)
+class _Matter:
+    began: float
+    said: int = 1
+    unsaid: int = 0
+
+
+class _Sparingly:
+    """Which warnings are worth a line.
+
+    When a central system goes away, ten thousand charge points say so, and again at each attempt. Of one
+    matter ten are named; after that it takes a minute until the next line, which tells how many were not.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._matters: dict[tuple[str, ...], _Matter] = {}
+
+    def say(self, matter: tuple[str, ...], *, again: bool) -> int | None:
+        """How many went unsaid since the last line of *matter*; None when this one shall, too.
+
+        *again* is for what was told of the same charge point before: it waits for the minute to be over.
+        """
+        now = self._clock()
+        known = self._matters.get(matter)
+        if known is None or now - known.began >= WINDOW:
+            self._matters[matter] = _Matter(now)
+            return known.unsaid if known else 0
+        if again or known.said >= MOST_SAID:
+            known.unsaid += 1
+            return None
+        known.said += 1
+        unsaid, known.unsaid = known.unsaid, 0
+        return unsaid

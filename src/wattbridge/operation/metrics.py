@@ -321,7 +321,7 @@ class _StateCollector(Collector):
         yield _gauge("calls_in_flight", {(DIRECTIONS[side],): count for side, count in now.in_flight.items()})
 
 
-def _up(sessions: Mapping[tuple[str, str], int]) -> dict[tuple[str], float]:
+def _up(sessions: Mapping[tuple[str, str], int]) -> Mapping[tuple[str], float]:
     """Of each upstream, whether anybody is connected to it, or nobody wants to be."""
     up = {}
     for upstream in {upstream for upstream, _ in sessions}:

@@ -1,0 +1,390 @@
+"""``wattbridge demo``: what a newcomer sees of it, in a pipe, in terminals of any width, and when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from wattbridge.cli.demo import JsonLines, Transcript
+from wattbridge.ocpp.messages import (
+    CallError,
+    CallResult,
+    Change,
+    Loss,
+    Note,
+    Passage,
+    Payload,
+    Reply,
+    Side,
+)
+from wattbridge.relay.journal import Event, Record
+
+COMMAND = [sys.executable, "-m", "wattbridge", "demo"]
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+COLOUR = re.compile(r"\x1b\[\d+m")
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=ENVIRONMENT | environment,
+    )
+
+
+def end(process: subprocess.Popen[str]) -> Ended:
+    out, err = process.communicate(timeout=30)
+    return Ended(process.returncode, out, err)
+
+
+def start_on_terminal(*arguments: str, **environment: str) -> tuple[subprocess.Popen[bytes], int]:
+    ours, theirs = pty.openpty()
+    environment = {"TERM": "xterm-256color", "COLUMNS": "80", **environment}
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=theirs, env=ENVIRONMENT | environment)
+    os.close(theirs)
+    return process, ours
+
+
+def end_on_terminal(process: subprocess.Popen[bytes], ours: int) -> Ended:
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
+        while piece := os.read(ours, 65536):
+            shown += piece
+    os.close(ours)
+    return Ended(process.wait(timeout=30), shown.decode().replace("\r\n", "\n"), "")
+
+
+@dataclass
+class Demos:
+    """Four demos, played beside each other."""
+
+    plain: Ended
+    as_json: Ended
+    on_terminal: Ended
+    without_colour: Ended
+
+
+@pytest.fixture(scope="module")
+def demos() -> Demos:
+    plain, as_json = start("--for", "2s"), start("--for", "2s", "--json")
+    on_terminal = start_on_terminal("--for", "500ms")
+    without_colour = start_on_terminal("--for", "100ms", NO_COLOR="1")
+    return Demos(end(plain), end(as_json), end_on_terminal(*on_terminal), end_on_terminal(*without_colour))
+
+
+# --- As it is played -------------------------------------------------------------------------------------
+
+
+def masked(text: str) -> str:
+    """Without what is new each time."""
+    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
+    text = re.sub(r"\d\d:\d\d:\d\d\.\d{3}(?=  )", "TIME", text)
+    text = re.sub(r"\d+\.\d+(?= ms)", "N", text)
+    text = re.sub(r"gateway \d+\.\d+", "gateway N", text)
+    text = re.sub(r"[0-9a-f]{8}…", "ID…", text)
+    return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?", "T", text)
+
+
+FIRST_LINES = """\
+wattbridge VERSION demo: all in one process, on 127.0.0.1; Ctrl-C ends it
+
+  charge point    SOAP-1, OCPP 1.6 SOAP, posts to http://127.0.0.1:PORT/ocpp/cs
+  central system  OCPP 1.6 JSON, at ws://127.0.0.1:PORT/ocpp
+  metrics         http://127.0.0.1:PORT/metrics
+
+▶ goes to the central system, ◀ to the charge point. SOAP is shown without headers and namespaces.
+
+TIME  charge point: BootNotification  ok in N ms (gateway N)
+  SOAP ▶        <bootNotificationRequest><chargePointVendor>ACME</chargePointVendor>\
+<chargePointModel>CC-1</chargePointModel><chargePointSerialNumber>ACME-0001</chargePointSerialNumber>\
+<firmwareVersion>1.3</firmwareVersion><meterType>MID-3P</meterType></bootNotificationRequest>
+       ▶ JSON   [2,"ID…","BootNotification",{"chargePointVendor":"ACME","chargePointModel":"CC-1",\
+"chargePointSerialNumber":"ACME-0001","firmwareVersion":"1.3","meterType":"MID-3P"}]
+       ◀ JSON   [3,"ID…",{"currentTime":"TZ","interval":300,"status":"Accepted"}]
+  SOAP ◀        <bootNotificationResponse><status>Accepted</status><currentTime>TZ</currentTime>\
+<interval>300</interval></bootNotificationResponse>
+
+TIME  charge point: StatusNotification  ok in N ms (gateway N)
+  SOAP ▶        <statusNotificationRequest><connectorId>0</connectorId><status>Available</status>\
+<errorCode>NoError</errorCode><timestamp>T+01:00</timestamp></statusNotificationRequest>
+       ▶ JSON   [2,"ID…","StatusNotification",{"connectorId":0,"status":"Available",\
+"errorCode":"NoError","timestamp":"TZ"}]
+       ◀ JSON   [3,"ID…",{}]
+  SOAP ◀        <statusNotificationResponse/>
+  changed       timestamp T+01:00 → TZ (to-utc)
+"""
+
+
+def test_every_exchange_is_shown_in_both_encodings(demos: Demos) -> None:
+    assert (demos.plain.code, demos.plain.err) == (0, "")
+    shown = re.sub(r"^wattbridge \S+", "wattbridge VERSION", masked(demos.plain.out))
+    assert shown.startswith(FIRST_LINES)
+    assert "\x1b" not in demos.plain.out
+
+
+def test_last_lines_sum_up_and_say_what_is_next(demos: Demos) -> None:
+    *_, summary, empty, following = demos.plain.out.rsplit("\n", 6)[0:4]
+    assert re.fullmatch(r"\d+ exchanges, 0 failed; \d+ values changed on the way, 0 lost", summary)
+    assert empty == ""
+    assert following.startswith("Next:  wattbridge translate FILE ")
+
+
+def test_json_lines_hold_whole_messages(demos: Demos) -> None:
+    assert (demos.as_json.code, demos.as_json.err) == (0, "")
+    first, parties, *exchanges, summary = map(json.loads, demos.as_json.out.splitlines())
+    assert first["kind"] == "demo"
+    assert parties["kind"] == "parties"
+    assert parties["gateway"].startswith("http://127.0.0.1:")
+    assert {exchange["kind"] for exchange in exchanges} == {"exchange"}
+    boot = exchanges[0]
+    assert boot["action"] == "BootNotification"
+    assert boot["arrivedFrom"] == "charge_point"
+    assert boot["outcome"] == "ok"
+    assert boot["call"]["soap"].startswith("<?xml")
+    message_id = json.loads(boot["call"]["json"])[1]
+    assert json.loads(boot["reply"]["json"])[:2] == [3, message_id]
+    assert "bootNotificationResponse" in boot["reply"]["soap"]
+    status = next(exchange for exchange in exchanges if exchange["action"] == "StatusNotification")
+    assert [note["rule"] for note in status["notes"]] == ["to-utc"]
+    assert summary == {
+        "kind": "summary",
+        "exchanges": len(exchanges),
+        "changes": sum(len(exchange["notes"]) for exchange in exchanges),
+        "losses": 0,
+        "failed": 0,
+        "failures": [],
+    }
+
+
+def test_terminal_has_colour_and_no_line_too_long(demos: Demos) -> None:
+    assert demos.on_terminal.code == 0
+    assert "\x1b[32mok\x1b[0m" in demos.on_terminal.out
+    lines = COLOUR.sub("", demos.on_terminal.out).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "       ▶ JSON   [2," in COLOUR.sub("", demos.on_terminal.out)
+
+
+def test_no_color_is_heeded(demos: Demos) -> None:
+    """https://no-color.org"""
+    assert demos.without_colour.code == 0
+    assert "\x1b" not in demos.without_colour.out
+    assert "SOAP ▶" in demos.without_colour.out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it_in_good_order(number: signal.Signals) -> None:
+    process = start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "BootNotification" in line:
+            break
+    process.send_signal(number)
+    ended = end(process)
+    assert (ended.code, ended.err) == (0, "")
+    assert "0 failed" in ended.out
+
+
+def test_reader_that_has_enough_ends_it() -> None:
+    line = f"{sys.executable} -m wattbridge demo | head -n 3"
+    ended = subprocess.run(line, shell=True, capture_output=True, text=True, check=True, timeout=30)
+    assert len(ended.stdout.splitlines()) == 3
+    assert ended.stderr == ""
+
+
+def test_full_disk_is_told_and_ends_it() -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ended = subprocess.run(
+            COMMAND, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=30
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "wattbridge: cannot write to standard output: No space left on device\n"
+
+
+def test_terminal_of_plain_signs_shows_plain_signs() -> None:
+    ended = end(start("--for", "100ms", PYTHONIOENCODING="ascii"))
+    assert ended.code == 0
+    assert "       > JSON   [2," in ended.out
+    assert '..."' in ended.out
+    assert ended.out.isascii()
+
+
+# --- One exchange ----------------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+SOAP = (
+    b'<?xml version="1.0"?><e:Envelope xmlns:e="s"><e:Header>x</e:Header><e:Body id="1">\n'
+    b"<x:authorizeRequest xmlns:x='urn:o' xmlns=\"urn:p\"><x:idTag>1</x:idTag></x:authorizeRequest>"
+    b"\n</e:Body></e:Envelope>"
+)
+
+
+def an_exchange(
+    reply: Reply | None = None,
+    *,
+    arrived: bytes = SOAP,
+    asked: bytes | None = b'[2,"01234567-89ab","Authorize",{"idTag":"1"}]',
+    answered: bytes | None = b'[3,"01234567-89ab",{}]',
+    replied: bytes = b"",
+    notes: tuple[Note, ...] = (),
+    payload: Payload | None = None,
+) -> Record:
+    return Record(
+        identity="SOAP-1",
+        arrived_from=Side.CHARGE_POINT,
+        action="Authorize",
+        payload=payload,
+        reply=reply or CallResult({}),
+        began=1714557600.25,
+        seconds=0.0042,
+        peer_seconds=0.0041,
+        arrived=Passage("soap", arrived, notes),
+        asked=None if asked is None else Passage("json", asked),
+        answered=None if answered is None else Passage("json", answered),
+        replied=Passage("soap", replied),
+    )
+
+
+def shown(record: Record, monkeypatch: pytest.MonkeyPatch, columns: int | None = None) -> str:
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = io.StringIO() if columns is None else Terminal()
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    Transcript(out).record(record)
+    return out.getvalue()
+
+
+def test_exchange_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown(an_exchange(), monkeypatch) == (
+        "10:00:00.250  charge point: Authorize  ok in 4.2 ms (gateway 0.10)\n"
+        "  SOAP ▶        <authorizeRequest><idTag>1</idTag></authorizeRequest>\n"
+        '       ▶ JSON   [2,"01234567…","Authorize",{"idTag":"1"}]\n'
+        '       ◀ JSON   [3,"01234567…",{}]\n'
+        "  SOAP ◀        (closed without an answer)\n"
+        "\n"
+    )
+
+
+def test_failed_exchange_says_why_and_shows_what_there_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = an_exchange(CallError("GenericError", "nobody", reason="timeout"), answered=None)
+    assert shown(failed, monkeypatch) == (
+        "10:00:00.250  charge point: Authorize  failed: timeout in 4.2 ms (gateway 0.10)\n"
+        "  SOAP ▶        <authorizeRequest><idTag>1</idTag></authorizeRequest>\n"
+        '       ▶ JSON   [2,"01234567…","Authorize",{"idTag":"1"}]\n'
+        "  SOAP ◀        (closed without an answer)\n"
+        "\n"
+    )
+
+
+def test_exchange_on_a_narrow_terminal_is_folded_and_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = b'[2,"01234567-89ab","Authorize",{"idTag":"1"' + b',"more":"0123456789"' * 20 + b"}]"
+    assert shown(an_exchange(asked=long), monkeypatch, columns=50) == (
+        "10:00:00.250  charge point: Authorize  ok in 4.2 ms\n"
+        "  SOAP ▶        <authorizeRequest><idTag>1</idTag>\n"
+        "                </authorizeRequest>\n"
+        '       ▶ JSON   [2,"01234567…","Authorize",\n'
+        '                {"idTag":"1","more":"0123456789",\n'
+        '                "more":"0123456789",\n'
+        '                "more":"0123456789",…\n'
+        '       ◀ JSON   [3,"01234567…",{}]\n'
+        "  SOAP ◀        (closed without an answer)\n"
+        "\n"
+    )
+
+
+@pytest.mark.parametrize("columns", [1, 40, 41, 63, 80, 200])
+def test_no_row_of_a_message_is_wider_than_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    long = b'[2,"01234567-89ab","Authorize",{"idTag":"' + b"x" * 333 + b'","b":[1,2,3]}]'
+    notes = tuple(Change("Authorize.idTag", "x" * 60, "y" * 60, "trimmed") for _ in range(9))
+    lines = shown(an_exchange(asked=long, replied=b"<" + b"a" * 500, notes=notes), monkeypatch, columns)
+    assert max(len(line) for line in lines.splitlines()[1:]) <= max(columns, 40)
+
+
+def test_notes_are_told_by_their_place_in_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = (
+        Change("Authorize.idTag", " 1", "1", "trimmed"),
+        Loss("Authorize.colour", "red", "unknown-field", "OCPP has no such field here"),
+    )
+    assert shown(an_exchange(notes=notes), monkeypatch).splitlines()[5:7] == [
+        "  changed       idTag  1 → 1 (trimmed)",
+        "  lost          colour red: OCPP has no such field here (unknown-field)",
+    ]
+
+
+def test_terminal_shows_a_few_notes_and_counts_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = tuple(Change(f"Authorize.a{number}", "1", "2", "trimmed") for number in range(9))
+    lines = shown(an_exchange(notes=notes), monkeypatch, columns=80).splitlines()
+    assert lines[-5:-1] == [
+        "  changed       a0 1 → 2 (trimmed)",
+        "  changed       a1 1 → 2 (trimmed)",
+        "  changed       a2 1 → 2 (trimmed)",
+        "                … and 6 more",
+    ]
+
+
+def test_control_characters_of_a_message_do_not_reach_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(an_exchange(answered=b'[3,"01234567-89abc",{"a":"\x1b[2J\x07"}]'), monkeypatch, columns=80)
+    assert '[3,"01234567…",{"a":"\ufffd[2J\ufffd"}]' in text
+
+
+@pytest.mark.parametrize(
+    ("failed", "failures", "bug", "code"),
+    [
+        (False, [], False, 0),
+        (True, [], False, 1),
+        (False, ["SOAP-1 boot: no"], False, 1),
+        (False, [], True, 1),
+    ],
+)
+def test_exit_code_is_1_when_anything_failed(failed: bool, failures: list[str], bug: bool, code: int) -> None:
+    reply = CallError("GenericError", reason="timeout") if failed else CallResult({})
+    for show in (JsonLines(io.StringIO()), Transcript(io.StringIO())):
+        show.record(an_exchange(reply))
+        show.event(Event("internal error" if bug else "session opened", "SOAP-1", "oh"))
+        assert show.end(failures) == code
+
+
+def test_failures_are_listed_at_the_end() -> None:
+    out = io.StringIO()
+    show = Transcript(out)
+    show.event(Event("internal error", "SOAP-1", "ZeroDivisionError()"))
+    assert show.end(["SOAP-1 boot: no answer"]) == 1
+    assert out.getvalue() == (
+        "0 exchanges, 0 failed; 0 values changed on the way, 0 lost\n"
+        "failed: SOAP-1 boot: no answer\n"
+        "failed: internal error: ZeroDivisionError()\n"
+    )
+
+
+def test_json_summary_lists_failures() -> None:
+    out = io.StringIO()
+    assert JsonLines(out).end(["SOAP-1 boot: no answer"]) == 1
+    summary: dict[str, Any] = json.loads(out.getvalue())
+    assert summary["failures"] == ["SOAP-1 boot: no answer"]

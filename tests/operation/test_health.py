@@ -1,0 +1,87 @@
+"""The admin port on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.fakes import get
+from wattbridge.operation.health import HealthPort
+from wattbridge.operation.metrics import Metrics
+
+
+@asynccontextmanager
+async def a_health_port(causes: list[str]) -> AsyncIterator[str]:
+    health = HealthPort("127.0.0.1", 0, Metrics("1", []), lambda: causes)
+    await health.start()
+    try:
+        yield f"http://127.0.0.1:{health.port}"
+    finally:
+        await health.stop()
+
+
+async def test_livez_says_ok_whatever_is_wrong() -> None:
+    async with a_health_port(["the gateway is starting"]) as url:
+        response = await get(f"{url}/livez")
+        assert (response.status, response.body) == (200, "ok\n")
+
+
+async def test_readyz_says_ok() -> None:
+    async with a_health_port([]) as url:
+        response = await get(f"{url}/readyz")
+        assert (response.status, response.body) == (200, "ok\n")
+
+
+async def test_readyz_names_every_cause() -> None:
+    async with a_health_port(["the gateway is stopping", "the store is full"]) as url:
+        response = await get(f"{url}/readyz")
+        assert (response.status, response.body) == (503, "the gateway is stopping\nthe store is full\n")
+
+
+async def test_readyz_follows_the_state() -> None:
+    causes = ["the gateway is starting"]
+    async with a_health_port(causes) as url:
+        assert (await get(f"{url}/readyz")).status == 503
+        causes.clear()
+        assert (await get(f"{url}/readyz")).status == 200
+
+
+async def test_metrics_are_in_prometheus_text_format() -> None:
+    async with a_health_port([]) as url:
+        response = await get(f"{url}/metrics")
+        assert response.status == 200
+        assert "Content-Type: text/plain; version=0.0.4; charset=utf-8" in response.head
+        assert "wattbridge_call_failures" in {
+            family.name for family in text_string_to_metric_families(response.body)
+        }
+
+
+async def test_other_pages_are_not_there() -> None:
+    async with a_health_port([]) as url:
+        assert (await get(f"{url}/")).status == 404
+
+
+async def test_a_taken_address_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        health = HealthPort("127.0.0.1", taken.getsockname()[1], Metrics("1", []), list)
+        with pytest.raises(OSError, match="address already in use"):
+            await health.start()
+        await health.stop()
+
+
+async def test_a_connection_that_is_kept_open_does_not_hold_up_the_end() -> None:
+    health = HealthPort("127.0.0.1", 0, Metrics("1", []), list)
+    await health.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", health.port)
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"ok\n")
+    async with asyncio.timeout(2.0):
+        await health.stop()
+    assert await reader.read() == b""
+    writer.close()
+    await health.stop()  # once is enough, twice is no harm

@@ -1,0 +1,320 @@
+"""One line per exchange and event, whatever a peer writes, and no flood when a central system goes away."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.fakes import Clock
+from wattbridge.ocpp.messages import CallError, CallResult, Change, Loss, Note, Passage, Reply, Side
+from wattbridge.operation import logs
+from wattbridge.operation.logs import ExchangeLog
+from wattbridge.relay.journal import Event, Journal, Record
+
+LOSS = Loss("a", "1", "unknown-field", "…")
+CHANGE = Change("b", "2", "3", "to-utc")
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    yield
+    logs.set_up("error", "console")
+
+
+class Lines:
+    """A log whose lines can be read back."""
+
+    def __init__(self, level: str = "info", form: str = "json", clock: Clock | None = None) -> None:
+        self._out = io.StringIO()
+        logs.set_up(level, form, self._out)
+        self.log = ExchangeLog(clock or Clock())
+
+    @property
+    def texts(self) -> list[str]:
+        return self._out.getvalue().splitlines()
+
+    @property
+    def all(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.texts]
+
+    def only(self) -> dict[str, Any]:
+        [line] = self.all
+        del line["timestamp"]
+        return line
+
+    def of(self, level: str) -> list[dict[str, Any]]:
+        return [line for line in self.all if line["level"] == level]
+
+
+def a_record(
+    reply: Reply | None = None,
+    *,
+    identity: str = "CP1",
+    arrived_from: Side = Side.CHARGE_POINT,
+    replied: bytes = b"<fault/>",
+    notes: tuple[Note, ...] = (),
+) -> Record:
+    return Record(
+        identity=identity,
+        arrived_from=arrived_from,
+        action="MeterValues",
+        payload={"idTag": "SECRET-TAG"},
+        reply=reply or CallResult({"secret": "SECRET-RESULT"}),
+        began=0.0,
+        seconds=0.0612345678,
+        peer_seconds=0.06,
+        arrived=Passage("soap", b"<SECRET-BODY/>", notes),
+        asked=None,
+        answered=None,
+        replied=Passage("soap", replied),
+    )
+
+
+def test_an_exchange_is_one_line_with_the_same_keys() -> None:
+    lines = Lines()
+    lines.log.write(a_record())
+    assert lines.only() == {
+        "level": "info",
+        "event": "call relayed",
+        "identity": "CP1",
+        "action": "MeterValues",
+        "arrived_from": "charge_point",
+        "seconds": 0.061235,
+    }
+    assert lines.texts[0].startswith('{"timestamp":"')
+
+
+def test_a_line_for_people_has_the_same_words() -> None:
+    lines = Lines(form="console")
+    lines.log.write(a_record())
+    [line] = lines.texts
+    assert line.partition(" ")[2] == (
+        "[info     ] call relayed identity=CP1 action=MeterValues arrived_from=charge_point seconds=0.061235"
+    )
+
+
+def test_what_was_changed_or_lost_is_counted() -> None:
+    lines = Lines()
+    lines.log.write(a_record(notes=(LOSS, CHANGE, CHANGE)))
+    assert lines.only() | {"losses": 1, "changes": 2} == lines.only()
+
+
+def test_a_failed_call_says_why() -> None:
+    lines = Lines()
+    error = CallError("GenericError", "no reply to MeterValues within 30 s", reason="timeout")
+    lines.log.write(a_record(error))
+    assert lines.only() == {
+        "level": "warning",
+        "event": "call failed",
+        "identity": "CP1",
+        "action": "MeterValues",
+        "arrived_from": "charge_point",
+        "seconds": 0.061235,
+        "reason": "timeout",
+        "code": "GenericError",
+        "description": "no reply to MeterValues within 30 s",
+    }
+
+
+def test_a_message_that_was_left_without_an_answer_is_told() -> None:
+    lines = Lines()
+    lines.log.write(a_record(CallError("GenericError", reason="timeout"), replied=b""))
+    assert lines.only()["answered"] is False
+
+
+@pytest.mark.parametrize("reason", ["call_error", "fault"])
+def test_a_refusal_is_the_other_partys_word(reason: str) -> None:
+    lines = Lines()
+    lines.log.write(a_record(CallError("InternalError", "not now", reason=reason)))
+    assert lines.only()["level"] == "info"
+
+
+def test_that_a_charge_point_is_away_is_a_warning_to_who_asked_for_it() -> None:
+    lines = Lines()
+    lines.log.write(a_record(CallError("GenericError", reason="refused"), arrived_from=Side.CENTRAL_SYSTEM))
+    assert lines.only()["level"] == "warning"
+
+
+def test_levels_below_are_not_written() -> None:
+    lines = Lines("warning")
+    lines.log.write(a_record())
+    lines.log.write_event(Event("session opened", "CP1"))
+    assert lines.texts == []
+    lines.log.write(a_record(CallError("GenericError", reason="timeout")))
+    assert len(lines.texts) == 1
+
+
+def test_no_payload_and_no_body_is_written() -> None:
+    lines = Lines("debug")
+    lines.log.write(a_record())
+    lines.log.write(a_record(CallError("GenericError", "…", {"secret": "SECRET-DETAIL"}, reason="timeout")))
+    assert "SECRET" not in "\n".join(lines.texts)
+
+
+# --- what a peer chose ---
+
+NASTY = 'CP\n{"level":"error"}\r\x1b[31m\x00\u2028\u202e\x85é'
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_an_identity_is_never_a_line_of_its_own(form: str) -> None:
+    lines = Lines(form=form)
+    lines.log.write(a_record(identity=NASTY))
+    lines.log.write(a_record(CallError("GenericError", NASTY, reason="timeout"), identity=NASTY))
+    lines.log.write_event(Event("session opened", NASTY))
+    assert len(lines.texts) == 3
+    assert all(character.isprintable() for line in lines.texts for character in line)
+    if form == "json":
+        assert lines.all[0]["identity"] == r'CP\n{"level":"error"}\r\x1b[31m\x00\u2028\u202e\x85é'
+
+
+def test_a_long_text_is_cut() -> None:
+    lines = Lines()
+    lines.log.write(a_record(identity="x" * 10_000))
+    assert lines.only()["identity"] == "x" * 300 + "…"
+
+
+# --- events ---
+
+
+def test_an_event_is_a_line_with_its_labels() -> None:
+    lines = Lines()
+    labels = {"upstream": "main"}
+    lines.log.write_event(Event("central system unreachable", "CP1", "connection refused", "refused", labels))
+    assert lines.only() == {
+        "level": "warning",
+        "event": "central system unreachable",
+        "upstream": "main",
+        "identity": "CP1",
+        "reason": "refused",
+        "text": "connection refused",
+    }
+
+
+def test_opened_connections_are_small_talk() -> None:
+    lines = Lines("debug")
+    lines.log.write_event(Event("connection opened", labels={"listener": "soap"}))
+    assert lines.only() == {"level": "debug", "event": "connection opened", "listener": "soap"}
+
+
+def test_an_internal_error_shows_where_it_happened() -> None:
+    lines = Lines()
+    try:
+        raise ZeroDivisionError("oops\n2026-01-01 [info] all is well")
+    except ZeroDivisionError as bug:
+        lines.log.write_event(Event("internal error", "CP1", f"Heartbeat 1: {bug!r}", "internal"))
+    line = lines.only()
+    assert (line["level"], line["identity"]) == ("error", "CP1")
+    assert "Traceback" in line["exception"]
+    assert "in test_an_internal_error_shows_where_it_happened" in line["exception"]
+
+
+def test_no_line_of_an_exception_begins_like_one_of_ours() -> None:
+    lines = Lines(form="console")
+    try:
+        raise ZeroDivisionError("oops\n2026-01-01 [info     ] all is well")
+    except ZeroDivisionError:
+        lines.log.write_event(Event("internal error", "CP1"))
+    first, *others = lines.texts
+    assert "internal error" in first
+    assert not [line for line in others if line.startswith("2026")]
+
+
+def test_a_journal_is_written() -> None:
+    lines, journal = Lines(), Journal()
+    lines.log.listen_to(journal)
+    journal.record(a_record())
+    journal.event(Event("session opened", "CP1"))
+    assert [line["event"] for line in lines.all] == ["call relayed", "session opened"]
+
+
+def test_what_libraries_log_is_a_line_too() -> None:
+    lines = Lines()
+    logging.getLogger("websockets.client").info("connection open")
+    logging.getLogger("asyncio").error("Task exception was\nnever retrieved")
+    assert lines.only() == {
+        "level": "error",
+        "event": r"Task exception was\nnever retrieved",
+        "logger": "asyncio",
+    }
+
+
+# --- no floods ---
+
+MINUTE = 60.0
+
+
+def unreachable(identity: str, upstream: str = "main", reason: str = "refused") -> Event:
+    return Event("central system unreachable", identity, "connection refused", reason, {"upstream": upstream})
+
+
+def test_a_fleet_without_its_central_system_writes_a_few_lines_a_minute() -> None:
+    """Ten thousand charge points, an attempt each every 30 s, for ten minutes."""
+    clock = Clock()
+    lines = Lines(clock=clock)
+    for _ in range(20):
+        for number in range(10_000):
+            lines.log.write_event(unreachable(f"CP{number}"))
+        clock.now += 30.0
+    assert len(lines.texts) == 10 + 9
+    assert [line["identity"] for line in lines.of("warning")][:3] == ["CP0", "CP1", "CP2"]
+    # Each minute's line tells how many were not written.
+    assert [line.get("unsaid", 0) for line in lines.all] == [0] * 10 + [19_990] + [19_999] * 8
+
+
+def test_what_is_not_written_as_a_warning_is_there_for_debugging() -> None:
+    lines = Lines("debug")
+    for number in range(12):
+        lines.log.write_event(unreachable(f"CP{number}"))
+    assert (len(lines.of("warning")), len(lines.of("debug"))) == (10, 2)
+
+
+def test_the_same_charge_point_is_named_again_after_a_minute() -> None:
+    clock = Clock()
+    lines = Lines(clock=clock)
+    for clock.now in (0.0, 10.0, 30.0, 59.0):
+        lines.log.write_event(unreachable("CP1"))
+    assert len(lines.texts) == 1
+    clock.now = MINUTE
+    lines.log.write_event(unreachable("CP1"))
+    assert lines.all[1]["unsaid"] == 3
+
+
+def test_a_charge_point_that_was_connected_meanwhile_is_named_again() -> None:
+    lines = Lines("warning")
+    lines.log.write_event(unreachable("CP1"))
+    lines.log.write_event(Event("central system connected", "CP1", labels={"upstream": "main"}))
+    lines.log.write_event(unreachable("CP1"))
+    lines.log.write_event(Event("session closed", "CP1"))
+    lines.log.write_event(unreachable("CP1"))
+    assert len(lines.texts) == 3
+
+
+def test_each_central_system_and_reason_is_a_matter_of_its_own() -> None:
+    lines = Lines()
+    for number in range(20):
+        lines.log.write_event(unreachable(f"A{number}", "main"))
+        lines.log.write_event(unreachable(f"B{number}", "pilot"))
+        lines.log.write_event(unreachable(f"C{number}", "main", "timeout"))
+    assert len(lines.texts) == 30
+
+
+def test_every_exchange_has_its_line_also_when_they_fail_by_the_thousand() -> None:
+    lines = Lines()
+    for number in range(1000):
+        unknown = CallError("SecurityError", "not known", reason="auth")
+        lines.log.write(a_record(unknown, identity=f"X{number}"))
+    assert (len(lines.of("warning")), len(lines.of("info"))) == (10, 990)
+
+
+def test_calls_for_an_absent_central_system_are_no_warnings() -> None:
+    """Its link has told that it is away."""
+    lines = Lines()
+    for reason in ("not_connected", "refused", "unreachable", "draining"):
+        lines.log.write(a_record(CallError("GenericError", reason=reason)))
+    assert [line["level"] for line in lines.all] == ["info"] * 4

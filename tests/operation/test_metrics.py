@@ -1,0 +1,374 @@
+"""What a scrape sees: families of the table, closed labels, and series that begin at 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.fakes import Clock
+from wattbridge.ocpp.actions import dialect
+from wattbridge.ocpp.messages import CallError, CallResult, Change, Loss, Passage, Payload, Reply, Side
+from wattbridge.ocpp.reasons import REASONS, RULES
+from wattbridge.operation import families
+from wattbridge.operation.families import FAMILIES
+from wattbridge.operation.metrics import MOST_UNKNOWN, Metrics, State
+from wattbridge.relay.journal import Event, Journal, Record
+
+CHARGE_POINT, CENTRAL_SYSTEM = Side.CHARGE_POINT, Side.CENTRAL_SYSTEM
+UPSTREAM_STATES = ("open", "connecting", "backoff")
+LOSS = Loss("MeterValues.meterValue[0].sampledValue[0].unit", "Hertz", "unsayable-unit", "no such unit")
+CHANGE = Change("MeterValues.meterValue[0].timestamp", "12:00+01:00", "11:00Z", "to-utc")
+
+
+def a_state() -> State:
+    return State(
+        ready=True,
+        draining=False,
+        charge_points=3,
+        offline=2,
+        sessions={("main", "open"): 2, ("main", "backoff"): 1, ("pilot", "backoff"): 4},
+        connections={"soap": 5},
+        in_flight={CHARGE_POINT: 1, CENTRAL_SYSTEM: 0},
+    )
+
+
+def some_metrics(clock: Clock | None = None) -> Metrics:
+    return Metrics(
+        "1.2.3",
+        dialect().operations,
+        a_state,
+        upstreams=("main", "pilot"),
+        listeners=("soap",),
+        clock=clock or Clock(),
+    )
+
+
+def a_record(
+    action: str = "Heartbeat",
+    reply: Reply | None = None,
+    *,
+    arrived_from: Side = CHARGE_POINT,
+    seconds: float = 0.06,
+    peer_seconds: float = 0.0598,
+    identity: str = "CP1",
+    asked: bool = True,
+    answered: bool = True,
+    payload: Payload | None = None,
+    notes: tuple[Loss | Change, ...] = (),
+) -> Record:
+    ours, theirs = ("soap", "json") if arrived_from is CHARGE_POINT else ("json", "soap")
+    return Record(
+        identity=identity,
+        arrived_from=arrived_from,
+        action=action,
+        payload={} if payload is None else payload,
+        reply=reply or CallResult({}),
+        began=0.0,
+        seconds=seconds,
+        peer_seconds=peer_seconds,
+        arrived=Passage(ours, b"a" * 1000, notes),
+        asked=Passage(theirs, b"b" * 100) if asked else None,
+        answered=Passage(theirs, b"c" * 10) if asked and answered else None,
+        replied=Passage(ours, b"d"),
+    )
+
+
+def scraped(metrics: Metrics) -> dict[str, Metric]:
+    return {family.name: family for family in text_string_to_metric_families(metrics.page().decode())}
+
+
+def value(metrics: Metrics, series: str) -> float:
+    """The value of a series as it stands on the page: ``wattbridge_ready``, ``wattbridge_x_total{a="1"}``."""
+    for line in metrics.page().decode().splitlines():
+        if line.startswith(f"{series} "):
+            return float(line.rpartition(" ")[2])
+    raise LookupError(f"{series} is not on the page")
+
+
+def samples(metrics: Metrics) -> Iterator[tuple[str, dict[str, str]]]:
+    for family in scraped(metrics).values():
+        for sample in family.samples:
+            yield sample.name, sample.labels
+
+
+# --- the page ---
+
+
+def test_the_page_has_every_family_of_the_table_and_no_other_of_ours() -> None:
+    found = scraped(some_metrics())
+    ours = {name: family for name, family in found.items() if name.startswith("wattbridge_")}
+    assert set(ours) == {f"wattbridge_{name}" for name in FAMILIES}
+    for family in FAMILIES.values():
+        metric = ours[f"wattbridge_{family.name}"]
+        assert (metric.type, metric.documentation) == (family.kind, family.text)
+        for sample in metric.samples:
+            assert set(sample.labels) - {"le"} == set(family.labels)
+
+
+def test_the_stock_families_are_there() -> None:
+    names = {name for name, _ in samples(some_metrics())}
+    assert {"process_resident_memory_bytes", "process_open_fds", "python_info"} <= names
+    assert any(name.startswith("python_gc_") for name in names)
+
+
+def test_no_series_tells_when_it_was_created() -> None:
+    assert not [name for name, _ in samples(some_metrics()) if name.endswith("_created")]
+
+
+def test_every_action_and_reason_begins_at_zero() -> None:
+    page = some_metrics().page().decode()
+    for asked, action in dialect().operations:
+        direction = "to_csms" if asked is CENTRAL_SYSTEM else "to_charger"
+        for reason in REASONS:
+            series = f'action="{action}",direction="{direction}",reason="{reason}"'
+            assert f"wattbridge_call_failures_total{{{series}}} 0.0\n" in page
+
+
+def test_there_are_never_three_thousand_series() -> None:
+    """Everything that can go wrong has, with every message, at two central systems."""
+    metrics = some_metrics()
+    lossy = tuple(Loss("x", "", rule, "") for rule in RULES)
+    for asked, action in [*dialect().operations, (CENTRAL_SYSTEM, "Nonsense"), (CHARGE_POINT, "Nonsense")]:
+        for reason in REASONS:
+            reply = CallError("GenericError", reason=reason)
+            metrics.count(a_record(action, reply, arrived_from=asked.other))
+            metrics.count(a_record(action, reply, arrived_from=asked.other, asked=False))
+    for action in (
+        "MeterValues",
+        "StopTransaction",
+        "StatusNotification",
+        "BootNotification",
+        "GetConfiguration",
+    ):
+        metrics.count(a_record(action, notes=lossy))
+    for code in ("1000", "1001", "1002", "1003", "1006", "1008", "1011", "1012", "3xxx", "4xxx"):
+        for upstream in ("main", "pilot"):
+            metrics.count_event(Event("central system lost", labels={"upstream": upstream, "code": code}))
+    assert len(list(samples(metrics))) < 3000
+
+
+def test_unknown_identities_make_no_series() -> None:
+    metrics = some_metrics()
+    refused = CallError("SecurityError", "charge point is not known", reason="auth")
+    metrics.count(a_record("BootNotification", refused, identity="X", asked=False))
+    before = len(list(samples(metrics)))
+    for number in range(2000):
+        metrics.count(a_record("BootNotification", refused, identity=f'X{number}\n"}}', asked=False))
+    assert len(list(samples(metrics))) == before
+    assert "X1999" not in metrics.page().decode()
+    assert value(metrics, "wattbridge_chargers_unknown") == 2001.0
+
+
+def test_an_unknown_identity_is_counted_for_an_hour() -> None:
+    clock = Clock()
+    metrics = some_metrics(clock)
+    refused = CallError("SecurityError", reason="auth")
+    for identity, now in (("A", 0.0), ("B", 1000.0), ("A", 3000.0)):
+        clock.now = now
+        metrics.count(a_record("Heartbeat", refused, identity=identity, asked=False))
+    assert value(metrics, "wattbridge_chargers_unknown") == 2.0
+    clock.now = 4601.0
+    assert value(metrics, "wattbridge_chargers_unknown") == 1.0
+    clock.now = 6601.0
+    assert value(metrics, "wattbridge_chargers_unknown") == 0.0
+
+
+def test_unknown_identities_are_remembered_up_to_a_number() -> None:
+    metrics = some_metrics()
+    refused = CallError("SecurityError", reason="auth")
+    for number in range(MOST_UNKNOWN + 10):
+        metrics.count(a_record("Heartbeat", refused, identity=str(number), asked=False))
+    assert value(metrics, "wattbridge_chargers_unknown") == MOST_UNKNOWN
+
+
+# --- exchanges ---
+
+
+def test_a_call_is_counted_and_timed() -> None:
+    metrics = some_metrics()
+    metrics.count(a_record(seconds=0.06, peer_seconds=0.0598))
+    protocols = 'charger_protocol="ocpp1.6-soap",csms_protocol="ocpp1.6-json",direction="to_csms"'
+    assert value(metrics, f'wattbridge_calls_total{{action="Heartbeat",{protocols}}}') == 1.0
+    what = 'action="Heartbeat",direction="to_csms"'
+    assert value(metrics, f'wattbridge_call_duration_seconds_bucket{{{what},le="0.05"}}') == 0.0
+    assert value(metrics, f'wattbridge_call_duration_seconds_bucket{{{what},le="0.1"}}') == 1.0
+    assert value(metrics, 'wattbridge_peer_response_duration_seconds_sum{peer="csms"}') == 0.0598
+    own = 'wattbridge_translation_duration_seconds_bucket{le="%s",source="soap",target="json"}'
+    assert value(metrics, own % "0.0001") == 0.0
+    assert value(metrics, own % "0.00025") == 1.0
+
+
+def test_the_other_direction_is_counted_apart() -> None:
+    metrics = some_metrics()
+    metrics.count(a_record("Reset", arrived_from=CENTRAL_SYSTEM))
+    assert (
+        value(metrics, 'wattbridge_call_duration_seconds_count{action="Reset",direction="to_charger"}') == 1.0
+    )
+    assert value(metrics, 'wattbridge_peer_response_duration_seconds_count{peer="charger"}') == 1.0
+    own = 'wattbridge_translation_duration_seconds_count{source="json",target="soap"}'
+    assert value(metrics, own) == 1.0
+    assert value(metrics, "wattbridge_callbacks_total") == 1.0
+
+
+def test_what_was_answered_here_says_nothing_of_the_peer() -> None:
+    metrics = some_metrics()
+    metrics.count(a_record("MeterValues", asked=False))
+    assert value(metrics, 'wattbridge_peer_response_duration_seconds_count{peer="csms"}') == 0.0
+    own = 'wattbridge_translation_duration_seconds_count{source="soap",target="json"}'
+    assert value(metrics, own) == 0.0
+
+
+def test_an_action_that_ocpp_does_not_know_is_other() -> None:
+    metrics = some_metrics()
+    metrics.count(a_record("Nonsense", CallError("NotImplemented", reason="unsupported"), asked=False))
+    metrics.count(a_record("", CallError("FormationViolation", reason="malformed"), asked=False))
+    series = 'wattbridge_call_failures_total{action="other",direction="to_csms",reason="%s"}'
+    assert value(metrics, series % "unsupported") == 1.0
+    assert value(metrics, series % "malformed") == 1.0
+    assert value(metrics, 'wattbridge_malformed_messages_total{side="charge_point"}') == 1.0
+
+
+def test_bytes_are_counted_by_party_and_protocol() -> None:
+    metrics = some_metrics()
+    metrics.count(a_record())
+    assert value(metrics, 'wattbridge_received_bytes_total{protocol="soap",side="charge_point"}') == 1000.0
+    assert value(metrics, 'wattbridge_sent_bytes_total{protocol="json",side="central_system"}') == 100.0
+    assert value(metrics, 'wattbridge_received_bytes_total{protocol="json",side="central_system"}') == 10.0
+    assert value(metrics, 'wattbridge_sent_bytes_total{protocol="soap",side="charge_point"}') == 1.0
+
+
+def test_losses_are_counted_and_changes_are_not() -> None:
+    metrics = some_metrics()
+    metrics.count(a_record("MeterValues", notes=(LOSS, CHANGE, LOSS)))
+    metrics.count(a_record("Nonsense", notes=(LOSS,)))
+    series = 'wattbridge_translation_losses_total{action="%s",rule="unsayable-unit"}'
+    assert value(metrics, series % "MeterValues") == 2.0
+    assert value(metrics, series % "other") == 1.0
+    assert "to-utc" not in metrics.page().decode()
+
+
+@pytest.mark.parametrize(("asked", "side"), [(False, "charge_point"), (True, "central_system")])
+def test_a_broken_message_is_counted_for_who_sent_it(asked: bool, side: str) -> None:
+    metrics = some_metrics()
+    metrics.count(a_record("Authorize", CallError("TypeConstraintViolation", reason="schema"), asked=asked))
+    assert value(metrics, f'wattbridge_schema_violations_total{{action="Authorize",side="{side}"}}') == 1.0
+
+
+def test_a_charge_point_that_was_not_reached_is_a_failed_callback() -> None:
+    metrics = some_metrics()
+    for reason in ("timeout", "fault"):
+        error = CallError("GenericError", reason=reason)
+        metrics.count(a_record("Reset", error, arrived_from=CENTRAL_SYSTEM, answered=False))
+    assert value(metrics, "wattbridge_callbacks_total") == 2.0
+    assert value(metrics, 'wattbridge_callback_failures_total{reason="timeout"}') == 1.0
+    assert 'callback_failures_total{reason="fault"}' not in metrics.page().decode()
+
+
+# --- events ---
+
+
+LISTENER = {"listener": "soap", "source": "10.0.0.1"}
+UPSTREAM = {"upstream": "main", "code": "1006"}
+COUNTED = (
+    (Event("connection opened", labels=LISTENER), 'connections_opened_total{listener="soap"}'),
+    (
+        Event("connection refused", reason="rate_limited", labels=LISTENER),
+        'connections_refused_total{listener="soap",reason="rate_limited"}',
+    ),
+    (
+        Event("request refused", reason="too_large", labels=LISTENER),
+        'requests_refused_total{listener="soap",reason="too_large"}',
+    ),
+    (Event("central system connected", "CP1", labels=UPSTREAM), 'csms_connects_total{upstream="main"}'),
+    (
+        Event("central system unreachable", "CP1", reason="refused", labels=UPSTREAM),
+        'csms_connect_failures_total{reason="refused",upstream="main"}',
+    ),
+    (
+        Event("central system lost", "CP1", labels=UPSTREAM),
+        'csms_disconnects_total{code="1006",upstream="main"}',
+    ),
+    (
+        Event("malformed message", "CP1", labels={"side": "central_system"}),
+        'malformed_messages_total{side="central_system"}',
+    ),
+)
+
+
+@pytest.mark.parametrize(("event", "series"), COUNTED, ids=[event.kind for event, _ in COUNTED])
+def test_events_are_counted_from_zero(event: Event, series: str) -> None:
+    metrics = some_metrics()
+    assert value(metrics, f"wattbridge_{series}") == 0.0
+    metrics.count_event(event)
+    assert value(metrics, f"wattbridge_{series}") == 1.0
+
+
+def test_a_name_that_is_not_configured_is_other() -> None:
+    metrics = some_metrics()
+    metrics.count_event(Event("central system connected", labels={"upstream": "elsewhere"}))
+    metrics.count_event(Event("connection opened"))
+    assert value(metrics, 'wattbridge_csms_connects_total{upstream="_other"}') == 1.0
+    assert value(metrics, 'wattbridge_connections_opened_total{listener="_other"}') == 1.0
+
+
+def test_metrics_listen_to_a_journal() -> None:
+    metrics, journal = some_metrics(), Journal()
+    metrics.listen_to(journal)
+    journal.record(a_record())
+    journal.event(Event("session opened", "CP1"))  # of no interest
+    journal.event(Event("connection opened", labels={"listener": "soap"}))
+    assert value(metrics, 'wattbridge_connections_opened_total{listener="soap"}') == 1.0
+    assert value(metrics, 'wattbridge_received_bytes_total{protocol="soap",side="charge_point"}') == 1000.0
+
+
+# --- gauges ---
+
+
+def test_gauges_are_read_when_a_scrape_asks() -> None:
+    metrics = some_metrics()
+    assert value(metrics, "wattbridge_ready") == 1.0
+    assert value(metrics, "wattbridge_draining") == 0.0
+    assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.6-soap",state="connected"}') == 3.0
+    assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.6-soap",state="offline"}') == 2.0
+    assert value(metrics, 'wattbridge_csms_sessions{state="backoff",upstream="main"}') == 1.0
+    assert value(metrics, 'wattbridge_connections{listener="soap"}') == 5.0
+    assert value(metrics, 'wattbridge_calls_in_flight{direction="to_csms"}') == 1.0
+    assert value(metrics, 'wattbridge_calls_in_flight{direction="to_charger"}') == 0.0
+
+
+def test_an_upstream_is_down_when_somebody_wants_to_be_connected_and_nobody_is() -> None:
+    metrics = some_metrics()
+    assert value(metrics, 'wattbridge_upstream_up{upstream="main"}') == 1.0
+    assert value(metrics, 'wattbridge_upstream_up{upstream="pilot"}') == 0.0
+
+    nobody = State(ready=True, draining=False, sessions={("main", state): 0 for state in UPSTREAM_STATES})
+    assert value(Metrics("1", [], lambda: nobody), 'wattbridge_upstream_up{upstream="main"}') == 1.0
+
+
+def test_the_build_is_named() -> None:
+    assert 'wattbridge_build_info{python_version="3.' in some_metrics().page().decode()
+    assert 'version="1.2.3"} 1.0' in some_metrics().page().decode()
+
+
+def test_a_late_timer_is_seen() -> None:
+    metrics = some_metrics()
+    metrics.observe_lag(0.02)
+    assert value(metrics, 'wattbridge_event_loop_lag_seconds_bucket{le="0.01"}') == 0.0
+    assert value(metrics, 'wattbridge_event_loop_lag_seconds_bucket{le="0.05"}') == 1.0
+
+
+def test_metrics_without_a_gateway_have_no_gauges_of_one() -> None:
+    assert "wattbridge_ready" not in Metrics("1", []).page().decode()
+
+
+# --- the reference ---
+
+
+def test_the_reference_is_what_the_table_says() -> None:
+    """After a change: python -m wattbridge.operation.families > docs/reference/metrics.md"""
+    file = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
+    assert file.read_text() == families.reference()
