@@ -90,6 +90,7 @@ class FakeLink:
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     may_end: asyncio.Event = field(default_factory=asyncio.Event)
     _was_closed: asyncio.Event = field(default_factory=asyncio.Event)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.may_answer.set()
@@ -97,6 +98,7 @@ class FakeLink:
 
     async def call(self, call: Call) -> Answer:
         self.asked.append(call)
+        self._news.set()
         await self.may_answer.wait()
         if self.clock is not None:
             self.clock.now += self.takes
@@ -104,6 +106,13 @@ class FakeLink:
             raise self.outcome
         asked, answered = Passage(self.transport, b"asked"), Passage(self.transport, b"answered")
         return Answer(self.outcome, asked, answered, self.waited)
+
+    async def until_asked(self, count: int) -> None:
+        """Wait until it has been asked so often."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.asked) < count:
+                self._news.clear()
+                await self._news.wait()
 
     async def close(self, reason: str) -> None:
         self.closed.append(reason)

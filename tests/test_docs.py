@@ -63,6 +63,10 @@ AROUND = {
 }
 
 
+# Only Linux has all of 127.0.0.0/8 on its loopback.
+several_hosts = pytest.mark.skipif(sys.platform != "linux", reason="needs 127.0.0.2 as a second host")
+
+
 @dataclass(frozen=True)
 class Block:
     """A fenced block: its language and the words behind it, the comment before it, where it begins."""
@@ -506,6 +510,7 @@ async def test_slow_and_large_requests_are_answered_as_quoted() -> None:
             assert says(TROUBLESHOOTING, text), text
 
 
+@several_hosts
 async def test_too_many_connections_are_answered_as_quoted() -> None:
     async with running(configuration(listener="limits: {connections: 2, connections_per_source: 1}")) as here:
         writers = []
@@ -552,6 +557,7 @@ async def test_refusing_central_systems_are_as_quoted(status: int) -> None:
             assert says(TROUBLESHOOTING, told[0].text), told[0].text
 
 
+@several_hosts
 async def test_a_second_host_is_noted_as_quoted() -> None:
     async with running(configuration()) as here:
         for source in ("127.0.0.1", "127.0.0.2"):

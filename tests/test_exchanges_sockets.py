@@ -14,6 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 import pytest
+import uvloop
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
@@ -161,7 +162,8 @@ def is_the_exchange(record: Record) -> bool:
 
 @pytest.fixture(scope="module")
 def carried() -> dict[str, Carried]:
-    return asyncio.run(carry_all())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the gateway is run
+        return runner.run(carry_all())
 
 
 @pytest.mark.parametrize("exchange", ALL, ids=lambda exchange: exchange.id)

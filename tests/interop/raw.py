@@ -17,12 +17,12 @@ def as_text(sent: bytes) -> str:
     return _DATE.sub(b"\r\nDate: ...", _MINTED.sub(b"urn:uuid:...", sent)).decode()
 
 
-async def talk(address: tuple[str, int], *sent: bytes, responses: int = 1) -> str:
-    """Send pieces on one connection and read so many responses, or to its end with 0.
+async def talk(address: tuple[str, int], *sent: bytes, responses: int = 1, source: str = "127.0.0.1") -> str:
+    """Send pieces on one connection, from *source*, and read so many responses, or to its end with 0.
 
     Between two pieces it waits until the gateway has said something.
     """
-    reader, writer = await asyncio.open_connection(*address)
+    reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0))
     received = b""
     try:
         async with asyncio.timeout(5.0):
@@ -77,7 +77,7 @@ class Ear:
 
 
 @asynccontextmanager
-async def an_ear() -> AsyncIterator[Ear]:
+async def an_ear(host: str = "127.0.0.1") -> AsyncIterator[Ear]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
@@ -93,8 +93,8 @@ async def an_ear() -> AsyncIterator[Ear]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    ear = Ear(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cp")
+    server = await asyncio.start_server(serve, host, 0)
+    ear = Ear(f"http://{host}:{server.sockets[0].getsockname()[1]}/cp")
     ear.may_answer.set()
     try:
         yield ear

@@ -430,6 +430,26 @@ async def test_charge_point_may_not_have_another_host_called(here: Here) -> None
         await here.central_system.call("CP1", "ClearCache")
 
 
+async def test_who_takes_an_identity_does_not_get_its_calls_while_its_owner_answers(here: Here) -> None:
+    def accepting(request: bytes) -> bytes:
+        return http_ok(
+            RESULT.format("clearCache", "<status>Accepted</status>"), headers="Connection: close\r\n"
+        )
+
+    async with an_ear("127.0.0.3") as other:
+        other.answer = accepting
+        async with an_ear() as owner:
+            owner.answer = accepting
+            await here.talk(post(envelope("CP1", url=owner.url)))
+            address = here.gateway.host_and_port
+            assert await talk(address, post(envelope("CP1", url=other.url)), source="127.0.0.3") == answer()
+            assert await here.central_system.call("CP1", "ClearCache") == {"status": "Accepted"}
+            assert (len(owner.heard), len(other.heard)) == (1, 0)
+        # Its owner is gone: it was the charge point itself, at a new address.
+        assert await here.central_system.call("CP1", "ClearCache") == {"status": "Accepted"}
+        assert (len(owner.heard), len(other.heard)) == (1, 1)
+
+
 @pytest.mark.parametrize(
     "answered",
     [

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
+import uvloop
 
 from tests.interop.operations import (
     ALL_OF_IT,
@@ -83,7 +84,8 @@ async def go_through_all() -> Seen:
 
 @pytest.fixture(scope="module")
 def seen() -> Seen:
-    return asyncio.run(go_through_all())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the gateway is run
+        return runner.run(go_through_all())
 
 
 CALLS = [

@@ -522,6 +522,25 @@ async def test_a_refused_handshake_is_told_with_its_status(
         assert await world.naps.asked.get() == wait
 
 
+async def test_nobody_waits_for_a_connection_that_will_not_come_for_long() -> None:
+    """A charge point must not be kept waiting at each message for a central system that knows it not."""
+    async with (
+        a_central_system(refuse=HTTPStatus.NOT_FOUND) as central_system,
+        running(central_system.url, connect_wait=300.0) as world,
+    ):
+        early = world.tasks.create_task(reason_of(world.link.call(HEARTBEAT)))
+        assert await world.naps.asked.get() == 120.0
+        refused = ("refused", "central system cloud: it answered HTTP 404 Not Found")
+        assert await early == refused
+        assert await reason_of(world.link.call(HEARTBEAT)) == refused
+
+
+async def reason_of(asking: Awaitable[Answer]) -> tuple[str, str]:
+    with pytest.raises(Unreachable) as gone:
+        await asking
+    return gone.value.reason, gone.value.description
+
+
 async def test_an_answer_without_a_subprotocol_is_refused() -> None:
     async with a_central_system(subprotocols=()) as central_system:
         async with running(central_system.url) as world:

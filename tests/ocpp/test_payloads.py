@@ -526,6 +526,12 @@ def test_xml_inside_data_is_kept_as_its_text() -> None:
     ]
 
 
+def test_xml_inside_data_is_kept_as_it_stood_there_and_does_not_grow() -> None:
+    inside = "a &lt; b<c:x/><y a='1 > 0'>é</y> " + "<z/>" * 1000
+    payload, _ = read_xml(DATA_TRANSFER, f"<c:vendorId>v</c:vendorId><c:data q='>'>{inside}</c:data>")
+    assert payload["data"] == 'a &lt; b<c:x/><y a="1 &gt; 0">é</y> ' + "<z/>" * 1000
+
+
 @pytest.mark.parametrize(
     "empty", ["<c:timestamp/>", "<c:timestamp> </c:timestamp>", '<c:timestamp xsi:nil="true"/>']
 )

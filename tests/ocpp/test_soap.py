@@ -903,6 +903,14 @@ def test_tags_and_attributes_are_counted_before_they_are_parsed() -> None:
         assert (refusal.reason, str(refusal)) == ("too_large", "found more tags or attributes than 20000")
 
 
+def test_attributes_of_one_element_are_counted() -> None:
+    """Reading them costs the square of their number; a short message cannot hold enough of them."""
+    refusal = broken(in_body("<x" + many(65, " a{}=''") + "/>" + "x" * 4096).encode())
+    assert (refusal.reason, str(refusal)) == ("too_large", "found an element of more than 64 attributes")
+    call_in(in_body("<x" + many(64, " a{}=''") + "/>" + "a=b" * 2000).encode())
+    call_in(in_body("<x" + many(200, " a{}=''") + "/>").encode())
+
+
 def test_depth_is_refused_while_parsing() -> None:
     refusal = broken(in_body("<a>" * 300 + "</a>" * 300).encode())
     assert str(refusal).startswith("not well-formed XML: Excessive depth in document: 256")
@@ -1083,8 +1091,11 @@ def test_a_result_named_otherwise_is_read_and_noted(tag: str) -> None:
 def test_what_answers_something_else_is_no_answer(element: str, found: str) -> None:
     """'Accepted' for another call must not be taken for this one."""
     error = failed(answer(element)[0])
-    assert (error.code, error.reason, error.details) == ("FormationViolation", "schema", {"path": "Body"})
-    assert error.description == f"Body: found {found}, expected resetResponse of OCPP"
+    assert (error.code, error.reason) == ("InternalError", "schema")
+    assert error.details == {"code": "FormationViolation", "path": "Body"}
+    assert error.description == (
+        f"the reply of the charge point breaks the rules: Body: found {found}, expected resetResponse of OCPP"
+    )
 
 
 def test_more_than_the_result_is_a_loss() -> None:
@@ -1096,11 +1107,13 @@ def test_more_than_the_result_is_a_loss() -> None:
 
 
 def test_a_result_that_breaks_the_schema_is_an_error_that_says_where() -> None:
+    """Whoever asked is not to blame, so it is none of the codes that say so."""
     error = failed(answer("<cp:resetResponse><cp:status>Perhaps</cp:status></cp:resetResponse>")[0])
     assert error == CallError(
-        "PropertyConstraintViolation",
+        "InternalError",
+        "the reply of the charge point breaks the rules: "
         "ResetResponse.status: 'Perhaps' is not one of 'Accepted', 'Rejected'",
-        {"path": "ResetResponse.status"},
+        {"code": "PropertyConstraintViolation", "path": "ResetResponse.status"},
         "schema",
     )
 
@@ -1112,8 +1125,10 @@ def test_an_empty_body_is_an_empty_result_where_there_is_one() -> None:
         (Change("Body", "", "updateFirmwareResponse", "empty-body"),),
     )
     error = failed(answer("", "GetLocalListVersion")[0])
-    assert error.code == "OccurenceConstraintViolation"
-    assert error.description.startswith("GetLocalListVersionResponse.listVersion: is missing")
+    assert error.details == {
+        "code": "OccurenceConstraintViolation",
+        "path": "GetLocalListVersionResponse.listVersion",
+    }
 
 
 @pytest.mark.parametrize(

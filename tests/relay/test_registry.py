@@ -13,7 +13,7 @@ from tests.fakes import Clock, FakeLink, Heard, away, listen
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, CallResult, Passage, Side
 from wattbridge.relay.journal import Event, Journal
-from wattbridge.relay.registry import Registry
+from wattbridge.relay.registry import MOST_SWEPT, Registry
 from wattbridge.relay.session import Session
 
 
@@ -100,6 +100,15 @@ async def test_a_silent_session_is_closed_after_k_intervals() -> None:
         assert world.links[0].closed == charge_point.closed == ["the charge point is silent"]
         await world.turns()
         assert not world.links[0].running
+
+
+async def test_a_large_fleet_that_falls_silent_is_closed_in_parts() -> None:
+    async with a_registry() as world:
+        for number in range(MOST_SWEPT + 500):
+            world.registry.session(f"CP{number}")
+        world.clock.now = 301.0
+        assert len(await world.closed(MOST_SWEPT + 500)) == MOST_SWEPT + 500
+        assert len(world.registry) == 0
 
 
 async def test_whoever_speaks_is_kept() -> None:

@@ -322,16 +322,25 @@ class Transcript(_Shown):
         return [before + row for before, row in zip(margins, rows, strict=True)]
 
     def _notes(self, record: Record) -> list[str]:
+        from wattbridge.ocpp.messages import CallError
+
         lines = []
+        if isinstance(record.reply, CallError):
+            why = f"{record.reply.code}: {record.reply.description}"
+            lines += self._beside(self._red("failed"), why)
         most = _MOST_NOTES if self._on_terminal and len(record.notes) > _MOST_NOTES + 1 else len(record.notes)
         for note in record.notes[:most]:
             word, text = _sentence(note, record.action)
-            rows = self._folded(re.split(r"(?<= )", text), _MOST_ROWS)
-            lines.append(f"  {self._yellow(word)}".ljust(_MARGIN + self._escapes) + rows[0])
-            lines += [" " * _MARGIN + row for row in rows[1:]]
+            lines += self._beside(self._yellow(word), text)
         if more := len(record.notes) - most:
             lines.append(" " * _MARGIN + f"… and {more} more")
         return lines
+
+    def _beside(self, word: str, text: str) -> list[str]:
+        """A coloured word in the margin and a text beside it."""
+        rows = self._folded(re.split(r"(?<= )", _printable(text)), _MOST_ROWS)
+        first = f"  {word}".ljust(_MARGIN + self._escapes) + rows[0]
+        return [first, *(" " * _MARGIN + row for row in rows[1:])]
 
     # --- Width and colour
 
@@ -404,7 +413,11 @@ def _frame_shown(passage: Passage) -> str:
 
 
 def _on_one_line(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split()))
+    return _printable(" ".join(text.split()))
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def _sentence(note: Note, action: str) -> tuple[str, str]:

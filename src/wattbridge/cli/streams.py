@@ -7,20 +7,22 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import TextIO
+from typing import TextIO, TypeVar
+
+Out = TypeVar("Out", bound=TextIO)
 
 # What is written for a sign that the encoding of a terminal does not have.
 PLAIN = {"▶": ">", "◀": "<", "→": "->", "…": "...", "≤": "<=", "·": "-"}
 
 
-def for_messages(out: TextIO) -> TextIO:
+def for_messages(out: Out) -> Out:
     """*out* in UTF-8, whatever the locale says: what is written there is read by programs."""
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(encoding="utf-8")
     return out
 
 
-def for_people(out: TextIO) -> TextIO:
+def for_people(out: Out) -> Out:
     """*out*, with something plainer for what its encoding does not have."""
     if isinstance(out, io.TextIOWrapper):
         codecs.register_error("plain", _in_plain_signs)

@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
@@ -202,15 +202,18 @@ class CentralSystemJson:
 
         Raises Unreachable with the reason the last attempt failed for, and Violation.
         """
-        link = self._link
-        if link is None:
-            link = await self._wait_for_link(call)
-        return await link.call(call)
+        if self._link is not None:
+            return await self._link.call(call)
+        began = self._clock()
+        link = await self._wait_for_link(call)
+        waited = self._clock() - began  # it is the central system's time, not the gateway's
+        answer = await link.call(call)
+        return replace(answer, waited=answer.waited + waited)
 
     async def _wait_for_link(self, call: Call) -> JsonLink:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._central_system.connect_wait):
-                while self._link is None and not self._closing and self.state != "closed":
+                while self._link is None and not self._closing and not self._hopeless:
                     if self._changed is None:
                         self._changed = asyncio.Event()
                     await self._changed.wait()
@@ -220,6 +223,11 @@ class CentralSystemJson:
             raise Unreachable("draining", f"{self._closing}; {call.action} was not sent")
         failure = self._failure
         raise Unreachable(failure.reason, f"central system {self._central_system.name}: {failure.problem}")
+
+    @property
+    def _hopeless(self) -> bool:
+        """Whether waiting for a connection is in vain: none will come for a long time, or ever."""
+        return self.state == "closed" or (self.state == "backoff" and self._failure.hopeless)
 
     async def run(self) -> None:
         """Keep the connection: connect, serve it until it is closed, wait, and again; until ``close``."""
@@ -334,6 +342,8 @@ class CentralSystemJson:
 
     async def _pause(self) -> None:
         self._become("backoff")
+        if self._hopeless:
+            self._wake()
         backoff = self._central_system.backoff
         failures = 1000 if self._failure.hopeless else self._failures  # the longest wait at once
         await self._sleep(backoff.wait(failures, self._chance()))

@@ -316,7 +316,10 @@ def _compile_value_of_element(
             if not values.takes_anything:
                 problem = f"found element <{local_name(element[0])}>, expected plain text"
                 raise Violation("TypeConstraintViolation", path, problem)
-            text += "".join(etree.tostring(inner, encoding="unicode") for inner in element)
+            # As it stood there. Written one by one, each element would repeat every namespace of the envelope:
+            # kilobytes would become gigabytes.
+            whole = etree.tostring(element, encoding="unicode", with_tail=False)
+            text = whole[whole.index(">") + 1 : whole.rindex("</")]
             add_note(notes, Change(path, _all_text(element), excerpt(text), "data-as-text"))
         elif not text.strip() and (not values.keeps_empty or (not text and _is_nil(element))):
             # An empty string keeps its meaning; an empty number, time or word has none.

@@ -30,6 +30,8 @@ CONTENT_TYPE = {SOAP_12: "application/soap+xml; charset=utf-8", SOAP_11: "text/x
 LARGEST_BODY = 256 * 1024  # bytes; the links refuse earlier what their configuration says
 # Tags, and attributes: more than 256 KiB of MeterValues hold, and a few milliseconds of parsing at most.
 MOST_TAGS = 20_000
+MOST_ATTRIBUTES = 64  # of one element; to read n of them costs n² in lxml
+_HARMLESS = 4096  # bytes; too few to hold enough of anything
 MOST_HEADERS = 64
 LONGEST_FAULT = 16 * 1024  # bytes; a longer one is not worth recovering
 LONGEST_IDENTITY = 255  # characters; a SOAP header has no limit of its own, the URL of OCPP-J has
@@ -119,6 +121,7 @@ _DECLARED_ENCODING = re.compile(rb"<\?xml\s[^>]{0,100}?encoding\s{0,9}=\s{0,9}[\
 _ENCODINGS = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})
 # What may stand before the root element, then a DOCTYPE. Possessive: one pass over it, whatever it is.
 _DOCTYPE = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL)
+_has_too_many_attributes = etree.XPath(f"boolean(//*[count(@*) > {MOST_ATTRIBUTES}])")
 _SHOWN_VERSION = re.compile(b"|".join(re.escape(version.encode()) for version in (SOAP_11, SOAP_12)))
 
 
@@ -127,7 +130,8 @@ def _parse(body: bytes, parser: etree.XMLParser = _PARSER) -> Element:
     if len(body) > LARGEST_BODY:
         raise _unreadable(body, f"found {len(body)} bytes, expected at most {LARGEST_BODY}", "too_large")
     # Every tag begins with "<" and every attribute has its "="; texts may have more of both, but not so many.
-    if len(body) > MOST_TAGS and (body.count(b"<") > MOST_TAGS or body.count(b"=") > MOST_TAGS):
+    equal_signs = body.count(b"=") if len(body) > _HARMLESS else 0
+    if equal_signs > MOST_TAGS or (len(body) > MOST_TAGS and body.count(b"<") > MOST_TAGS):
         raise _unreadable(body, f"found more tags or attributes than {MOST_TAGS}", "too_large")
     if b"\x00" in body:
         found = "the encoding is UTF-16 or UTF-32, expected UTF-8" if b"\x00" in body[:4] else "found a NUL"
@@ -154,6 +158,8 @@ def _parse(body: bytes, parser: etree.XMLParser = _PARSER) -> Element:
         raise _unreadable(body, f"not well-formed XML: {str(wrong.msg)[:200]}") from None
     if root is None:  # nothing could be recovered
         raise _unreadable(body, "not XML")
+    if equal_signs > MOST_ATTRIBUTES and _has_too_many_attributes(root):
+        raise _unreadable(body, f"found an element of more than {MOST_ATTRIBUTES} attributes", "too_large")
     return root
 
 
@@ -424,7 +430,10 @@ def read_reply(
     try:
         payload = _read_result(element, message, operation.described.namespace, notes)
     except Violation as broken:
-        return CallError(broken.code, str(broken), {"path": broken.path}, reason=broken.reason), tuple(notes)
+        # Whoever asked is not to blame: the code of the violation is a detail.
+        problem = f"the reply of the {operation.asked.value.replace('_', ' ')} breaks the rules: {broken}"
+        details = {"code": broken.code, "path": broken.path}
+        return CallError("InternalError", problem, details, reason=broken.reason), tuple(notes)
     return CallResult(payload), tuple(notes)
 
 

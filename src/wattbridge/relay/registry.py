@@ -16,6 +16,8 @@ from wattbridge.ocpp.messages import Side
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.session import Link, Session
 
+MOST_SWEPT = 2000  # sessions looked at in one sweep; less than a millisecond
+
 
 class CentralSystemLink(Link, Protocol):
     """A link that keeps itself connected from ``run`` until ``close``; ``run`` then returns."""
@@ -57,6 +59,7 @@ class Registry:
         self._tasks: asyncio.TaskGroup | None = None
         self._stopped = asyncio.Event()
         self._draining = False
+        self._swept = 0  # how many of the sessions, in their order, have been looked at
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -127,13 +130,17 @@ class Registry:
         return self._alive * (session.heartbeat_interval or self._heartbeat_interval)
 
     def _sweep(self) -> None:
+        """Look at the next few sessions: a large fleet is gone through in parts, so that no message waits."""
         now, assumed = self._clock(), self._heartbeat_interval
+        begin = self._swept if self._swept < len(self._sessions) else 0
+        part = self.sessions()[begin : begin + MOST_SWEPT]
         silent = [
             session
-            for session in self._sessions.values()
+            for session in part
             if now - session.heard > self._alive * (session.heartbeat_interval or assumed)
             and not session.calls_in_flight
         ]
+        self._swept = begin + len(part) - len(silent)
         for session in silent:
             self._let_go(session, "the charge point is silent")
 
