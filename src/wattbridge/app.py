@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -350,6 +351,11 @@ def run(config: Config, *, exit_when_ready: bool = False) -> int:
         await gateway.run(stopping, ready)
         log.info("stopped")
 
+    # What was built lives as long as the gateway, and messages leave no cycles behind: without this the
+    # collector walks everything again and again for nothing (measured: 5 % of the CPU under load).
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 20)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(serve())
@@ -386,8 +392,8 @@ def make_room_for_files(config: Config) -> None:
             "too few open files allowed",
             allowed=soft,
             needed=needed,
-            text=f"the listeners' limits allow {connections} connections, and each needs two files: raise the "
-            "limit of open files (ulimit -n, LimitNOFILE) or lower limits.connections",
+            text=f"the listeners' limits allow {connections} connections, and each needs two files: raise "
+            "the limit of open files (ulimit -n, LimitNOFILE) or lower limits.connections",
         )
 
 

@@ -295,7 +295,7 @@ chargers:
             ),
             (
                 "callbacks: {answer: 99GiB}",
-                "6:13: callbacks.answer: '99GiB' is out of range: expected 1KiB to 16MiB",
+                "6:13: callbacks.answer: '99GiB' is out of range: expected 1KiB to 256KiB",
             ),
             (
                 "admin: {}",

@@ -76,7 +76,7 @@ class Gateway(Section):
 class Limits(Section):
     """What a listener takes from anybody."""
 
-    body: Annotated[int, kinds.size("1KiB", "16MiB")] = Field(  # bytes
+    body: Annotated[int, kinds.size("1KiB", "256KiB")] = Field(  # bytes
         default=256 * 1024, description="The largest request, also after decompression."
     )
     connections: Annotated[int, kinds.whole(1, 1_000_000)] = Field(
@@ -317,7 +317,7 @@ class Callbacks(Section):
     connect_timeout: Annotated[float, kinds.duration("100ms", "10m")] = Field(  # seconds
         default=5.0, description="How long connecting to a charge point may take."
     )
-    answer: Annotated[int, kinds.size("1KiB", "16MiB")] = Field(  # bytes
+    answer: Annotated[int, kinds.size("1KiB", "256KiB")] = Field(  # bytes
         default=256 * 1024, description="The largest response of a charge point, also after decompression."
     )
 

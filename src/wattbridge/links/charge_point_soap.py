@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl
 
-from wattbridge.links.callbacks import ANONYMOUS, AddressPolicy, CallbackClient, Refusal, choose
+from wattbridge.links.callbacks import ANONYMOUS, Address, AddressPolicy, CallbackClient, Refusal, choose
 from wattbridge.links.listener import HttpRequest, HttpResponse
 from wattbridge.ocpp import soap, wsdl
 from wattbridge.ocpp.actions import Dialect
@@ -288,6 +288,7 @@ class ChargePointLink:
         self._message_id = message_id
         self._heard: HeardFrom | None = None
         self._contender: HeardFrom | None = None
+        self._found: tuple[HeardFrom, Address] | None = None
         self._closed = ""  # why no more calls are taken
         # One CALL at a time in this direction; calls of the charge point may cross.
         self._one_at_a_time = asyncio.Lock()
@@ -340,8 +341,10 @@ class ChargePointLink:
             return self._heard
         return None
 
-    async def _call_at(self, heard: HeardFrom, call: Call) -> Answer:
-        began = self._clock()
+    async def _address(self, heard: HeardFrom) -> Address:
+        """Where the charge point is called. Raises Unreachable when there is nowhere it may be."""
+        if self._found is not None and self._found[0] == heard:
+            return self._found[1]
         address = await choose(
             self._policy,
             identity=self._identity,
@@ -352,6 +355,13 @@ class ChargePointLink:
         )
         if isinstance(address, Refusal):
             raise Unreachable(address.reason, address.text)
+        # A name may lead elsewhere at the next call; an IP address stays what it was when it was checked.
+        self._found = (heard, address) if address.host == address.ip else None
+        return address
+
+    async def _call_at(self, heard: HeardFrom, call: Call) -> Answer:
+        began = self._clock()
+        address = await self._address(heard)
         dialect = self._charge_point.dialect
         resolved = self._clock()
         written = soap.write_call(

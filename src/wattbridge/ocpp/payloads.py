@@ -316,8 +316,8 @@ def _compile_value_of_element(
             if not values.takes_anything:
                 problem = f"found element <{local_name(element[0])}>, expected plain text"
                 raise Violation("TypeConstraintViolation", path, problem)
-            # As it stood there. Written one by one, each element would repeat every namespace of the envelope:
-            # kilobytes would become gigabytes.
+            # As it stood there. Written one by one, each element would repeat every namespace of the
+            # envelope, and kilobytes would become gigabytes.
             whole = etree.tostring(element, encoding="unicode", with_tail=False)
             text = whole[whole.index(">") + 1 : whole.rindex("</")]
             add_note(notes, Change(path, _all_text(element), excerpt(text), "data-as-text"))

@@ -27,7 +27,7 @@ SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 CONTENT_TYPE = {SOAP_12: "application/soap+xml; charset=utf-8", SOAP_11: "text/xml; charset=utf-8"}
 
-LARGEST_BODY = 256 * 1024  # bytes; the links refuse earlier what their configuration says
+LARGEST_BODY = 256 * 1024  # bytes; a configuration may allow less, not more
 # Tags, and attributes: more than 256 KiB of MeterValues hold, and a few milliseconds of parsing at most.
 MOST_TAGS = 20_000
 MOST_ATTRIBUTES = 64  # of one element; to read n of them costs n² in lxml
