@@ -73,6 +73,7 @@ class Gateway:
             self._open_link,
             alive=config.sessions.alive,
             heartbeat_interval=config.sessions.heartbeat,
+            most_sessions=max(config.sessions.most, len(config.chargers)),
         )
         usual = self._dialect(config.time.zone.key)
         self._unlisted = ChargePoint(usual) if config.gateway.unknown == "accept" else None
@@ -376,13 +377,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 def make_room_for_files(config: Config) -> None:
     """Raise the limit of open files to what the listeners may need, or as far as that goes, and say so."""
-    # Behind each connection of a charge point stands a WebSocket of its own.
+    # Each connection of a charge point takes one, and each session a WebSocket: a charge point that closes
+    # its connection after every message still has a session.
     connections = sum(section.limits.connections for section in config.listeners.values())
-    needed = 2 * connections + OWN_FILES
+    needed = connections + max(connections, len(config.chargers)) + OWN_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
+    if soft == resource.RLIM_INFINITY:
         return
-    possible = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    possible = max(needed, soft) if hard == resource.RLIM_INFINITY else hard
     if possible > soft:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
@@ -392,8 +394,8 @@ def make_room_for_files(config: Config) -> None:
             "too few open files allowed",
             allowed=soft,
             needed=needed,
-            text=f"the listeners' limits allow {connections} connections, and each needs two files: raise "
-            "the limit of open files (ulimit -n, LimitNOFILE) or lower limits.connections",
+            text=f"the listeners' limits allow {connections} connections, and every charge point needs a "
+            "WebSocket: raise the limit of open files (ulimit -n, LimitNOFILE) or lower limits.connections",
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.config.certificates import AUTHORITY
 from wattbridge.cli.reference import EXAMPLE, SMALLEST
 from wattbridge.config import Config, json_schema, read_text
 from wattbridge.config.models import Entries, Items, Section, shape_of
@@ -58,7 +59,7 @@ def test_the_schema_has_the_defaults_as_they_are_written() -> None:
 
 def test_the_example_has_every_key_and_no_findings(tmp_path: Path) -> None:
     (tmp_path / "certs").mkdir()
-    (tmp_path / "certs" / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    (tmp_path / "certs" / "ca.pem").write_text(AUTHORITY)
     loaded = read_text(EXAMPLE, folder=tmp_path, env={"CSMS_PASSWORD": "x"})
     assert loaded.warnings == ()
     written = yaml.safe_load(EXAMPLE)
@@ -86,7 +87,7 @@ def test_the_smallest_example_runs_without_findings() -> None:
 
 def test_a_configuration_survives_being_written_as_json(tmp_path: Path) -> None:
     (tmp_path / "certs").mkdir()
-    (tmp_path / "certs" / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    (tmp_path / "certs" / "ca.pem").write_text(AUTHORITY)
     config = read_text(EXAMPLE, folder=tmp_path, env={"CSMS_PASSWORD": "x"}).config
     written = config.model_dump(mode="json")
     written["upstreams"]["cloud"]["auth"]["basic"]["password"] = {"env": "CSMS_PASSWORD"}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.config.certificates import AUTHORITY
 from wattbridge.config import Bind, Config, ConfigErrors, load, read_text
 
 SMALL = """\
@@ -60,7 +62,7 @@ class TestWhatIsRead:
 
     def test_one_upstream_needs_no_route(self) -> None:
         [route] = config_of(SMALL).routes
-        assert (route.name, route.upstream, route.match.everything) == ("all", "main", True)
+        assert (route.name, route.upstream, route.match.charger) == ("all", "main", ("*",))
 
     def test_an_identity_keeps_its_zeros_and_a_name_may_be_yes(self) -> None:
         config = config_of(
@@ -103,11 +105,6 @@ routes:
     def test_networks_are_networks(self) -> None:
         config = config_of(SMALL + "callbacks: {networks: [10.20.0.0/16]}\n")
         assert config.callbacks.networks == (ipaddress.ip_network("10.20.0.0/16"),)
-
-    def test_the_template_gives_an_address_for_each_charge_point(self) -> None:
-        config = config_of(SMALL + 'callbacks: {template: "http://{source_ip}:8090/"}\n')
-        assert config.callbacks.url_of("10.1.2.3", "CP1") == "http://10.1.2.3:8090/"
-        assert config_of(SMALL).callbacks.url_of("10.1.2.3", "CP1") is None
 
     def test_nothing_can_be_changed_afterwards(self) -> None:
         with pytest.raises(ValueError, match="frozen"):
@@ -202,8 +199,42 @@ class TestSecrets:
         assert problems(text, folder=tmp_path) == [
             f"{place}: file 'ca.pem' holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"
         ]
-        (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
-        assert read_text(text, folder=tmp_path).config.upstreams["main"].tls.ca == tmp_path / "ca.pem"
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            AUTHORITY,
+            AUTHORITY * 2,
+            AUTHORITY.replace("\n", "\r\n"),
+            f"\ufeff# Bundle für die Säulen\n{AUTHORITY}",
+        ],
+        ids=["one", "two", "CRLF", "comment"],
+    )
+    def test_a_file_of_certificates_is_taken(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "ca.pem").write_text(content, encoding="utf-8", newline="")
+        config = read_text(upstream("url: wss://h/\ntls: {ca: ca.pem}"), folder=tmp_path).config
+        assert config.upstreams["main"].tls.ca == tmp_path / "ca.pem"
+        ssl.create_default_context(cafile=tmp_path / "ca.pem")  # as the gateway takes it
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "-----BEGIN CERTIFICATE-----\n",
+            "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n",
+            AUTHORITY.removesuffix("-----END CERTIFICATE-----\n"),
+            AUTHORITY.replace("MII", "M!I", 1),
+            AUTHORITY.replace("\n", "\n  "),
+            AUTHORITY + AUTHORITY[:300],
+            AUTHORITY + AUTHORITY.replace("CERTIFICATE", "X509 CRL"),
+        ],
+        ids=["only begun", "no certificate", "no end", "no base64", "indented", "second cut off", "wrong CRL"],
+    )
+    def test_a_damaged_file_of_certificates_is_told(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "ca.pem").write_text(content)
+        assert problems(upstream("url: wss://h/\ntls: {ca: ca.pem}"), folder=tmp_path) == [
+            "gateway.yaml:6:11: upstreams.main.tls.ca: file 'ca.pem' cannot be read as PEM: something between its "
+            "-----BEGIN …----- and -----END …----- lines is damaged or cut off"
+        ]
 
 
 class TestWhatIsWrong:

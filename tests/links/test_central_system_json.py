@@ -528,17 +528,23 @@ async def test_nobody_waits_for_a_connection_that_will_not_come_for_long() -> No
         a_central_system(refuse=HTTPStatus.NOT_FOUND) as central_system,
         running(central_system.url, connect_wait=300.0) as world,
     ):
-        early = world.tasks.create_task(reason_of(world.link.call(HEARTBEAT)))
+        early = world.tasks.create_task(world.failing_call())
         assert await world.naps.asked.get() == 120.0
         refused = ("refused", "central system cloud: it answered HTTP 404 Not Found")
         assert await early == refused
-        assert await reason_of(world.link.call(HEARTBEAT)) == refused
+        assert await world.failing_call() == refused
 
 
-async def reason_of(asking: Awaitable[Answer]) -> tuple[str, str]:
-    with pytest.raises(Unreachable) as gone:
-        await asking
-    return gone.value.reason, gone.value.description
+async def test_it_can_be_closed_at_any_moment_of_connecting() -> None:
+    """Also in the turn of the loop in which the connection is made: nobody would close it later."""
+    async with a_central_system() as central_system:
+        for turns in range(80):
+            async with asyncio.timeout(10.0), running(central_system.url) as world:
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await world.link.close("enough")
+                await world.running
+                assert world.link.state == "closed"
 
 
 async def test_an_answer_without_a_subprotocol_is_refused() -> None:

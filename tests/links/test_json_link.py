@@ -45,6 +45,8 @@ class FakeCodec:
     def _checked(self, name: str, payload: Payload) -> Payload:
         if "bad" in payload:
             raise Violation("TypeConstraintViolation", f"{name}.bad", "'x' is no integer")
+        if payload.get("status") == "bug":
+            raise ZeroDivisionError("oops")
         return payload
 
 
@@ -503,6 +505,8 @@ async def test_a_bug_is_told_and_the_connection_lives_on() -> None:
         assert await world.noted("internal error") == Event(
             "internal error", "CP1", "Reset a: ZeroDivisionError('oops')", "internal"
         )
+        record = await world.records.get()
+        assert (record.action, record.reason) == ("Reset", "internal")
         world.charge_point.answer = lambda call: CallResult({})
         await world.peer.send('[2,"b","ClearCache",{}]')
         assert await world.peer.recv() == '[3,"b",{}]'
@@ -522,6 +526,16 @@ async def test_a_bug_after_the_reply_sends_no_second_one() -> None:
         assert await world.peer.recv() == '[3,"b",{"status":"Accepted"}]'
 
 
+async def test_a_bug_while_writing_a_reply_leaves_no_call_unanswered() -> None:
+    async with a_world() as world:
+        world.charge_point.answer = lambda call: CallResult({"status": "bug"})
+        await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
+        assert await world.peer.recv() == '[4,"a","InternalError","an error inside the gateway",{}]'
+        world.charge_point.answer = lambda call: CallResult({"status": "Accepted"})
+        await world.peer.send('[2,"b","ClearCache",{}]')
+        assert await world.peer.recv() == '[3,"b",{"status":"Accepted"}]'
+
+
 async def test_an_exchange_that_outlives_its_connection_is_recorded() -> None:
     async with a_world(may_answer=False) as world:
         await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
@@ -531,6 +545,7 @@ async def test_an_exchange_that_outlives_its_connection_is_recorded() -> None:
         world.charge_point.may_answer.set()
         record = await world.records.get()
         assert record.reply == CallResult({"status": "Accepted"})
+        assert record.replied.text == b""  # nobody was there any more
 
 
 @pytest.mark.parametrize("text", ["hello", "[]", '[1,"a","Reset",{}]', b"\xff\xfe", '[2,17,"Reset",{}]'])

@@ -745,7 +745,9 @@ def test_a_reply_after_the_connection_is_lost_goes_nowhere() -> None:
     endpoint = an_endpoint()
     endpoint.receive('[2,"b","Heartbeat",{}]', now=0.0)
     endpoint.next_call()
+    before = endpoint.is_lost
     endpoint.lost("")
+    assert (before, endpoint.is_lost) == (False, True)
     assert endpoint.reply("b", CallResult({})) == '[3,"b",{}]'
     assert take(endpoint) == []
 

@@ -16,7 +16,7 @@ import typer
 
 app = typer.Typer(
     name="wattbridge",
-    help="Let any OCPP charge point talk to any central system: OCPP-S (SOAP) and OCPP-J (JSON).",
+    help="Let OCPP 1.6 charge points that speak SOAP talk to central systems that speak JSON, and back.",
     epilog="New here? `wattbridge demo` shows it at work and needs no setup.",
     no_args_is_help=True,
     add_completion=False,

@@ -91,7 +91,7 @@ callbacks:
   connect_timeout: 5s
   answer: 256KiB
 
-sessions: {alive: 3, heartbeat: 300s}
+sessions: {alive: 3, heartbeat: 300s, most: 20000}
 time: {zone: UTC, milliseconds: no}
 metrics: {bind: 127.0.0.1:9181}
 logging: {level: info, format: console}

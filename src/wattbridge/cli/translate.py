@@ -15,8 +15,8 @@ from wattbridge.ocpp.actions import CompiledOperation, Dialect, dialect
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Note, Reply, Side
 from wattbridge.ocpp.payloads import Options, local_name, namespace_of
+from wattbridge.ocpp.tolerances import ANONYMOUS, WSA_2005
 
-ANONYMOUS = "http://www.w3.org/2005/08/addressing/anonymous"
 UNNAMED = "CHARGEPOINT"  # who a frame is from, which it does not say itself
 SIDES = (Side.CENTRAL_SYSTEM, Side.CHARGE_POINT)
 # What looks like an answer, where the whole is not well-formed.
@@ -199,7 +199,7 @@ def _write(
     new_id = f"urn:uuid:{uuid.uuid4()}"
     if isinstance(content, Call):
         assert operation is not None
-        addressing = soap.Addressing(identity or message.identity or UNNAMED, ANONYMOUS)
+        addressing = soap.Addressing(identity or message.identity or UNNAMED, ANONYMOUS[WSA_2005])
         written = soap.write_call(content, addressing, compiled, operation.asked, lambda: new_id)
     else:
         asked_by = soap.Envelope(message_id=message.message_id)

@@ -5,6 +5,7 @@ the JSON Schema and the reference call it.
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +114,15 @@ class CertificatesKind(Kind):
             raise ValueError(
                 f"file {shorten(value)} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"
             )
+        try:
+            # As the gateway will read it: from text (cadata) a comment that is not ASCII is refused and a broken
+            # list of revocations is not.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+        except (OSError, ValueError):  # SSLError is an OSError; it says "[X509] PEM lib" and no more
+            raise ValueError(
+                f"file {shorten(value)} cannot be read as PEM: something between its -----BEGIN …----- and "
+                "-----END …----- lines is damaged or cut off"
+            ) from None
         return path
 
 

@@ -138,9 +138,6 @@ class Basic(Section):
         description="The password, as `{env: NAME}` or `{file: path}`; a line break at the end is dropped."
     )
 
-    def username_of(self, identity: str) -> str:
-        return self.username.replace("{charger}", identity)
-
 
 class Auth(Section):
     """How charge points are made known to a central system."""
@@ -231,16 +228,12 @@ class Upstream(Section):
     )
     celsius: Annotated[Literal["Celsius", "Celcius"], kinds.words("Celsius", "Celcius")] = Field(
         default="Celsius",
-        description="How the unit is spelt towards it; the first JSON schemas had `Celcius`. Both are read.",
+        description="How the unit is spelled towards it; the first JSON schemas had `Celcius`. Both are read.",
     )
     tls: Tls = Field(default=Tls(), description="TLS, for `wss://`.")
     max_frame: Annotated[int, kinds.size("1KiB", "16MiB")] = Field(  # bytes
         default=256 * 1024, description="The largest message it may send."
     )
-
-    def url_of(self, identity: str) -> str:
-        """The address of one charge point, its identity percent-encoded."""
-        return values.fill_websocket_url(self.url, identity)
 
 
 class Match(Section):
@@ -263,10 +256,6 @@ class Match(Section):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"anyOf": [{"const": "any"}, handler.resolve_ref_schema(handler(core))]}
-
-    @property
-    def everything(self) -> bool:
-        return "*" in self.charger
 
     def matches(self, identity: str) -> bool:
         return any(fnmatchcase(identity, pattern) for pattern in self.charger)
@@ -321,12 +310,6 @@ class Callbacks(Section):
         default=256 * 1024, description="The largest response of a charge point, also after decompression."
     )
 
-    def url_of(self, source_ip: str, identity: str) -> str | None:
-        """Where the template puts one charge point; None without a template."""
-        if self.template is None:
-            return None
-        return values.fill_callback_template(self.template, source_ip, identity)
-
 
 class Sessions(Section):
     """How long a SOAP charge point, which has no connection, counts as there."""
@@ -338,6 +321,11 @@ class Sessions(Section):
     )
     heartbeat: Annotated[float, kinds.duration("1s", "7d")] = Field(  # seconds
         default=300.0, description="The heartbeat interval assumed until a BootNotification.conf tells it."
+    )
+    most: Annotated[int, kinds.whole(1, 1_000_000)] = Field(
+        default=20_000,
+        description="Sessions at a time. It bounds what `gateway.unknown: accept` lets in; the charge points "
+        "listed under `chargers` always have room.",
     )
 
 

@@ -11,7 +11,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -33,10 +33,6 @@ _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _NOT_IN_URLS = re.compile(r"[\s\x00-\x1f\x7f\"<>\\^`|]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-
-# What may stand in a path segment as it is (RFC 3986, 3.3: pchar). Identities such as "DE*ABC*E0001" then
-# look in a request line the way people wrote them.
-_SEGMENT_SAFE = "!$&'()*+,;=:@"
 
 
 def shorten(text: str, length: int = 60) -> str:
@@ -322,11 +318,6 @@ def read_websocket_url(text: str) -> str:
     return parts._replace(path=parts.path.rstrip("/") + "/{charger}").geturl()
 
 
-def fill_websocket_url(url: str, identity: str) -> str:
-    """The address of one charge point at the central system, its identity percent-encoded."""
-    return url.replace("{charger}", quote(identity, safe=_SEGMENT_SAFE))
-
-
 def read_callback_template(text: str) -> str:
     """``http://{source_ip}:8090/``: an address made from what is known of a charge point."""
     names = _PLACEHOLDER.findall(text)
@@ -339,11 +330,6 @@ def read_callback_template(text: str) -> str:
         )
     _split_url(text.replace("{source_ip}", "192.0.2.1").replace("{charger}", "CP1"), ("http", "https"))
     return text
-
-
-def fill_callback_template(template: str, source_ip: str, identity: str) -> str:
-    host = f"[{source_ip}]" if ":" in source_ip else source_ip
-    return template.replace("{source_ip}", host).replace("{charger}", quote(identity, safe=_SEGMENT_SAFE))
 
 
 def read_username(text: str) -> str:

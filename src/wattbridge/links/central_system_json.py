@@ -332,6 +332,8 @@ class CentralSystemJson:
         self._tell("central system connected")
         closed = Closed(1001, "the gateway let go of the connection")
         try:
+            if self._closing:  # close() came in the moment of connecting, and found no link
+                await link.close(self._closing)
             closed = await link.run()
         finally:
             self._link = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -208,8 +208,9 @@ class JsonLink:
 
         def write(reply: Reply) -> Passage:
             nonlocal replied
+            passage = self._reply(frame, reply)
             replied = True
-            return self._reply(frame, reply)
+            return passage
 
         began = self._clock()
         try:
@@ -217,20 +218,21 @@ class JsonLink:
                 call, notes = self._codec.read_call(frame.action, frame.payload)
             except Violation as broken:
                 reply = CallError(broken.code, str(broken), {"path": broken.path}, reason=broken.reason)
-                arrived = Passage("json", frame.text.encode(), frame.notes)
-                self._record(frame.action, reply, arrived, write(reply))
+                self._record(frame.action, reply, _passage(frame), write(reply))
                 return
-            arrived = Passage("json", frame.text.encode(), (*frame.notes, *notes))
+            arrived = _passage(frame, notes)
             await self._session.relay(call, arrived, self._party, write, began)
         except Exception as bug:  # the edge of the task: the party must not wait for our mistake
             text = f"{frame.action} {frame.message_id}: {bug!r}"
             self._journal.event(Event("internal error", self._session.identity, text, "internal"))
             if not replied:
-                write(CallError("InternalError", "an error inside the gateway", reason="internal"))
+                error = CallError("InternalError", "an error inside the gateway", reason="internal")
+                self._record(frame.action, error, _passage(frame), write(error))
 
     def _reply(self, frame: CallFrame, reply: Reply) -> Passage:
-        """Send the reply, or InternalError when it has no form in JSON."""
+        """Send the reply, or InternalError when it has no form in JSON; nothing when nobody is there."""
         notes: list[Note] = []
+        lost = self._endpoint.is_lost
         try:
             if isinstance(reply, CallResult):
                 payload, notes = self._codec.write_result(frame.action, reply.payload)
@@ -241,7 +243,7 @@ class JsonLink:
             unsaid = CallError("InternalError", f"the reply cannot be written: {broken}")
             text = self._endpoint.reply(frame.message_id, unsaid)
         self._send()
-        return Passage("json", text.encode(), tuple(notes))
+        return Passage("json", b"" if lost else text.encode(), tuple(notes))
 
     def _record(self, action: str, reply: CallError, arrived: Passage, replied: Passage) -> None:
         """Note a CALL that was refused before it got anywhere."""
@@ -341,3 +343,7 @@ def _closed(ending: ConnectionClosed) -> Closed:
         return Closed(sent.code, f"the gateway closed the connection: {sent}")
     why = f": {ending.__cause__}" if ending.__cause__ is not None else ""
     return Closed(1006, f"the connection broke{why}")
+
+
+def _passage(frame: CallFrame, notes: Iterable[Note] = ()) -> Passage:
+    return Passage("json", frame.text.encode(), (*frame.notes, *notes))

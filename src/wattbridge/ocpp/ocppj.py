@@ -428,6 +428,11 @@ class Endpoint:
         return self._pending.deadline
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the connection is gone, so that nothing can be said on it any more."""
+        return bool(self._gone)
+
+    @property
     def idle(self) -> bool:
         """Neither party waits for the other."""
         return self._pending is None and self._serving is None and not self._arrived

@@ -131,14 +131,13 @@ class Registry:
 
     def _sweep(self) -> None:
         """Look at the next few sessions: a large fleet is gone through in parts, so that no message waits."""
-        now, assumed = self._clock(), self._heartbeat_interval
+        now = self._clock()
         begin = self._swept if self._swept < len(self._sessions) else 0
         part = self.sessions()[begin : begin + MOST_SWEPT]
         silent = [
             session
             for session in part
-            if now - session.heard > self._alive * (session.heartbeat_interval or assumed)
-            and not session.calls_in_flight
+            if now - session.heard > self.silent_after(session) and not session.calls_in_flight
         ]
         self._swept = begin + len(part) - len(silent)
         for session in silent:
