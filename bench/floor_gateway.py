@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 
 from bench.processes import until_input_ends
 from bench.workload import EXCHANGES, MESSAGE_ID, SOAP_CONTENT_TYPE, numbered
-from wattbridge.links.callbacks import CallbackClient, configured
+from wattbridge.links.callbacks import Address, AddressPolicy, CallbackClient, choose
 from wattbridge.links.listener import HttpRequest, HttpResponse, Limits, Listener
 
 ANOTHER = "urn:uuid:6a51a3a0-0000-4000-8000-000000000002"
@@ -43,7 +43,11 @@ class FloorGateway:
         self._waiting: dict[str, asyncio.Future[str]] = {}
 
     async def start(self, port: int) -> Listener:
-        self._address = await configured(self._charge_point)
+        address = await choose(
+            AddressPolicy(), identity="floor", source_ip="127.0.0.1", pinned=self._charge_point
+        )
+        assert isinstance(address, Address), address
+        self._address = address
         limits = Limits(connections=10_000, connections_per_source=10_000)
         listener = Listener("floor", "127.0.0.1", port, self.handle, limits)
         await listener.start()

@@ -42,6 +42,7 @@ NETWORK_ALLOWED = {
     "simulators": "independent parties with sockets of their own",
     "operation.health": "the port for probes and metrics, apart from the charge points' listeners",
     "cli": "commands that ask a running gateway",
+    "config.kinds": "it reads certificates as TLS will",
     "app": "names the families of address it listens on",
 }
 

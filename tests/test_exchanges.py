@@ -108,7 +108,7 @@ def carry(exchange: Exchange) -> Carried:
         return Carried(None, refused.replied, refused.status, ())
     assert arrived.call.action == exchange.action
 
-    here = answered_here(arrived.call)
+    here = answered_here(arrived.call, arrived.notes)
     if here is not None:
         replied, status, notes = arrived.write(here)
         return Carried(None, replied, status, arrived.notes + notes)

@@ -18,7 +18,7 @@ import structlog
 
 from wattbridge.config import Bind, Config, Upstream
 from wattbridge.config.values import read_identity
-from wattbridge.links.callbacks import AddressPolicy, CallbackClient
+from wattbridge.links.callbacks import AddressPolicy, CallbackClient, own_addresses
 from wattbridge.links.central_system_json import (
     Backoff,
     CentralSystem,
@@ -95,7 +95,12 @@ class Gateway:
         self._client = CallbackClient(
             timeout=callbacks.timeout, connect_timeout=callbacks.connect_timeout, limit=callbacks.answer
         )
-        policy = AddressPolicy(networks=callbacks.networks, template=callbacks.template)
+        binds = [config.metrics.bind, *(section.bind for section in config.listeners.values())]
+        policy = AddressPolicy(
+            networks=callbacks.networks,
+            template=callbacks.template,
+            own=own_addresses(bind.host for bind in binds),
+        )
         self._listeners = [
             self._listener(name, CentralSystemService(
                 self.registry, self.journal, self._charge_point, usual, policy, self._client,
@@ -185,9 +190,8 @@ class Gateway:
         section = self.config.listeners[name]
         limits = section.limits
 
-        def happened(kind: str, reason: str) -> None:
-            if kind == "connection_opened":
-                self.journal.event(Event("connection opened", labels={"listener": name}))
+        def connected() -> None:
+            self.journal.event(Event("connection opened", labels={"listener": name}))
 
         def refused(source: str, status: int, text: str) -> None:
             connection = REFUSED_CONNECTIONS.get(status)
@@ -216,7 +220,7 @@ class Gateway:
                 connections_per_source=limits.connections_per_source,
             ),
             section.allow,
-            on_event=happened,
+            on_connection=connected,
             on_refusal=refused,
             on_error=failed,
         )

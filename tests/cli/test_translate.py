@@ -62,8 +62,20 @@ def test_envelope_becomes_a_frame_and_everything_changed_is_told() -> None:
     )
 
 
-def test_nothing_is_told_without_being_asked() -> None:
-    assert translate(START)[2] == ""
+def test_without_being_asked_only_losses_are_told() -> None:
+    assert translate(START)[2] == "wattbridge: 1 part could not be carried, see --explain\n"
+    assert translate(START.replace("colour>", "reservationId>").replace("red", "7"))[2] == ""
+
+
+def test_what_the_gateway_answers_itself_is_not_sent_by_anybody() -> None:
+    """All that was in it is lost, and a frame without meterValue breaks the JSON schema."""
+    sample = '{"timestamp":"2026-05-01T10:30:00Z","sampledValue":[{"value":"1","measurand":"Warmth"}]}'
+    code, out, err = translate(f'[2,"1","MeterValues",{{"connectorId":1,"meterValue":[{sample}]}}]')
+    assert (code, out) == (1, "")
+    assert "# lost: MeterValues.meterValue[0]" in err
+    assert err.endswith(
+        "wattbridge: nothing to send: the gateway answers this MeterValues with PropertyConstraintViolation\n"
+    )
 
 
 def test_frame_becomes_an_envelope() -> None:

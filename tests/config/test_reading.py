@@ -227,13 +227,21 @@ class TestSecrets:
             AUTHORITY + AUTHORITY[:300],
             AUTHORITY + AUTHORITY.replace("CERTIFICATE", "X509 CRL"),
         ],
-        ids=["only begun", "no certificate", "no end", "no base64", "indented", "second cut off", "wrong CRL"],
+        ids=[
+            "only begun",
+            "no certificate",
+            "no end",
+            "no base64",
+            "indented",
+            "second cut off",
+            "wrong CRL",
+        ],
     )
     def test_a_damaged_file_of_certificates_is_told(self, tmp_path: Path, content: str) -> None:
         (tmp_path / "ca.pem").write_text(content)
         assert problems(upstream("url: wss://h/\ntls: {ca: ca.pem}"), folder=tmp_path) == [
-            "gateway.yaml:6:11: upstreams.main.tls.ca: file 'ca.pem' cannot be read as PEM: something between its "
-            "-----BEGIN …----- and -----END …----- lines is damaged or cut off"
+            "gateway.yaml:6:11: upstreams.main.tls.ca: file 'ca.pem' cannot be read as PEM: something "
+            "between its -----BEGIN …----- and -----END …----- lines is damaged or cut off"
         ]
 
 

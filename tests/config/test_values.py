@@ -237,7 +237,11 @@ def test_the_public_address_is_scheme_host_and_port() -> None:
 
 
 def test_a_callback_template_has_places_for_what_is_known() -> None:
-    for text in ("http://{source_ip}:8090/", "https://{source_ip}/{charger}", "http://nat.example.net/{charger}"):
+    for text in (
+        "http://{source_ip}:8090/",
+        "https://{source_ip}/{charger}",
+        "http://nat.example.net/{charger}",
+    ):
         assert values.read_callback_template(text) == text
 
 

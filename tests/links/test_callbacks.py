@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from wattbridge.config import models
 from wattbridge.links.callbacks import (
     Address,
     AddressPolicy,
@@ -25,7 +26,7 @@ from wattbridge.links.callbacks import (
     HttpAnswer,
     Refusal,
     choose,
-    configured,
+    own_addresses,
     resolve_name,
 )
 from wattbridge.ocpp.errors import Unreachable
@@ -233,6 +234,14 @@ async def test_a_listed_translation_prefix_does_not_open_what_hides_behind_it() 
 async def test_the_gateway_does_not_call_itself() -> None:
     policy = AddressPolicy(networks=(ip_network("10.0.0.0/8"),), own=(ip_address("10.0.0.5"),))
     assert await why_refused("http://10.0.0.5:9180/api/v1/", policy) == "address of this gateway"
+    assert await why_refused("http://10.0.0.5:9180/api/v1/", policy, "10.0.0.5") == "address of this gateway"
+    listed = AddressPolicy(networks=(ip_network("10.0.0.5/32"),), own=policy.own)
+    assert isinstance(await chosen(listed, from_address="http://10.0.0.5:8090/"), Address)
+
+
+def test_the_gateways_own_addresses_are_those_it_is_told_to_listen_on() -> None:
+    hosts = ["0.0.0.0", "::", "localhost", "127.0.0.1", "::1", "10.0.0.5", "2001:db8::5"]
+    assert own_addresses(hosts) == (ip_address("10.0.0.5"), ip_address("2001:db8::5"))
 
 
 @pytest.mark.parametrize(
@@ -403,16 +412,6 @@ async def test_an_identity_in_a_template_leads_nowhere_else(template: str, ident
     assert isinstance(found, Refusal)
 
 
-async def test_the_address_of_a_central_system_is_what_the_operator_wrote() -> None:
-    found = await configured("http://loopback.example.net:8080/cs", resolve)
-    assert (found.ip, found.port, found.target) == ("127.0.0.1", 8080, "/cs")
-    assert (await configured("https://[::1]/")).ip == "::1"
-    with pytest.raises(ValueError, match="neither http nor https"):
-        await configured("ftp://a/")
-    with pytest.raises(Unreachable, match=r"the name unknown\.example\.net has no address"):
-        await configured("http://unknown.example.net/", resolve)
-
-
 # The client.
 
 XML = b"<a>1</a>"
@@ -430,6 +429,7 @@ class Peer:
         self.answers = list(answers)
         self.close = close
         self.requests: list[bytes] = []
+        self.asked = asyncio.Event()  # something came
         self.connections = 0
         self.writers: list[asyncio.StreamWriter] = []
 
@@ -438,6 +438,7 @@ class Peer:
         self.writers.append(writer)
         while request := await reader.read(1_000_000):
             self.requests.append(request)
+            self.asked.set()
             if not self.answers:
                 break
             writer.write(self.answers.pop(0))
@@ -503,10 +504,9 @@ async def test_a_call_goes_out_as_old_devices_want_to_read_it() -> None:
 async def test_soap_1_1_has_its_action_in_a_header_of_its_own() -> None:
     peer = Peer(OK)
     async with serving(peer) as address, client() as to:
-        await to.post(
-            address, XML, "text/xml; charset=utf-8", "/Reset", headers={"Authorization": "Basic eA=="}
-        )
-    assert b'\r\nSOAPAction: "/Reset"\r\nAuthorization: Basic eA==\r\n\r\n<a>' in peer.requests[0]
+        await to.post(address, XML, "text/xml; charset=utf-8", "/Reset")
+    assert b"\r\nContent-Type: text/xml; charset=utf-8\r\n" in peer.requests[0]
+    assert b'\r\nSOAPAction: "/Reset"\r\n\r\n<a>' in peer.requests[0]
 
 
 async def test_the_host_header_is_that_of_the_url() -> None:
@@ -763,7 +763,14 @@ async def test_an_endless_head_is_not_taken() -> None:
     )
 
 
-# Kept connections.
+# Connections.
+
+
+def test_the_client_is_as_patient_as_a_configuration_by_default() -> None:
+    ours, theirs = CallbackClient(), models.Callbacks()
+    assert (ours.timeout, ours.connect_timeout, ours.limit) == (
+        theirs.timeout, theirs.connect_timeout, theirs.answer,
+    )  # fmt: skip
 
 
 async def test_every_call_has_a_connection_of_its_own() -> None:
@@ -775,110 +782,48 @@ async def test_every_call_has_a_connection_of_its_own() -> None:
     assert peer.connections == 2
 
 
-async def test_a_kept_connection_is_used_again() -> None:
-    peer = Peer(OK, OK, OK, close=False)
-    async with serving(peer) as address, client(keep_alive=10) as to:
-        for _ in range(3):
-            await to.post(address, XML, TYPE)
-    assert peer.connections == 1
-    assert b"\r\nConnection: keep-alive\r\n" in peer.requests[0]
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        OK.replace(b"4\r\n", b"4\r\nConnection: close\r\n"),
-        OK.replace(b"HTTP/1.1", b"HTTP/1.0"),
-        OK + b"more",
-    ],
-)
-async def test_a_connection_whose_answer_ends_it_is_not_kept(answer: bytes) -> None:
-    peer = Peer(answer, OK, close=False)
-    async with serving(peer) as address, client(keep_alive=10) as to:
-        for _ in range(2):
-            assert (await to.post(address, XML, TYPE)).body == b"<b/>"
-    assert peer.connections == 2
-
-
-async def test_an_idle_connection_is_closed_in_time() -> None:
-    peer = Peer(OK, OK, close=False)
-    async with serving(peer) as address, client(keep_alive=SOON) as to:
+async def draining(to: CallbackClient, address: Address) -> None:
+    with pytest.raises(Unreachable) as unreachable:
         await to.post(address, XML, TYPE)
-        async with asyncio.timeout(10):
-            await peer.writers[0].wait_closed()
-        await to.post(address, XML, TYPE)
-    assert peer.connections == 2
-
-
-async def test_a_kept_connection_the_peer_has_closed_is_not_used() -> None:
-    peer = Peer(OK, OK)
-    async with serving(peer) as address, client(keep_alive=10) as to:
-        await to.post(address, XML, TYPE)
-        await asyncio.sleep(SOON)
-        await to.post(address, XML, TYPE)
-    assert peer.connections == 2
-
-
-async def test_bytes_nobody_asked_for_end_a_kept_connection() -> None:
-    peer = Peer(OK, OK, close=False)
-    async with serving(peer) as address, client(keep_alive=10) as to:
-        await to.post(address, XML, TYPE)
-        peer.writers[0].write(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
-        await asyncio.sleep(SOON)
-        assert (await to.post(address, XML, TYPE)).status == 200
-    assert peer.connections == 2
-
-
-class OneEach(Peer):
-    """Answers the first request of a connection, and closes on the second."""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self.writers.append(writer)
-        self.requests.append(await reader.read(1_000_000))
-        writer.write(OK)
-        self.requests.append(await reader.read(1_000_000))
-        writer.close()
-
-
-async def test_a_call_that_may_have_been_read_is_not_sent_again() -> None:
-    """A RemoteStartTransaction must not happen twice."""
-    peer = OneEach()
-    async with serving(peer) as address, client(keep_alive=10) as to:
-        await to.post(address, XML, TYPE)
-        with pytest.raises(Unreachable) as unreachable:
-            await to.post(address, XML, TYPE)
-    assert unreachable.value.description == (
-        f"{address} closed the connection without an answer, on a connection that was kept open"
+    assert (unreachable.value.reason, unreachable.value.description) == (
+        "draining",
+        "the gateway is stopping",
     )
-    assert peer.connections == 1
 
 
-async def test_a_call_that_may_happen_twice_is_sent_again_on_a_new_connection() -> None:
-    peer = OneEach()
-    async with serving(peer) as address, client(keep_alive=10) as to:
-        await to.post(address, XML, TYPE, repeatable=True)
-        assert (await to.post(address, XML, TYPE, repeatable=True)).body == b"<b/>"
-    assert peer.connections == 2
-
-
-async def test_closing_the_client_ends_the_calls_that_wait() -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_closing_the_client_ends_the_calls_under_way(scheme: str) -> None:
+    """The peer is silent: a call waits for its answer, and with https it is still connecting."""
     peer = Peer(b"", close=False)
-    async with serving(peer) as address:
+    async with serving(peer) as where, asyncio.TaskGroup() as tasks:
+        address = Address("", scheme, where.host, where.port, "/", where.ip)
+        to = CallbackClient()
+        tasks.create_task(draining(to, address))
+        await peer.asked.wait()
+        await to.close()
+
+
+async def test_closing_the_client_ends_the_calls_nobody_accepts() -> None:
+    with socket.socket() as listening, socket.socket() as first:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        host, port = listening.getsockname()
+        first.connect((host, port))
         to = CallbackClient()
         async with asyncio.TaskGroup() as tasks:
-
-            async def call() -> None:
-                with pytest.raises(Unreachable) as unreachable:
-                    await to.post(address, XML, TYPE)
-                assert (unreachable.value.reason, unreachable.value.description) == (
-                    "draining",
-                    "the gateway is stopping",
-                )
-
-            tasks.create_task(call())
-            await asyncio.sleep(SOON)
+            tasks.create_task(draining(to, Address("", "http", host, port, "/", host)))
+            await asyncio.sleep(0)  # it begins to connect
             await to.close()
+
+
+async def test_a_closed_client_calls_nobody() -> None:
+    peer = Peer(OK)
+    async with serving(peer) as address:
+        to = CallbackClient()
+        await to.close()
+        await draining(to, address)
+        await to.close()
+    assert peer.connections == 0
 
 
 async def test_a_cancelled_call_leaves_no_connection_behind() -> None:

@@ -526,7 +526,7 @@ async def test_nobody_waits_for_a_connection_that_will_not_come_for_long() -> No
     """A charge point must not be kept waiting at each message for a central system that knows it not."""
     async with (
         a_central_system(refuse=HTTPStatus.NOT_FOUND) as central_system,
-        running(central_system.url, connect_wait=300.0) as world,
+        running(central_system.url, connect_wait=60.0) as world,
     ):
         early = world.tasks.create_task(world.failing_call())
         assert await world.naps.asked.get() == 120.0

@@ -16,7 +16,7 @@ from wattbridge.ocpp.differences import (
     left_out_by_soap,
     neutral,
 )
-from wattbridge.ocpp.messages import Call, CallResult
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Loss
 from wattbridge.ocpp.shapes import Field
 
 SHAPES = {operation.action: operation.request for operation in described_operations()} | {
@@ -77,7 +77,19 @@ def test_what_soap_may_leave_out_is_said() -> None:
 
 @pytest.mark.parametrize("payload", [{"connectorId": 1}, {"connectorId": 1, "meterValue": []}])
 def test_meter_values_without_values_are_answered_here(payload: dict[str, object]) -> None:
+    unrelated = [Loss("MeterValues.colour", "red", "unknown-field", "no such field")]
     assert answered_here(Call("MeterValues", payload)) == CallResult({}) == EMPTY_METER_VALUES
+    assert answered_here(Call("MeterValues", payload), unrelated) == EMPTY_METER_VALUES
+
+
+def test_meter_values_that_lost_all_they_had_are_refused() -> None:
+    lost = Loss("MeterValues.meterValue[0]", "x", "bad-item", "'x' is no object")
+    assert answered_here(Call("MeterValues", {"connectorId": 1}), [lost]) == CallError(
+        "PropertyConstraintViolation",
+        "nothing that can be carried is left; MeterValues.meterValue[0]: 'x' is no object",
+        {"path": "MeterValues.meterValue[0]"},
+        reason="schema",
+    )
 
 
 def test_everything_else_is_carried() -> None:

@@ -26,7 +26,7 @@ from tests.ocpp.strategies import (
 from wattbridge.ocpp.actions import Message, dialect
 from wattbridge.ocpp.differences import answered_here
 from wattbridge.ocpp.errors import FAULT_BY_CODE, Violation
-from wattbridge.ocpp.messages import Call, Change, Loss, Note, Payload, Side
+from wattbridge.ocpp.messages import Call, CallError, Change, Loss, Note, Payload, Side
 from wattbridge.ocpp.ocppj import read_frame, write_result
 from wattbridge.ocpp.payloads import (
     Options,
@@ -715,10 +715,10 @@ def test_what_was_changed_in_a_lost_item_is_not_noted() -> None:
 
 
 @pytest.mark.parametrize("sample", [{"unit": "Watts"}, {"value": "1", "measurand": "Sideways"}, "12", None])
-def test_meter_values_with_nothing_usable_are_answered_here(sample: Any) -> None:
+def test_meter_values_with_nothing_usable_are_refused_here(sample: Any) -> None:
     payload, notes = METER_VALUES.read_json(meter_values(a_meter_value(sample)))
     assert payload == {"connectorId": 1}
-    assert answered_here(Call("MeterValues", payload)) is not None
+    assert isinstance(answered_here(Call("MeterValues", payload), notes), CallError)
     assert [note.rule for note in notes] == ["bad-item", "bad-item"]
 
 

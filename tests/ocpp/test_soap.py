@@ -1812,3 +1812,16 @@ def test_whatever_addresses_a_call_is_read_as_it_was_written(
 
     assert (read.identity, read.to, read.from_address) == (bare(identity), bare(to), bare(sender))
     assert read_call(read, DIALECT, Side.CHARGE_POINT).call == Call("ClearCache", {})
+
+
+def test_a_command_is_carried_whole_or_not_at_all() -> None:
+    """XML has no U+0000: a report may lose it, an idTag that starts a charge may not."""
+    call = Call("RemoteStartTransaction", {"idTag": "a\x00b"})
+    addressing = Addressing("CP1", "http://10.1.2.3/")
+    with pytest.raises(Violation) as refused:
+        write_call(call, addressing, dialect(), Side.CHARGE_POINT, lambda: "urn:uuid:1")
+    assert (refused.value.code, refused.value.path) == (
+        "PropertyConstraintViolation",
+        "RemoteStartTransaction.idTag",
+    )
+    assert "carried whole or not at all" in refused.value.problem

@@ -304,11 +304,17 @@ def test_a_unit_that_cannot_be_said_is_dropped_and_noted() -> None:
     assert from_text(SOAP_UNIT, "Hz") == (None, [Loss("p", "Hz", "unsayable-unit", reason)])
 
 
+@pytest.mark.parametrize("form", [from_text, from_json])
+def test_a_word_in_another_letter_case_is_the_same_word(form: Any) -> None:
+    assert form(UNIT, " hertz ") == ("Hertz", [Change("p", " hertz ", "Hertz", "value-alias")])
+    assert form(UNIT, "w") == ("W", [Change("p", "w", "W", "value-alias")])
+
+
 def test_an_unknown_word_is_refused_with_what_was_expected() -> None:
     broken = refused(UNIT, "Watts")
     assert broken.code == "PropertyConstraintViolation"
     assert broken.problem == "'Watts' is not one of 'Celsius', 'W', 'A', 'Hertz'"
-    assert refused(UNIT, "w").problem.startswith("'w' is not one of")
+    assert refused(UNIT, "ww").problem.startswith("'ww' is not one of")
     assert refused(UNIT, ["W"], json=True).problem == 'found array ["W"], expected a string'
     assert refused(UNIT, 5, json=True).problem.startswith("'5' is not one of")
 

@@ -63,7 +63,15 @@ async def test_metrics_are_in_prometheus_text_format() -> None:
 
 async def test_other_pages_are_not_there() -> None:
     async with a_health_port([]) as url:
-        assert (await get(f"{url}/")).status == 404
+        assert (await get(f"{url}/nothing")).status == 404
+
+
+async def test_the_first_page_names_the_others_and_no_page_names_a_version() -> None:
+    async with a_health_port([]) as url:
+        for page in ("", "livez", "nothing"):
+            response = await get(f"{url}/{page}")
+            assert "Server: wattbridge\r\n" in response.head
+        assert (await get(f"{url}/")).body == "/livez /readyz /metrics\n"
 
 
 async def test_a_taken_address_is_an_error() -> None:

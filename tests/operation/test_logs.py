@@ -58,6 +58,8 @@ def a_record(
     arrived_from: Side = Side.CHARGE_POINT,
     replied: bytes = b"<fault/>",
     notes: tuple[Note, ...] = (),
+    asked: Passage | None = Passage("json", b"[SECRET-FRAME]"),  # noqa: B008 -- frozen
+    source: str = "",
 ) -> Record:
     return Record(
         identity=identity,
@@ -69,9 +71,10 @@ def a_record(
         seconds=0.0612345678,
         peer_seconds=0.06,
         arrived=Passage("soap", b"<SECRET-BODY/>", notes),
-        asked=None,
+        asked=asked,
         answered=None,
         replied=Passage("soap", replied),
+        source=source,
     )
 
 
@@ -87,6 +90,29 @@ def test_an_exchange_is_one_line_with_the_same_keys() -> None:
         "seconds": 0.061235,
     }
     assert lines.texts[0].startswith('{"timestamp":"')
+
+
+def test_what_was_lost_is_named() -> None:
+    lines = Lines()
+    bad = [Loss(f"MeterValues.meterValue[{index}]", "x", "bad-item", "…") for index in range(4)]
+    lines.log.write(a_record(notes=(*bad, Change("MeterValues.timestamp", "a", "b", "to-utc"))))
+    line = lines.only()
+    assert (line["losses"], line["changes"]) == (4, 1)
+    assert line["lost"] == ", ".join(f"MeterValues.meterValue[{index}] (bad-item)" for index in range(3))
+
+
+def test_what_nobody_was_asked_is_no_relayed_call() -> None:
+    """A MeterValues.req without one usable value is answered here: somebody should hear of it."""
+    lines = Lines()
+    lines.log.write(a_record(asked=None))
+    line = lines.only()
+    assert (line["level"], line["event"]) == ("warning", "call answered here")
+
+
+def test_who_is_refused_is_named_by_address() -> None:
+    lines = Lines()
+    lines.log.write(a_record(CallError("SecurityError", reason="auth"), asked=None, source="10.1.2.3"))
+    assert lines.only()["source"] == "10.1.2.3"
 
 
 def test_a_line_for_people_has_the_same_words() -> None:

@@ -155,6 +155,25 @@ async def test_meter_values_without_a_value_are_answered_here() -> None:
     assert heard.records[0].asked is None
 
 
+async def test_meter_values_that_lost_all_they_had_are_refused() -> None:
+    """Nothing is acknowledged that did not arrive."""
+    session, heard = a_session(Clock())
+    session.attach(Side.CENTRAL_SYSTEM, FakeLink())
+    lost = Loss("MeterValues.meterValue[0].timestamp", "soon", "bad-item", "'soon' is not a dateTime")
+    reply, _ = await session.relay(
+        Call("MeterValues", {"connectorId": 1}),
+        Passage("soap", b"", (lost,)),
+        Side.CHARGE_POINT,
+        lambda reply: Passage("soap", b"<fault/>"),
+    )
+    assert isinstance(reply, CallError)
+    assert (reply.code, reply.reason) == ("PropertyConstraintViolation", "schema")
+    assert reply.description == (
+        "nothing that can be carried is left; MeterValues.meterValue[0].timestamp: 'soon' is not a dateTime"
+    )
+    assert heard.records[0].asked is None
+
+
 async def test_notes_are_told_in_the_order_of_the_walk() -> None:
     session, heard = a_session(Clock())
     session.attach(Side.CENTRAL_SYSTEM, FakeLink())

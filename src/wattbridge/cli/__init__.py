@@ -16,7 +16,7 @@ import typer
 
 app = typer.Typer(
     name="wattbridge",
-    help="Let OCPP 1.6 charge points that speak SOAP talk to central systems that speak JSON, and back.",
+    help="Connect OCPP 1.6 charge points that speak SOAP to OCPP 1.6 central systems that speak JSON.",
     epilog="New here? `wattbridge demo` shows it at work and needs no setup.",
     no_args_is_help=True,
     add_completion=False,

@@ -12,8 +12,9 @@ from wattbridge.cli.explain import did_you_mean
 from wattbridge.cli.streams import for_messages
 from wattbridge.ocpp import ocppj, soap
 from wattbridge.ocpp.actions import CompiledOperation, Dialect, dialect
+from wattbridge.ocpp.differences import answered_here
 from wattbridge.ocpp.errors import Violation
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Note, Reply, Side
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Loss, Note, Reply, Side
 from wattbridge.ocpp.payloads import Options, local_name, namespace_of
 from wattbridge.ocpp.tolerances import ANONYMOUS, WSA_2005
 
@@ -69,9 +70,20 @@ def translate(
     except Violation as broken:
         err.write(f"wattbridge: {broken.code}: {broken}\n")
         return 2 if broken.reason in ("malformed", "too_large") else 1
+    notes = (*message.notes, *notes)
+    here = answered_here(message.content, notes) if isinstance(message.content, Call) else None
+    if here is not None:
+        # What would be written breaks the other schema, and no gateway sends it.
+        _explain(message, notes, err)
+        answer = f"with {here.code}" if isinstance(here, CallError) else "itself"
+        err.write(f"wattbridge: nothing to send: the gateway answers this MeterValues {answer}\n")
+        return 1
     for_messages(out).write(written + "\n")
+    lost = sum(isinstance(note, Loss) for note in notes)
     if explain:
-        _explain(message, (*message.notes, *notes), err)
+        _explain(message, notes, err)
+    elif lost:
+        err.write(f"wattbridge: {lost} part{'s' if lost > 1 else ''} could not be carried, see --explain\n")
     return 0
 
 

@@ -115,8 +115,8 @@ class CertificatesKind(Kind):
                 f"file {shorten(value)} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"
             )
         try:
-            # As the gateway will read it: from text (cadata) a comment that is not ASCII is refused and a broken
-            # list of revocations is not.
+            # From the file, as the gateway will. Of a text (cadata), comments that are not ASCII are refused
+            # and a broken list of revocations is not.
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
         except (OSError, ValueError):  # SSLError is an OSError; it says "[X509] PEM lib" and no more
             raise ValueError(

@@ -228,7 +228,8 @@ class Upstream(Section):
     )
     celsius: Annotated[Literal["Celsius", "Celcius"], kinds.words("Celsius", "Celcius")] = Field(
         default="Celsius",
-        description="How the unit is spelled towards it; the first JSON schemas had `Celcius`. Both are read.",
+        description="How the unit is spelled towards it; the first JSON schemas had `Celcius`. Both are "
+        "read.",
     )
     tls: Tls = Field(default=Tls(), description="TLS, for `wss://`.")
     max_frame: Annotated[int, kinds.size("1KiB", "16MiB")] = Field(  # bytes

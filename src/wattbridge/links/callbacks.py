@@ -12,7 +12,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -32,6 +32,7 @@ from aiohttp.http import HttpProcessingError, HttpResponseParser, RawResponseMes
 from wattbridge.links import bodies
 from wattbridge.links.bodies import BadBody, Chunks
 from wattbridge.ocpp.errors import Unreachable
+from wattbridge.ocpp.soap import LARGEST_BODY
 
 Network = IPv4Network | IPv6Network
 IpAddress = IPv4Address | IPv6Address
@@ -136,7 +137,8 @@ class AddressPolicy:
 
     *networks* are those the operator listed. *template* makes an address for charge points that name no
     usable one: ``{source_ip}`` stands for the address the message came from, ``{charger}`` for the identity,
-    percent-encoded (``http://{source_ip}:8090/``). *own* are addresses of the gateway itself.
+    percent-encoded (``http://{source_ip}:8090/``). *own* are addresses of the gateway itself, see
+    ``own_addresses``.
     """
 
     networks: tuple[Network, ...] = ()
@@ -214,6 +216,16 @@ class AddressPolicy:
         return why_not
 
 
+def own_addresses(hosts: Iterable[str]) -> tuple[IpAddress, ...]:
+    """Find the addresses of this gateway among the *hosts* it listens on.
+
+    Names and wildcards (``0.0.0.0``, ``::``) tell none. Loopback is left out: nobody may name it anyway, and
+    whoever lists 127.0.0.0/8 has charge points beside the gateway, on its very address.
+    """
+    found = (_ip(host) for host in hosts)
+    return tuple(ip for ip in found if ip is not None and not ip.is_unspecified and not ip.is_loopback)
+
+
 async def choose(
     policy: AddressPolicy,
     *,
@@ -264,24 +276,6 @@ async def choose(
         if address := await usable("template", url, trusted=trusted):
             return address
     return _refusal(identity, refused)
-
-
-async def configured(url: str, resolve: Resolve | None = None, *, within: float = 5.0) -> Address:
-    """Find the address of a URL the operator wrote, wherever it leads; a name must resolve *within* seconds.
-
-    Raises Unreachable when its host has no address, ValueError when it is no http or https URL.
-    """
-    parts = _read_url(url)
-    literal = _ip(parts.host)
-    if literal is not None:
-        ip = str(literal)
-    else:
-        try:
-            found = await _resolved(parts, resolve or resolve_name, within)
-        except ValueError as problem:
-            raise Unreachable("unreachable", str(problem)) from None
-        ip = _normal(found[0])
-    return Address(url.strip(), parts.scheme, parts.host, parts.port, parts.target, ip)
 
 
 async def resolve_name(host: str, port: int) -> Sequence[str]:
@@ -418,12 +412,11 @@ class HttpAnswer:
 
 
 class CallbackClient:
-    """Posts to charge points, and to central systems that speak SOAP.
+    """Posts to charge points.
 
-    Every call has a connection of its own unless *keep_alive* says for how many seconds an idle one may be
-    used again. That is the custom of OCPP-S (OCPP-J 1.6, 6.2.4), and the only way to know what happened:
-    when a kept connection closes without an answer nobody can tell whether the call was read, and a
-    RemoteStartTransaction must not happen twice. With *keep_alive* choose less than the peer's own idle time.
+    Every call has a connection of its own. That is the custom of OCPP-S (OCPP-J 1.6, 6.2.4), and the only way
+    to know what happened: when a kept connection closes without an answer nobody can tell whether the call
+    was read, and a RemoteStartTransaction must not happen twice.
 
     Heads are written as old devices want to read them: names in their usual letter case, Content-Length and
     never chunks, head and body in one write, no Expect. Redirects are not followed, proxies not asked,
@@ -433,77 +426,61 @@ class CallbackClient:
     def __init__(
         self,
         *,
+        # The defaults are those of the configuration.
         timeout: float = 30.0,  # seconds, for a call: connection and answer
-        connect_timeout: float = 10.0,  # seconds
-        limit: int = 262_144,  # bytes of an answer, as sent, and again decompressed
-        keep_alive: float = 0.0,  # seconds
+        connect_timeout: float = 5.0,  # seconds
+        limit: int = LARGEST_BODY,  # bytes of an answer, as sent, and again decompressed
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.timeout = timeout
         self.connect_timeout = connect_timeout
         self.limit = limit
-        self.keep_alive = keep_alive
         self._tls = tls
-        self._idle: dict[tuple[str, str, int, str], list[_Connection]] = {}
+        self._closed = False
+        self._deadlines: set[asyncio.Timeout] = set()  # of the calls under way
         self._connections: set[_Connection] = set()
-        self._sweep_handle: asyncio.TimerHandle | None = None
 
     async def post(
-        self,
-        address: Address,
-        body: bytes,
-        content_type: str,
-        soap_action: str | None = None,
-        *,
-        headers: Mapping[str, str] | None = None,
-        repeatable: bool = False,
+        self, address: Address, body: bytes, content_type: str, soap_action: str | None = None
     ) -> HttpAnswer:
         """Post *body* to *address*.
 
         *content_type* goes out as given (``application/soap+xml; charset=utf-8; action="/Reset"``);
-        *soap_action* is for SOAP 1.1 (``/Reset``, quoted here). *repeatable* says that the call may reach the
-        peer twice: then, and only then, it is sent again on a new connection when a kept one closes without
-        a byte of an answer.
+        *soap_action* is for SOAP 1.1 (``/Reset``, quoted here).
         Raises Unreachable with reason refused, timeout, unreachable or too_large, and draining when the
-        client is closed meanwhile.
+        client is closed or is being closed meanwhile.
         """
-        request = _write_request(
-            address, body, content_type, soap_action, headers, keep=self.keep_alive > 0.0
-        )
+        request = _write_request(address, body, content_type, soap_action)
+        if self._closed:
+            raise _draining()
         try:
-            async with asyncio.timeout(self.timeout):
-                connection = self._kept(address)
-                if connection is not None:
-                    try:
-                        return await self._exchange(connection, address, request)
-                    except _NothingCame:
-                        if not repeatable:
-                            raise
-                connection = await self._connect(address)
-                return await self._exchange(connection, address, request)
+            async with asyncio.timeout(self.timeout) as deadline:
+                self._deadlines.add(deadline)
+                try:
+                    return await self._exchange(await self._connect(address), address, request)
+                finally:
+                    self._deadlines.discard(deadline)
         except TimeoutError:
+            if self._closed:
+                raise _draining() from None
             raise Unreachable("timeout", f"no answer from {address} within {self.timeout:g} s") from None
 
     async def close(self) -> None:
-        """Close all connections; calls that wait for an answer end with Unreachable."""
-        if self._sweep_handle is not None:
-            self._sweep_handle.cancel()
-            self._sweep_handle = None
-        self._idle.clear()
+        """Close for good: all calls under way, and those to come, end with Unreachable, draining."""
+        self._closed = True
         for connection in tuple(self._connections):
-            connection.fail(Unreachable("draining", "the gateway is stopping"))
+            connection.fail(_draining())
+        # A call that is still connecting has no connection that could be failed: its time is up instead.
+        for deadline in self._deadlines:
+            if not deadline.expired():
+                deadline.reschedule(0.0)
         await asyncio.sleep(0)  # connections close in the next turn of the loop
 
     async def _exchange(self, connection: _Connection, address: Address, request: bytes) -> HttpAnswer:
         try:
             message, body = await connection.exchange(request)
-            if connection.reusable and self.keep_alive > 0.0:
-                self._keep(address, connection)
-            else:
-                connection.close()
-        except BaseException:
+        finally:
             connection.close()
-            raise
         try:
             body = bodies.decode(body, message.headers.get(hdrs.CONTENT_ENCODING, ""), self.limit)
         except BadBody as problem:
@@ -538,54 +515,19 @@ class CallbackClient:
             ) from None
         return connection
 
-    def _kept(self, address: Address) -> _Connection | None:
-        idle = self._idle.get((address.scheme, address.host, address.port, address.ip))
-        while idle:
-            connection = idle.pop()
-            if connection.reusable and connection.until > asyncio.get_running_loop().time():
-                return connection
-            connection.close()
-        return None
-
-    def _keep(self, address: Address, connection: _Connection) -> None:
-        loop = asyncio.get_running_loop()
-        connection.until = loop.time() + self.keep_alive
-        self._idle.setdefault((address.scheme, address.host, address.port, address.ip), []).append(connection)
-        if self._sweep_handle is None:
-            self._sweep_handle = loop.call_later(self.keep_alive, self._sweep, loop)
-
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
-        self._sweep_handle = None
-        for where, idle in tuple(self._idle.items()):
-            for connection in tuple(idle):
-                if now >= connection.until or not connection.reusable:
-                    idle.remove(connection)
-                    connection.close()
-            if not idle:
-                del self._idle[where]
-        if self._idle:
-            soonest = min(connection.until for idle in self._idle.values() for connection in idle)
-            self._sweep_handle = loop.call_at(soonest, self._sweep, loop)
-
-
-class _NothingCame(Unreachable):
-    """The peer closed the connection and said nothing."""
-
 
 _MOST_HEAD = 16_384  # bytes
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 
 class _Connection(asyncio.Protocol):
-    """One connection to a peer, and on it one exchange at a time."""
+    """One connection to a peer, and the one exchange on it."""
 
     __slots__ = (
         "_address",
         "_answer",
         "_body",
         "_buffer",
-        "_calls",
         "_chunks",
         "_client",
         "_gone",
@@ -593,8 +535,6 @@ class _Connection(asyncio.Protocol):
         "_loop",
         "_message",
         "_transport",
-        "reusable",
-        "until",
     )
 
     _transport: asyncio.Transport
@@ -609,17 +549,10 @@ class _Connection(asyncio.Protocol):
         self._chunks: Chunks | None = None
         self._length: int | None = None  # bytes of the body; None: it ends with the connection, or in chunks
         self._body = bytearray()
-        self._calls = 0
         self._gone = False
-        self.reusable = False
-        self.until = 0.0  # when an idle connection is closed, in the loop's time
 
     async def exchange(self, request: bytes) -> tuple[RawResponseMessage, bytes]:
-        """Send a request and wait for the answer to it. Raises Unreachable."""
-        self._calls += 1
-        self.reusable = False
-        self._message = self._chunks = self._length = None
-        self._body = bytearray()
+        """Send the request and wait for the answer to it. Raises Unreachable."""
         self._answer = self._loop.create_future()
         if self._gone:
             self._ended()
@@ -630,14 +563,12 @@ class _Connection(asyncio.Protocol):
         return await self._answer
 
     def close(self) -> None:
-        self.reusable = False
         if self._answer is not None and self._answer.done() and not self._answer.cancelled():
             self._transport.close()
         else:
             self._transport.abort()
 
     def fail(self, problem: Unreachable) -> None:
-        self.reusable = False
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(problem)
         self._transport.abort()
@@ -648,12 +579,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._client._connections.discard(self)
-        self.reusable = False
         self._gone = True
         self._ended()
 
     def eof_received(self) -> None:
-        self.reusable = False
         self._gone = True
         self._ended()
 
@@ -663,9 +592,7 @@ class _Connection(asyncio.Protocol):
         elif not self._answer.done():
             self._received(data)
         else:
-            # Nobody asked: a late end of the answer before, or the peer's word that it closes.
-            self.reusable = False
-            self._transport.abort()
+            self._transport.abort()  # nobody asked
 
     def _received(self, data: bytes) -> None:
         try:
@@ -733,7 +660,7 @@ class _Connection(asyncio.Protocol):
     def _read_body(self, data: bytes) -> None:
         if self._chunks is not None:
             if self._chunks.feed(data):
-                self._complete(bytes(self._chunks.body), extra=self._chunks.rest)
+                self._complete(bytes(self._chunks.body))
             return
         self._body += data
         if self._length is None:
@@ -741,18 +668,11 @@ class _Connection(asyncio.Protocol):
                 raise BadBody("too_large", f"the body is larger than the limit of {self._client.limit} bytes")
         elif len(self._body) >= self._length:
             body, extra = bytes(self._body[: self._length]), bytes(self._body[self._length :])
-            self._complete(bodies.counted_in_characters(body, extra, self._length), extra=extra)
+            self._complete(bodies.counted_in_characters(body, extra, self._length))
 
-    def _complete(self, body: bytes, *, extra: bytes = b"") -> None:
+    def _complete(self, body: bytes) -> None:
         assert self._answer is not None
         assert self._message is not None
-        # After anything out of order the next answer could be read from the wrong byte.
-        self.reusable = (
-            not self._message.should_close
-            and not extra
-            and not self._gone
-            and not self._transport.get_write_buffer_size()
-        )
         self._answer.set_result((self._message, body))
 
     def _ended(self) -> None:
@@ -773,9 +693,12 @@ class _Connection(asyncio.Protocol):
             text = f"{self._address} closed the connection in the middle of its answer: {self._buffer[:40]!r}"
             self._answer.set_exception(Unreachable("unreachable", text))
         else:
-            kept = ", on a connection that was kept open" if self._calls > 1 else ""
-            text = f"{self._address} closed the connection without an answer{kept}"
-            self._answer.set_exception(_NothingCame("unreachable", text))
+            text = f"{self._address} closed the connection without an answer"
+            self._answer.set_exception(Unreachable("unreachable", text))
+
+
+def _draining() -> Unreachable:
+    return Unreachable("draining", "the gateway is stopping")
 
 
 def _unreadable(address: Address, problem: BadBody) -> Unreachable:
@@ -783,15 +706,7 @@ def _unreadable(address: Address, problem: BadBody) -> Unreachable:
     return Unreachable(reason, f"the answer of {address} cannot be read: {problem.problem}")
 
 
-def _write_request(
-    address: Address,
-    body: bytes,
-    content_type: str,
-    soap_action: str | None,
-    headers: Mapping[str, str] | None,
-    *,
-    keep: bool,
-) -> bytes:
+def _write_request(address: Address, body: bytes, content_type: str, soap_action: str | None) -> bytes:
     """Write head and body of a POST. Raises ValueError for what cannot stand in a head."""
     lines = {
         "Host": address.authority,
@@ -799,11 +714,10 @@ def _write_request(
         "Content-Length": str(len(body)),
         "Accept-Encoding": "gzip, deflate",
         "User-Agent": "wattbridge",
-        "Connection": "keep-alive" if keep else "close",
+        "Connection": "close",
     }
     if soap_action is not None:
         lines["SOAPAction"] = f'"{soap_action}"'
-    lines.update(headers or {})
     for name, value in lines.items():
         if not (name.isprintable() and value.isprintable()):
             raise ValueError(f"header {name!r}: {value!r} cannot be sent")

@@ -195,6 +195,7 @@ class CentralSystemJson:
         self._closing = ""
         self._interrupt: asyncio.Timeout | None = None
         self._failures = 0  # in a row
+        self._next_attempt = 0.0  # when the pause between attempts is over
         self._failure = _Failure("not_connected", "no connection has been made yet")
 
     async def call(self, call: Call) -> Answer:
@@ -227,7 +228,8 @@ class CentralSystemJson:
     @property
     def _hopeless(self) -> bool:
         """Whether waiting for a connection is in vain: none will come for a long time, or ever."""
-        return self.state == "closed" or (self.state == "backoff" and self._failure.hopeless)
+        late = self._next_attempt - self._clock() > self._central_system.connect_wait
+        return self.state == "closed" or (self.state == "backoff" and late)
 
     async def run(self) -> None:
         """Keep the connection: connect, serve it until it is closed, wait, and again; until ``close``."""
@@ -340,15 +342,17 @@ class CentralSystemJson:
             held = self._clock() - began
             self._failures = 1 if held >= self._central_system.backoff.steady else self._failures + 1
             self._failure = _Failure("not_connected", closed.description)
-            self._tell("central system lost", closed.description, code=closed.code_class)
+            kind = "central system left" if self._closing else "central system lost"
+            self._tell(kind, closed.description, code=closed.code_class)
 
     async def _pause(self) -> None:
         self._become("backoff")
-        if self._hopeless:
-            self._wake()
         backoff = self._central_system.backoff
         failures = 1000 if self._failure.hopeless else self._failures  # the longest wait at once
-        await self._sleep(backoff.wait(failures, self._chance()))
+        wait = backoff.wait(failures, self._chance())
+        self._next_attempt = self._clock() + wait
+        self._wake()  # who waits may wait in vain now
+        await self._sleep(wait)
 
     def _wake(self) -> None:
         if self._changed is not None:
@@ -395,4 +399,4 @@ def _explain(error: Exception, open_timeout: float) -> _Failure:
         return _Failure("refused", f"it refused the connection: {error}")
     if isinstance(error, InvalidHandshake | EOFError):
         return _Failure("refused", f"it did not complete the WebSocket handshake: {error}")
-    return _Failure("unreachable", f"no connection could be made: {error}")
+    return _Failure("unreachable", f"no connection could be made: {str(error) or type(error).__name__}")

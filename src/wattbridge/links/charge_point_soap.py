@@ -33,10 +33,6 @@ GREETING = (
 XML = "text/xml; charset=utf-8"
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 
-# Calls that only ask. When a charge point closes a connection that was kept open and says nothing, these may
-# be sent again, whether it read them or not.
-READING_ACTIONS = frozenset({"GetCompositeSchedule", "GetConfiguration", "GetLocalListVersion"})
-
 
 def new_message_id() -> str:
     return f"urn:uuid:{uuid.uuid4()}"
@@ -116,6 +112,11 @@ class CentralSystemService:
         path = self._paths.get(_folded(request.path))
         if path is None:
             served = ", ".join(self._paths.values())
+            if request.method == "POST":
+                # A charge point that was told the wrong URL: all it says ends here, so somebody must hear.
+                text = f"no OCPP service at {request.path!r}; there is one at {served}"
+                labels = {"listener": request.listener, "source": request.source}
+                self._journal.event(Event("request refused", text=text, reason="unsupported", labels=labels))
             return HttpResponse(404, f"no OCPP service at this path; there is one at {served}\n".encode())
         if request.method == "POST":
             return await self._answer_call(request)
@@ -245,6 +246,7 @@ class CentralSystemService:
                 asked=None,
                 answered=None,
                 replied=Passage("soap", written.body if written else b""),
+                source=request.source,
             )
         )
         return _response(written)
@@ -385,7 +387,6 @@ class ChargePointLink:
                 written.body,
                 written.content_type,
                 written.soap_action.strip('"') or None,
-                repeatable=call.action in READING_ACTIONS,
             )
         except Unreachable as gone:
             if gone.reason != "refused":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import socket
 import ssl
 import time
 from collections import Counter
@@ -32,15 +31,19 @@ from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessa
 
 from wattbridge.links import bodies
 from wattbridge.links.bodies import BadBody, Chunks
+from wattbridge.ocpp.soap import LARGEST_BODY
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one listener takes. Sizes in bytes, times in seconds."""
+    """What one listener takes. Sizes in bytes, times in seconds.
 
-    body: int = 262_144  # as sent, and again decompressed
+    The defaults are those of the configuration, where it has them.
+    """
+
+    body: int = LARGEST_BODY  # as sent, and again decompressed
     head: int = 16_384  # request line and headers together
     headers: int = 100
     header_timeout: float = (
@@ -51,7 +54,7 @@ class Limits:
     send_timeout: float = 30.0  # for the peer to take an answer
     linger: float = 2.0  # for the peer to close after a refusal, while what it still sends is thrown away
     connections: int = 2000
-    connections_per_source: int = 100
+    connections_per_source: int = 64
     gzip_from: int = 2048  # answers smaller than this are compressed only for peers that compress themselves
 
 
@@ -61,8 +64,8 @@ class HttpRequest:
 
     ``path`` is as sent and percent-decoded once (``/ocpp/CP 1``); ``query`` stands behind the question
     mark, undecoded. ``headers`` are found by their names in any letter case. ``body`` is decompressed.
-    ``source`` is the address of the peer (an IPv4-mapped one written as IPv4); ``certificate`` the peer's, as
-    ``ssl.SSLSocket.getpeercert`` gives it, when TLS asked for one.
+    ``source`` is the address of the peer; ``certificate`` the peer's, as ``ssl.SSLSocket.getpeercert`` gives
+    it, when TLS asked for one.
     """
 
     method: str
@@ -96,16 +99,15 @@ Network = IPv4Network | IPv6Network
 
 
 class _Refused(Exception):
-    """A request that is answered here. *reason* is a word of ``reasons.REASONS``."""
+    """A request, or a connection, that is answered here."""
 
-    def __init__(self, status: int, reason: str, text: str) -> None:
+    def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status
-        self.reason = reason
         self.text = text
 
 
-_STATUS_OF = {"too_large": 413, "unsupported": 415, "malformed": 400}
+_STATUS_OF = {"too_large": 413, "unsupported": 415, "malformed": 400}  # by the reason of a BadBody
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _STATUS_LINES[413] = "HTTP/1.1 413 Content Too Large\r\n"  # before 3.13 Python has an older name for it
@@ -123,13 +125,11 @@ class Listener:
     """Binds one address and hands every request to *handler*.
 
     *allow* holds the networks that may connect; empty: all. With port 0 the system chooses, and ``port`` says
-    what it chose. *sock*, a listening socket that was handed to us, is used instead of host and port.
+    what it chose.
 
-    *on_event* is told what happens to connections, for counting: ``("connection_opened", "")``,
-    ``("connection_closed", "")``, ``("connection_refused", reason)``, ``("request_refused", reason)``, where
-    reason is a word of ``reasons.REASONS``. *on_refusal* gets source, status and text of each refusal, for
-    the log. *on_error* gets whatever the handler should not have raised, and the request; without it the
-    logging of the standard library does. None of them may raise.
+    *on_connection* is told of each connection that is taken in. *on_refusal* gets source, status and text of
+    each refusal, of a connection (403, 503) or of a request. *on_error* gets whatever the handler should not
+    have raised, and the request; without it the logging of the standard library does. None of them may raise.
     """
 
     def __init__(
@@ -142,8 +142,7 @@ class Listener:
         allow: tuple[Network, ...] = (),
         tls: ssl.SSLContext | None = None,
         *,
-        sock: socket.socket | None = None,
-        on_event: Callable[[str, str], None] | None = None,
+        on_connection: Callable[[], None] | None = None,
         on_refusal: Callable[[str, int, str], None] | None = None,
         on_error: Callable[[Exception, HttpRequest | None], None] | None = None,
     ) -> None:
@@ -155,9 +154,7 @@ class Listener:
         self.allow = allow
         self.tls = tls
         self.stopping = False
-        self.refused: Counter[str] = Counter()  # by reason, connections and requests together
-        self._sock = sock
-        self._on_event = on_event
+        self._on_connection = on_connection
         self._on_refusal = on_refusal
         self._on_error = on_error
         self._server: asyncio.Server | None = None
@@ -182,12 +179,15 @@ class Listener:
         self.stopping = False
         # aiohttp's parsers want a protocol to slow down when a body comes too fast; ours see no bodies.
         self.parser_protocol = BaseProtocol(self.loop)
-        where: dict[str, Any] = {"sock": self._sock} if self._sock else {"host": self.host, "port": self.port}
-        if self.tls is not None:
-            where["ssl_handshake_timeout"] = self.limits.header_timeout
-            where["ssl_shutdown_timeout"] = self.limits.linger
         self._server = await self.loop.create_server(
-            lambda: _Connection(self), ssl=self.tls, backlog=1024, start_serving=False, **where
+            lambda: _Connection(self),
+            self.host,
+            self.port,
+            ssl=self.tls,
+            ssl_handshake_timeout=self.limits.header_timeout if self.tls else None,
+            ssl_shutdown_timeout=self.limits.linger if self.tls else None,
+            backlog=1024,
+            start_serving=False,
         )
         self.port = self._server.sockets[0].getsockname()[1]
         self.tasks = asyncio.TaskGroup()
@@ -241,17 +241,16 @@ class Listener:
         if self.allow:
             address = ip_address(source)
             if not any(address in network for network in self.allow):
-                raise _Refused(403, "auth", f"{source} may not connect here")
+                raise _Refused(403, f"{source} may not connect here")
         if self._open >= self.limits.connections:
-            raise _Refused(503, "rate_limited", f"too many connections: {self._open} are open")
+            raise _Refused(503, f"too many connections: {self._open} are open")
         if self._admitted[source] >= self.limits.connections_per_source:
-            raise _Refused(
-                503, "rate_limited", f"too many connections from {source}: {self._admitted[source]} are open"
-            )
+            raise _Refused(503, f"too many connections from {source}: {self._admitted[source]} are open")
         self._open += 1
         self._admitted[source] += 1
         connection.admitted = True
-        self.event("connection_opened", "")
+        if self._on_connection is not None:
+            self._on_connection()
 
     def dismiss(self, connection: _Connection) -> None:
         """A connection is gone."""
@@ -263,7 +262,6 @@ class Listener:
             self._admitted[connection.source] -= 1
             if not self._admitted[connection.source]:
                 del self._admitted[connection.source]
-            self.event("connection_closed", "")
         if not self._connections and self._all_gone is not None and not self._all_gone.done():
             self._all_gone.set_result(None)
 
@@ -273,13 +271,7 @@ class Listener:
         self._lingering += 1
         return True
 
-    def event(self, name: str, reason: str) -> None:
-        if self._on_event is not None:
-            self._on_event(name, reason)
-
     def refusal(self, connection: _Connection, refused: _Refused) -> None:
-        self.refused[refused.reason] += 1
-        self.event("request_refused" if connection.admitted else "connection_refused", refused.reason)
         if self._on_refusal is not None:
             self._on_refusal(connection.source, refused.status, refused.text)
 
@@ -368,7 +360,7 @@ class _Connection(asyncio.Protocol):
             self._stage = _LEAVING
             self._transport.abort()
             return
-        self.source = _source(peer[0])
+        self.source = peer[0].partition("%")[0]  # without the zone of a link-local address
         # Who says nothing at all is not waited for longer than who says it slowly.
         self.deadline = self._loop.time() + self._limits.header_timeout
         try:
@@ -437,10 +429,10 @@ class _Connection(asyncio.Protocol):
         limits = self._limits
         if self._stage == _HEAD:
             text = f"the request line and headers did not arrive within {limits.header_timeout:g} s"
-            self._refuse(_Refused(408, "timeout", text))
+            self._refuse(_Refused(408, text))
         elif self._stage == _BODY:
             text = f"the body did not arrive within {limits.body_timeout:g} s"
-            self._refuse(_Refused(408, "timeout", text))
+            self._refuse(_Refused(408, text))
         elif self._stage == _IDLE:
             self._leave()
         else:
@@ -467,13 +459,11 @@ class _Connection(asyncio.Protocol):
 
     def _wait_for_head(self, data: bytes) -> None:
         if len(data) >= self._limits.head:
-            raise _Refused(
-                431, "too_large", f"request line and headers are longer than {self._limits.head} bytes"
-            )
+            raise _Refused(431, f"request line and headers are longer than {self._limits.head} bytes")
         if not data[:1].isalpha() or b"\n\n" in data:
             # Nothing that will come makes this HTTP; let the parser say why not.
             self._parse(data + b"\r\n\r\n")
-            raise _Refused(400, "malformed", "lines of the head must end in CRLF")
+            raise _Refused(400, "lines of the head must end in CRLF")
         self._buffer = data
         if self._stage != _HEAD:
             self._stage = _HEAD
@@ -501,10 +491,10 @@ class _Connection(asyncio.Protocol):
                 return self._parse(once)
             said = problem.message.partition("\n")[0].rstrip(":")
             if said.startswith("Too many headers"):
-                raise _Refused(431, "too_large", f"more than {limits.headers} headers") from None
-            raise _Refused(400, "malformed", f"this is not HTTP as it should be: {said}") from None
+                raise _Refused(431, f"more than {limits.headers} headers") from None
+            raise _Refused(400, f"this is not HTTP as it should be: {said}") from None
         if not messages:
-            raise _Refused(400, "malformed", "this is not HTTP/1.1")
+            raise _Refused(400, "this is not HTTP/1.1")
         return messages[0][0]
 
     def _read_head(self, head: bytes) -> None:
@@ -512,9 +502,9 @@ class _Connection(asyncio.Protocol):
         headers = message.headers
         version = message.version
         if version != (1, 1) and version != (1, 0):
-            raise _Refused(505, "unsupported", f"HTTP/{version[0]}.{version[1]} is not served; use HTTP/1.1")
+            raise _Refused(505, f"HTTP/{version[0]}.{version[1]} is not served; use HTTP/1.1")
         if message.method == "CONNECT":
-            raise _Refused(405, "unsupported", "this is no proxy")
+            raise _Refused(405, "this is no proxy")
         self._close_after = message.should_close
         self._coding = headers.get(hdrs.CONTENT_ENCODING, "")
         if self._coding:
@@ -525,23 +515,21 @@ class _Connection(asyncio.Protocol):
         if transfer is not None:
             # One framing rule or none: whoever stands before us must not be able to read it another way.
             if length is not None:
-                raise _Refused(400, "malformed", "both Transfer-Encoding and Content-Length; expected one")
+                raise _Refused(400, "both Transfer-Encoding and Content-Length; expected one")
             if version == (1, 0):
-                raise _Refused(400, "malformed", "Transfer-Encoding in HTTP/1.0")
+                raise _Refused(400, "Transfer-Encoding in HTTP/1.0")
             if transfer.strip().lower() != "chunked":
-                raise _Refused(
-                    501, "unsupported", f"Transfer-Encoding {transfer[:64]!r} is not known; expected chunked"
-                )
+                raise _Refused(501, f"Transfer-Encoding {transfer[:64]!r} is not known; expected chunked")
             self._chunks = Chunks(self._limits.body)
         elif length is not None:
             if not (length.isascii() and length.isdecimal()):
-                raise _Refused(400, "malformed", f"Content-Length {length[:64]!r} is no number of bytes")
+                raise _Refused(400, f"Content-Length {length[:64]!r} is no number of bytes")
             self._length = int(length)
             if self._length > self._limits.body:
                 text = (
                     f"the body of {length[:64]} bytes is larger than the limit of {self._limits.body} bytes"
                 )
-                raise _Refused(413, "too_large", text)
+                raise _Refused(413, text)
             if len(self._buffer) == self._length:  # the usual request: all of it at once
                 body, self._buffer = self._buffer, b""
                 self._take(body)
@@ -553,7 +541,7 @@ class _Connection(asyncio.Protocol):
         expected = headers.get(hdrs.EXPECT)
         if expected is not None and version == (1, 1):
             if expected.strip().lower() != "100-continue":
-                raise _Refused(417, "unsupported", f"Expect {expected[:64]!r} is not known")
+                raise _Refused(417, f"Expect {expected[:64]!r} is not known")
             if not self._buffer:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._stage = _BODY
@@ -695,7 +683,7 @@ class _Connection(asyncio.Protocol):
     def _refuse(self, problem: _Refused | BadBody) -> None:
         """Answer with an error in plain text, and close."""
         if isinstance(problem, BadBody):
-            problem = _Refused(_STATUS_OF[problem.reason], problem.reason, problem.problem)
+            problem = _Refused(_STATUS_OF[problem.reason], problem.problem)
         self._listener.refusal(self, problem)
         body = f"{problem.text}\n".encode("ascii", "backslashreplace")
         self._transport.write(
@@ -726,15 +714,6 @@ class _Connection(asyncio.Protocol):
             self.deadline = self._loop.time() + self._limits.send_timeout
             self._transport.close()
         self._wake()
-
-
-def _source(host: str) -> str:
-    """Write an address of a peer: without zone, and an IPv4-mapped one as IPv4."""
-    if ":" not in host:
-        return host
-    address = ip_address(host.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
 
 
 def _target(target: str) -> tuple[str, str]:

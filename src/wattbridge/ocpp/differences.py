@@ -7,10 +7,11 @@ those rows that matter when messages travel.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from wattbridge.ocpp.messages import Call, CallResult
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Loss, Note, Reply
 from wattbridge.ocpp.shapes import Field
 
 # The JSON schemas exist twice: as they were published, and as libraries have corrected them since.
@@ -179,11 +180,17 @@ def left_out_by_soap(path: str) -> str:
     return next((row.towards_json for row in DIFFERENCES if row.path == path and row.required), "")
 
 
-def answered_here(call: Call) -> CallResult | None:
+def answered_here(call: Call, notes: Iterable[Note] = ()) -> Reply | None:
     """The reply that the gateway itself must give, because the other encoding cannot say the call.
 
+    ``notes`` are what reading the call lost: a MeterValues.req that came empty says nothing, and is
+    confirmed; one that lost all it had is refused, for nothing is acknowledged that did not arrive.
     Source: WSDL MeterValuesRequest against MeterValues.json (``empty-meter-values`` above).
     """
-    if call.action == "MeterValues" and not call.payload.get("meterValue"):
-        return EMPTY_METER_VALUES
-    return None
+    if call.action != "MeterValues" or call.payload.get("meterValue"):
+        return None
+    for note in notes:
+        if isinstance(note, Loss) and note.rule == "bad-item":
+            problem = f"nothing that can be carried is left; {note.path}: {note.reason}"
+            return CallError("PropertyConstraintViolation", problem, {"path": note.path}, reason="schema")
+    return EMPTY_METER_VALUES

@@ -496,7 +496,8 @@ class Endpoint:
             return text
         if self._serving is None or self._serving[0].message_id != message_id:
             raise ValueError(f"CALL {message_id} is not being served")
-        self._answered = (*self._serving, text)
+        # Only what was done is not done again: a call that failed may be tried once more with its old id.
+        self._answered = (*self._serving, text) if isinstance(reply, CallResult) else None
         self._serving = None
         self.outgoing.append(text)
         return text

@@ -29,7 +29,7 @@ REASONS = {
 RULES = {
     # of values
     "trimmed": "blanks around it were taken away",
-    "value-alias": "another word for the same was understood (tolerances.VALUE_ALIASES)",
+    "value-alias": "another word for the same, or another letter case, was understood",
     "celcius": "the unit is spelled as the other party wants it",
     "integer-form": "an integer was written with a fraction of zero",
     "rounded": "it has more digits than the schema allows",

@@ -740,6 +740,10 @@ def write_call(
     message, prefix = operation.request, dialect.options.prefix
     notes: list[Note] = []
     inside = message.write_element(call.payload, message.name, notes)
+    unsaid = [note for note in notes if isinstance(note, Loss)]
+    if unsaid and asked is Side.CHARGE_POINT:
+        problem = f"{unsaid[0].value!r} has no form in SOAP, and a command is carried whole or not at all"
+        raise Violation("PropertyConstraintViolation", unsaid[0].path, problem)
     action = operation.described.request_action
     soap, wsa = addressing.soap, addressing.wsa
     understood = "true" if soap == SOAP_12 else "1"  # SOAP 1.1, 4.2.3 knows no "true"

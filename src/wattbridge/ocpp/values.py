@@ -117,10 +117,14 @@ def _word(name: str, values: Iterable[str]) -> ValueReaders:
     # A value that stands for another is no value of its own, even where a schema lists it (Celcius).
     aliases = {seen: meant for (field_name, seen), meant in VALUE_ALIASES.items() if field_name == name}
     allowed = {value: value for value in values if value not in aliases}
+    # No two words of one enumeration differ in case alone.
+    folded = {value.lower(): value for value in allowed}
 
     def read(text: str, path: str, notes: list[Note]) -> str | None:
         bare = text.strip()
         meant = aliases.get(bare, bare)
+        if meant not in allowed:
+            meant = folded.get(bare.lower(), meant)
         if meant in allowed:
             if meant != text:
                 rule = "trimmed" if meant == bare else "value-alias"

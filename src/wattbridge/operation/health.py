@@ -27,8 +27,10 @@ class HealthPort:
         """Bind the address. Raises OSError when it is taken."""
         pages = web.Application(client_max_size=1024)
         pages.router.add_get("/livez", self._livez)
+        pages.router.add_get("/", self._index)
         pages.router.add_get("/readyz", self._readyz)
         pages.router.add_get("/metrics", self._page)
+        pages.on_response_prepare.append(_keep_versions_to_ourselves)
         # At the end nobody is waited for: who asks for metrics then asks somebody else.
         self._runner = web.AppRunner(pages, access_log=None, keepalive_timeout=75.0, shutdown_timeout=0.5)
         await self._runner.setup()
@@ -39,6 +41,9 @@ class HealthPort:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    async def _index(self, request: web.Request) -> web.Response:
+        return web.Response(text="/livez /readyz /metrics\n")
 
     async def _livez(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -51,3 +56,7 @@ class HealthPort:
 
     async def _page(self, request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.page(), headers={"Content-Type": PAGE_TYPE})
+
+
+async def _keep_versions_to_ourselves(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "wattbridge"

@@ -20,6 +20,7 @@ from wattbridge.ocpp.messages import CallError, Loss
 from wattbridge.relay.journal import Event, Journal, Record
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+LISTED_LOSSES = 3  # of one exchange
 LONGEST_VALUE = 300  # characters of one value that a peer chose
 
 # Events that someone should look at, and those that only count.
@@ -30,6 +31,10 @@ WARNINGS = frozenset(
         "connection refused",
         "request refused",
         "malformed message",
+        "late reply",
+        "unknown reply",
+        "repeated call",
+        "reused message id",
     }
 )
 SMALL_TALK = frozenset({"connection opened"})
@@ -131,10 +136,18 @@ class ExchangeLog:
             "seconds": round(record.seconds, 6),
         }
         if record.notes:
-            losses = sum(isinstance(note, Loss) for note in record.notes)
-            keys |= {"losses": losses, "changes": len(record.notes) - losses}
+            losses = [f"{note.path} ({note.rule})" for note in record.notes if isinstance(note, Loss)]
+            keys |= {"losses": len(losses), "changes": len(record.notes) - len(losses)}
+            if losses:
+                keys["lost"] = ", ".join(losses[:LISTED_LOSSES])
+        if record.source:
+            keys["source"] = record.source
         if error is None:
-            self._log.info("call relayed", **keys)
+            if record.asked is None:
+                # The other party never saw it: what was lost on the way here was all there was.
+                self._warn("call answered here", keys, (record.action, "here"), logging.INFO)
+            else:
+                self._log.info("call relayed", **keys)
             return
         keys |= {"reason": error.reason, "code": error.code, "description": error.description}
         if not record.replied.text:

@@ -281,7 +281,7 @@ class Metrics:
                 self._connects.labels(upstream).inc()
             case "central system unreachable":
                 self._connect_failures.labels(upstream, event.reason).inc()
-            case "central system lost":
+            case "central system lost" | "central system left":
                 self._disconnects.labels(upstream, event.labels.get("code", "1006")).inc()
             case "malformed message":
                 self._malformed.labels(event.labels.get("side", "_other")).inc()

@@ -38,6 +38,7 @@ class Record:
     asked: Passage | None
     answered: Passage | None
     replied: Passage
+    source: str = ""  # the address it came from, where no session vouches for it
 
     @property
     def reason(self) -> str:
@@ -61,10 +62,10 @@ class Event:
     """Something the operator may want to know that is no exchange.
 
     ``kind`` is a word of a closed set: ``session opened``, ``session closed``, ``central system connected``,
-    ``central system lost``, ``central system unreachable``, ``callback address``, ``connection opened``,
-    ``connection refused``, ``request refused``, ``late reply``, ``unknown reply``, ``repeated call``,
-    ``reused message id``, ``malformed message``, ``internal error``. The last one is told while the exception
-    is being handled.
+    ``central system lost``, ``central system left`` (closed by us), ``central system unreachable``,
+    ``callback address``, ``connection opened``, ``connection refused``, ``request refused``, ``late reply``,
+    ``unknown reply``, ``repeated call``, ``reused message id``, ``malformed message``, ``internal error``.
+    The last one is told while the exception is being handled: a listener can show where it came from.
     """
 
     kind: str

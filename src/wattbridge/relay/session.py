@@ -138,7 +138,7 @@ class Session:
         self.calls_in_flight += 1
         self._journal.in_flight[arrived_from] += 1
         try:
-            here = answered_here(call)
+            here = answered_here(call, arrived.notes)
             if here is not None:
                 reply = here
             else:
