@@ -108,7 +108,7 @@ async def test_central_system_that_hangs_up_at_every_call() -> None:
 async def test_central_system_that_lets_nobody_in(status: int) -> None:
     async with (
         JsonCentralSystem() as central_system,
-        running(configuration(central_system.url, connect_timeout="100ms")) as gateway,
+        running(configuration(central_system.url, connect_timeout="500ms")) as gateway,
         SoapChargePoint(IDENTITY, gateway.url, call_timeout=5.0) as charge_point,
     ):
         central_system.refuse_handshakes = status

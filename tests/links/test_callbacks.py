@@ -701,6 +701,15 @@ async def test_a_peer_that_closes_without_an_answer_is_told_so() -> None:
     )
 
 
+async def test_interim_answers_do_not_go_on_for_ever() -> None:
+    """Read as fast as they come, they would keep the gateway from everything else."""
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert await failure_of(interim * 1000, close=False) == (
+        "unreachable",
+        "PEER sends interim answers without end",
+    )
+
+
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [

@@ -856,9 +856,11 @@ def fail(request: HttpRequest) -> Awaitable[HttpResponse]:
 
 async def test_an_error_of_the_handler_is_loud_inside_and_says_nothing_outside() -> None:
     witness = Witness()
+    asking = post(XML).replace(b"POST", b"PUT", 1)
     async with listening(fail, on_error=witness.on_error) as listener:
-        answer = await exchange(listener, post(XML))
-        assert await exchange(listener, post(XML)) == answer
+        answer = await exchange(listener, asking)
+        # What is posted may be a transaction message, which an answer would make a charge point drop.
+        assert await exchange(listener, post(XML)) == b""
     assert answer == refusal("500 Internal Server Error", "internal error")
     assert [str(problem) for problem in witness.errors] == ["secret detail", "secret detail"]
 
@@ -878,7 +880,7 @@ async def test_an_error_of_the_one_who_logs_errors_stops_nothing(caplog: pytest.
 
     async with listening(fail, on_error=on_error) as listener:
         for _ in range(2):
-            assert (await exchange(listener, post(XML))).startswith(b"HTTP/1.1 500 ")
+            assert await exchange(listener, post(XML)) == b""
     assert "on_error of listener soap failed" in caplog.text
     assert "secret detail" in caplog.text
 
@@ -895,7 +897,7 @@ async def test_an_error_of_the_one_who_logs_errors_stops_nothing(caplog: pytest.
 async def test_nothing_can_be_smuggled_into_the_head_of_an_answer(response: HttpResponse) -> None:
     witness = Witness(response)
     async with listening(witness, on_error=witness.on_error) as listener:
-        assert await exchange(listener, post(XML)) == refusal("500 Internal Server Error", "internal error")
+        assert await exchange(listener, post(XML)) == b""
     assert isinstance(witness.errors[0], ValueError)
 
 

@@ -37,6 +37,8 @@ from wattbridge.ocpp.soap import LARGEST_BODY
 Network = IPv4Network | IPv6Network
 IpAddress = IPv4Address | IPv6Address
 
+_MOST_INTERIM = 8  # answers like 100 Continue before the real one
+
 # Gives the IP addresses of a name. Raises OSError when it has none, or nobody answers.
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -532,6 +534,7 @@ class _Connection(asyncio.Protocol):
         "_client",
         "_gone",
         "_length",
+        "_interim",
         "_loop",
         "_message",
         "_transport",
@@ -545,6 +548,7 @@ class _Connection(asyncio.Protocol):
         self._loop = loop
         self._answer: asyncio.Future[tuple[RawResponseMessage, bytes]] | None = None
         self._buffer = b""  # of the answer's head
+        self._interim = 0  # heads that came before it
         self._message: RawResponseMessage | None = None
         self._chunks: Chunks | None = None
         self._length: int | None = None  # bytes of the body; None: it ends with the connection, or in chunks
@@ -604,6 +608,11 @@ class _Connection(asyncio.Protocol):
                 data, self._buffer = self._buffer, b""
                 if not 100 <= message.code < 200:
                     self._begin_body(message)
+                elif (interim := self._interim + 1) > _MOST_INTERIM:
+                    text = f"{self._address} sends interim answers without end"
+                    raise Unreachable("unreachable", text)
+                else:
+                    self._interim = interim
             self._read_body(data)
         except BadBody as problem:
             self.fail(_unreadable(self._address, problem))

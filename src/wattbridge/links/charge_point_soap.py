@@ -229,7 +229,9 @@ class CentralSystemService:
         """Answer with a fault, or not at all when the message can still be delivered later."""
         action = call.action if call else self._action_of(envelope)
         written = None
-        if not still_deliverable(action, error):
+        # Before the action is known, a bug of ours may well have hit a transaction message.
+        unread = error.reason == "internal" and not action
+        if not unread and not still_deliverable(action, error):
             written = soap.write_fault(envelope, error, self._message_id())
         seconds = self._clock() - began
         self._journal.record(

@@ -112,6 +112,7 @@ _STATUS_OF = {"too_large": 413, "unsupported": 415, "malformed": 400}  # by the 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _STATUS_LINES[413] = "HTTP/1.1 413 Content Too Large\r\n"  # before 3.13 Python has an older name for it
 _INTERNAL_ERROR = HttpResponse(500, b"internal error\n", close=True)
+_NOTHING = HttpResponse(silent=True)
 
 # What a connection is doing. Only BUSY has no deadline: the handler keeps its own times.
 _IDLE, _HEAD, _BODY, _BUSY, _SENDING, _LEAVING = range(6)  # in this order
@@ -615,7 +616,8 @@ class _Connection(asyncio.Protocol):
                 data = self._response_bytes(request, response)
             except Exception as problem:
                 self._listener.error(problem, request)
-                response = _INTERNAL_ERROR
+                # What is posted may be a transaction message: an error of ours must not make it be dropped.
+                response = _NOTHING if request.method == "POST" else _INTERNAL_ERROR
                 data = self._response_bytes(request, response)
             if self._stage == _LEAVING:
                 return  # nobody is there to be answered any more
