@@ -452,6 +452,25 @@ async def test_a_mistake_before_the_call_was_read_costs_no_transaction_either() 
         assert (await post(world.url, soap_request("Heartbeat"))).status == 500
 
 
+async def test_an_answer_the_charge_point_did_not_wait_for_is_told() -> None:
+    """It will send the message again, so somebody should know that it was carried once already."""
+    async with a_world() as world:
+        world.central_system.may_answer.clear()
+        host, port = world.url.removeprefix("http://").partition("/")[0].split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        body = soap_request("StartTransaction")
+        head = f"POST /ocpp/cs HTTP/1.1\r\nHost: gw\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        await world.central_system.until_asked(1)
+        writer.write_eof()
+        await asyncio.sleep(0.05)  # for the end to arrive; nothing tells when it has
+        world.central_system.may_answer.set()
+        await reader.read()
+        writer.close()
+        text = "StartTransaction: the charge point had closed the connection before its answer came"
+        assert world.heard.told("answer not delivered") == [Event("answer not delivered", "CP1", text)]
+
+
 # --- calling ChargePointService ---
 
 

@@ -850,6 +850,27 @@ async def test_a_response_may_close_the_connection() -> None:
     )
 
 
+async def test_an_answer_that_nobody_waits_for_any_more_is_told() -> None:
+    unheard, asked, may_answer = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def think(request: HttpRequest) -> HttpResponse:
+        asked.set()
+        await may_answer.wait()
+        return HttpResponse(200, b"late", unheard=unheard.set)
+
+    async with listening(think) as listener:
+        async with connected(listener) as (_, writer):
+            writer.write(post(XML))
+            await asked.wait()
+        await until(lambda: any(connection._eof for connection in listener._connections))
+        may_answer.set()
+        await until(unheard.is_set)
+
+        unheard.clear()
+        assert (await exchange(listener, post(XML))).endswith(b"late")
+        assert not unheard.is_set()
+
+
 def fail(request: HttpRequest) -> Awaitable[HttpResponse]:
     raise RuntimeError("secret detail")
 

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from urllib.parse import parse_qsl
 
 from wattbridge.links.callbacks import ANONYMOUS, Address, AddressPolicy, CallbackClient, Refusal, choose
@@ -172,13 +173,18 @@ class CentralSystemService:
 
             arrived = Passage("soap", request.body, read.notes)
             await session.relay(call, arrived, Side.CHARGE_POINT, write, began)
-            return _response(written)
+            return _response(written, partial(self._unheard, envelope.identity, call.action))
         except Exception as bug:  # the edge of the task: the charge point must not wait for our mistake
             action = call.action if call else self._action_of(envelope)
             text = f"{action} {envelope.message_id}: {bug!r}"
             self._journal.event(Event("internal error", envelope.identity, text, "internal"))
             error = CallError("InternalError", "an error inside the gateway", reason="internal")
             return self._refuse(envelope, error, request, began, call)
+
+    def _unheard(self, identity: str, action: str) -> None:
+        """The charge point had hung up before its answer came: it will send the message again."""
+        text = f"{action}: the charge point had closed the connection before its answer came"
+        self._journal.event(Event("answer not delivered", identity, text))
 
     def _hear(
         self, session: Session, charge_point: ChargePoint, source: str, envelope: soap.Envelope
@@ -410,11 +416,11 @@ def _call_error(broken: Violation) -> CallError:
     )
 
 
-def _response(written: soap.Written | None) -> HttpResponse:
+def _response(written: soap.Written | None, unheard: Callable[[], None] | None = None) -> HttpResponse:
     """What goes over HTTP; nothing does where nothing was written."""
     if written is None:
         return HttpResponse(silent=True)
-    return HttpResponse(written.status, written.body, written.content_type)
+    return HttpResponse(written.status, written.body, written.content_type, unheard=unheard)
 
 
 def _folded(path: str) -> str:

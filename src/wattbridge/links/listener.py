@@ -84,6 +84,8 @@ class HttpResponse:
 
     ``close`` ends the connection after the answer. ``silent`` ends it without any answer: a transaction
     message that can still be delivered must not be answered with an error, or the charge point drops it.
+    ``unheard`` is called when the peer had closed before it could be answered: the connection, or at least
+    its own side of it, which looks the same. It may not raise.
     """
 
     status: int = 200
@@ -92,6 +94,7 @@ class HttpResponse:
     headers: Mapping[str, str] | None = None
     close: bool = False
     silent: bool = False
+    unheard: Callable[[], None] | None = None
 
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
@@ -619,6 +622,8 @@ class _Connection(asyncio.Protocol):
                 # What is posted may be a transaction message: an error of ours must not make it be dropped.
                 response = _NOTHING if request.method == "POST" else _INTERNAL_ERROR
                 data = self._response_bytes(request, response)
+            if (self._eof or self._stage == _LEAVING) and response.unheard is not None:
+                response.unheard()
             if self._stage == _LEAVING:
                 return  # nobody is there to be answered any more
             if response.silent:

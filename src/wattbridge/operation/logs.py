@@ -31,6 +31,7 @@ WARNINGS = frozenset(
         "connection refused",
         "request refused",
         "malformed message",
+        "answer not delivered",
         "late reply",
         "unknown reply",
         "repeated call",
