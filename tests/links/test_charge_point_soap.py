@@ -460,7 +460,7 @@ async def test_an_answer_the_charge_point_did_not_wait_for_is_told() -> None:
         reader, writer = await asyncio.open_connection(host, int(port))
         body = soap_request("StartTransaction")
         head = f"POST /ocpp/cs HTTP/1.1\r\nHost: gw\r\nContent-Length: {len(body)}\r\n\r\n"
-        writer.write(head.encode() + body)
+        writer.write((head + body).encode())
         await world.central_system.until_asked(1)
         writer.write_eof()
         await asyncio.sleep(0.05)  # for the end to arrive; nothing tells when it has
