@@ -14,9 +14,11 @@ from wattbridge.ocpp.errors import (
     FAULT_CODE_BY_WORD,
     Unreachable,
     Violation,
+    broken_reply,
     excerpt,
     shown,
 )
+from wattbridge.ocpp.messages import CallError, Side
 from wattbridge.ocpp.reasons import REASONS
 
 
@@ -111,3 +113,13 @@ def test_anything_can_be_shown(value: Any) -> None:
     assert len(excerpt(value)) <= 60
     assert excerpt(value).isprintable()
     shown(value).encode()
+
+
+def test_a_broken_reply_does_not_blame_who_asked() -> None:
+    broken = Violation("TypeConstraintViolation", "ResetResponse.status", "found 1, expected a string")
+    assert broken_reply(broken, Side.CHARGE_POINT) == CallError(
+        "InternalError",
+        "the reply of the charge point breaks the rules: ResetResponse.status: found 1, expected a string",
+        {"code": "TypeConstraintViolation", "path": "ResetResponse.status"},
+        reason="schema",
+    )

@@ -19,7 +19,7 @@ from websockets.asyncio.server import broadcast
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from wattbridge.ocpp.errors import Unreachable, Violation
+from wattbridge.ocpp.errors import Unreachable, Violation, broken_reply
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Note, Passage, Payload, Reply, Side
 from wattbridge.ocpp.ocppj import CallFrame, Ended, Endpoint, ErrorFrame, Refused, ResultFrame
 from wattbridge.ocpp.ocppj import Event as EndpointEvent
@@ -178,22 +178,17 @@ class JsonLink:
             raise outcome
         text = outcome.text.encode()
         if isinstance(outcome, Violation):
-            return Answer(self._broken(outcome), asked, Passage("json", text), waited)
+            return Answer(broken_reply(outcome, self._party), asked, Passage("json", text), waited)
         if isinstance(outcome, ErrorFrame):
             refusal = CallError(outcome.code, outcome.description, outcome.details)
             return Answer(refusal, asked, Passage("json", text, outcome.notes), waited)
         try:
             payload, notes = self._codec.read_result(ended.action, outcome.payload)
         except Violation as broken:
-            return Answer(self._broken(broken), asked, Passage("json", text, outcome.notes), waited)
+            return Answer(
+                broken_reply(broken, self._party), asked, Passage("json", text, outcome.notes), waited
+            )
         return Answer(CallResult(payload), asked, Passage("json", text, (*outcome.notes, *notes)), waited)
-
-    def _broken(self, broken: Violation) -> CallError:
-        party = self._party.value.replace("_", " ")
-        problem = f"the reply of the {party} breaks the rules: {broken}"
-        return CallError(
-            "InternalError", problem, {"code": broken.code, "path": broken.path}, reason=broken.reason
-        )
 
     # --- serving the party ---
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from decimal import Decimal
 
-from wattbridge.ocpp.messages import Passage
+from wattbridge.ocpp.messages import CallError, Passage, Side
 
 LONGEST_SHOWN = 60  # characters of a value that errors and notes repeat
 
@@ -27,6 +27,17 @@ class Violation(Exception):
         self.path = path
         self.problem = problem
         self.reason = reason
+
+
+def broken_reply(broken: Violation, party: Side) -> CallError:
+    """What whoever asked *party* is told when its reply breaks the rules.
+
+    The asker is not to blame, and the codes of violations would blame it: the code is a detail.
+    """
+    problem = f"the reply of the {party.value.replace('_', ' ')} breaks the rules: {broken}"
+    return CallError(
+        "InternalError", problem, {"code": broken.code, "path": broken.path}, reason=broken.reason
+    )
 
 
 class Unreachable(Exception):

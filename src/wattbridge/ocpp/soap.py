@@ -17,7 +17,7 @@ from typing import cast
 from lxml import etree
 
 from wattbridge.ocpp.actions import CompiledOperation, Dialect, Message, described_operations
-from wattbridge.ocpp.errors import FAULT_BY_CODE, FAULT_CODE_BY_WORD, Violation, excerpt, shown
+from wattbridge.ocpp.errors import FAULT_BY_CODE, FAULT_CODE_BY_WORD, Violation, broken_reply, excerpt, shown
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Loss, Note, Payload, Reply, Side
 from wattbridge.ocpp.payloads import Element, escape, local_name, namespace_of
 from wattbridge.ocpp.tolerances import ANONYMOUS, OCPP_NAMESPACE, VERSION_BY_DATE, WSA_2004, WSA_2005
@@ -430,10 +430,7 @@ def read_reply(
     try:
         payload = _read_result(element, message, operation.described.namespace, notes)
     except Violation as broken:
-        # Whoever asked is not to blame: the code of the violation is a detail.
-        problem = f"the reply of the {operation.asked.value.replace('_', ' ')} breaks the rules: {broken}"
-        details = {"code": broken.code, "path": broken.path}
-        return CallError("InternalError", problem, details, reason=broken.reason), tuple(notes)
+        return broken_reply(broken, operation.asked), tuple(notes)
     return CallResult(payload), tuple(notes)
 
 
