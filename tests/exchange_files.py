@@ -19,7 +19,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from wattbridge.ocpp.messages import Loss, Note, Side
+from wattbridge.ocpp.messages import Breach, Loss, Note, Side
 
 EXCHANGES = Path(__file__).parent / "exchanges"
 
@@ -132,12 +132,14 @@ def _content(file: Path) -> bytes:
 def note_line(note: Note) -> str:
     """One note as a line of notes.txt.
 
-    ``loss <path> <value> <rule>`` or ``change <path> <value> -> <became> <rule>``, without the quotes around
-    values, and with one blank for every run of blanks and line breaks.
+    ``loss <path> <value> <rule>``, ``breach`` likewise, or ``change <path> <value> -> <became> <rule>``,
+    without the quotes around values, and with one blank for every run of blanks and line breaks.
     """
     words: tuple[str, ...]
     if isinstance(note, Loss):
         words = ("loss", note.path, _unquoted(note.value), note.rule)
+    elif isinstance(note, Breach):
+        words = ("breach", note.path, _unquoted(note.value), note.rule)
     else:
         words = ("change", note.path, _unquoted(note.value), "->", _unquoted(note.became), note.rule)
     return " ".join(" ".join(words).split())

@@ -18,6 +18,7 @@ from websockets.typing import Subprotocol
 
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, CallResult, Passage, Reply
+from wattbridge.relay import routes
 from wattbridge.relay.journal import Event, Journal, Record
 from wattbridge.relay.session import Answer
 
@@ -38,7 +39,7 @@ class Clock:
 
 
 @dataclass
-class Heard:
+class Listened:
     """What a journal has told."""
 
     records: list[Record] = field(default_factory=list)
@@ -64,8 +65,8 @@ class Heard:
                 await self._news.wait()
 
 
-def listen(journal: Journal) -> Heard:
-    heard = Heard()
+def listen(journal: Journal) -> Listened:
+    heard = Listened()
     journal.listen(record=heard.hear_record, event=heard.hear_event)
     return heard
 
@@ -81,6 +82,7 @@ class FakeLink:
 
     outcome: Reply | Exception = field(default_factory=lambda: CallResult({}))
     transport: str = "json"
+    form: str = ""
     clock: Clock | None = None
     takes: float = 0.0
     waited: float = 0.0
@@ -106,6 +108,14 @@ class FakeLink:
             raise self.outcome
         asked, answered = Passage(self.transport, b"asked"), Passage(self.transport, b"answered")
         return Answer(self.outcome, asked, answered, self.waited)
+
+    @property
+    def link(self) -> FakeLink:
+        """A link is its own way, and leads everybody."""
+        return self
+
+    def leads(self, heard: routes.Heard) -> bool:
+        return True
 
     async def until_asked(self, count: int) -> None:
         """Wait until it has been asked so often."""

@@ -22,7 +22,7 @@ from tests.fakes import (
     ACCEPTED,
     PATIENCE,
     USUAL_ANSWERS,
-    Heard,
+    Listened,
     Response,
     a_central_system,
     a_charge_point,
@@ -74,7 +74,7 @@ class World:
     """A gateway at work. ``url`` is where charge points post, ``admin`` where metrics and health are."""
 
     gateway: Gateway
-    heard: Heard
+    heard: Listened
     stopping: asyncio.Event
     running: asyncio.Task[None]
 

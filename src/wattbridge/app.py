@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 
 import structlog
@@ -26,7 +27,8 @@ from wattbridge.links.central_system_json import (
     LinkState,
     Pacer,
 )
-from wattbridge.links.charge_point_soap import CentralSystemService, ChargePoint
+from wattbridge.links.charge_point_soap import CentralSystemService
+from wattbridge.links.charge_points import ChargePoint
 from wattbridge.links.json_link import JsonLimits
 from wattbridge.links.listener import HttpRequest, Limits, Listener
 from wattbridge.ocpp.actions import Dialect, JsonCodec, dialect
@@ -37,6 +39,7 @@ from wattbridge.operation.health import HealthPort
 from wattbridge.operation.metrics import Metrics, State
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
+from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
 
 # How a listener refuses: HTTP status → reason. With the first two it is a connection, else a request.
@@ -70,7 +73,7 @@ class Gateway:
         }
         self.registry = Registry(
             self.journal,
-            self._open_link,
+            self._open_way,
             alive=config.sessions.alive,
             heartbeat_interval=config.sessions.heartbeat,
             most_sessions=max(config.sessions.most, len(config.chargers)),
@@ -103,7 +106,7 @@ class Gateway:
         )
         self._listeners = [
             self._listener(name, CentralSystemService(
-                self.registry, self.journal, self._charge_point, usual, policy, self._client,
+                self.registry, self.journal, self._admit, usual, policy, self._client,
                 paths=section.paths, public_url=config.gateway.public_url or "",
             ))
             for name, section in config.listeners.items()
@@ -225,7 +228,7 @@ class Gateway:
             on_error=failed,
         )
 
-    def _charge_point(self, identity: str) -> ChargePoint | None:
+    def _admit(self, identity: str, source: str, listener: str) -> ChargePoint | None:
         """What is configured for a charge point; None when it is not to be served."""
         known = self._listed.get(identity)
         if known is not None or self._unlisted is None:
@@ -239,18 +242,21 @@ class Gateway:
     def _dialect(self, zone: str, celsius: str = "Celsius") -> Dialect:
         return dialect("1.6", Options(zone=zone, milliseconds=self.config.time.milliseconds, celsius=celsius))
 
-    def _open_link(self, session: Session) -> CentralSystemJson:
+    def _open_way(self, session: Session, heard: Heard) -> _Way:
         name = self.config.route_of(session.identity).upstream
         upstream = self._upstreams[name]
         zone = self.config.zone_of(session.identity).key
         codec = JsonCodec(self._dialect(zone, upstream.celsius), Side.CENTRAL_SYSTEM)
-        return CentralSystemJson(
-            session,
-            codec,
-            self.journal,
-            upstream.central_system,
-            upstream.pacer,
-            on_state=self._count_states(name),
+        session.upstream = name
+        return _Way(
+            CentralSystemJson(
+                session,
+                codec,
+                self.journal,
+                upstream.central_system,
+                upstream.pacer,
+                on_state=self._count_states(name),
+            )
         )
 
     def _count_states(self, upstream: str) -> Callable[[LinkState], None]:
@@ -280,6 +286,14 @@ class Gateway:
             connections={listener.name: listener.open for listener in self._listeners},
             in_flight=self.journal.in_flight,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    link: CentralSystemJson
+
+    def leads(self, heard: Heard) -> bool:
+        return True
 
 
 class _Upstream:

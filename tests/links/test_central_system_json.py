@@ -31,6 +31,8 @@ HEARTBEAT = Call("Heartbeat", {})
 class PlainCodec:
     """The neutral form is the JSON form."""
 
+    form = ""
+
     def read_call(self, action: str, payload: Any) -> tuple[Call, list[Note]]:
         return Call(action, payload), []
 
@@ -46,6 +48,7 @@ class PlainCodec:
 
 class ChargePoint:
     transport = "soap"
+    form = ""
 
     async def call(self, call: Call) -> Answer:
         return Answer(CallResult({"status": "Accepted"}), Passage("soap", b""), Passage("soap", b""))

@@ -21,7 +21,7 @@ from tests.fakes import (
     REQUESTS,
     CannedChargePoint,
     FakeLink,
-    Heard,
+    Listened,
     Response,
     a_charge_point,
     away,
@@ -37,7 +37,8 @@ from tests.fakes import (
     soap_result,
 )
 from wattbridge.links.callbacks import AddressPolicy, CallbackClient
-from wattbridge.links.charge_point_soap import CentralSystemService, ChargePoint, ChargePointLink, HeardFrom
+from wattbridge.links.charge_point_soap import CentralSystemService, ChargePointLink, HeardFrom
+from wattbridge.links.charge_points import ChargePoint
 from wattbridge.links.listener import Listener
 from wattbridge.ocpp.actions import dialect
 from wattbridge.ocpp.errors import Unreachable
@@ -81,7 +82,7 @@ class World:
     url: str
     central_system: CentralSystem
     registry: Registry
-    heard: Heard
+    heard: Listened
 
     async def call(self, call: Call, identity: str = "CP1") -> Reply:
         """What the central system gets for a call of its own."""
@@ -111,12 +112,12 @@ async def a_world(
 ) -> AsyncIterator[World]:
     journal, central_system, numbers = Journal(), CentralSystem(), count(1)
     heard = listen(journal)
-    registry = Registry(journal, lambda session: central_system, most_sessions=most_sessions)
+    registry = Registry(journal, lambda session, heard: central_system, most_sessions=most_sessions)
     client = CallbackClient(timeout=callback_timeout)
     service = CentralSystemService(
         registry,
         journal,
-        charge_point or (lambda identity: ChargePoint(dialect())),
+        lambda identity, source, listener: charge_point(identity) if charge_point else ChargePoint(dialect()),
         dialect(),
         policy or AddressPolicy(networks=(LOOPBACK,)),
         client,
@@ -828,7 +829,7 @@ async def test_whoever_claims_an_identity_often_is_told_of_once() -> None:
 # --- the link by itself ---
 
 
-def a_link() -> tuple[ChargePointLink, Heard]:
+def a_link() -> tuple[ChargePointLink, Listened]:
     journal = Journal()
     link = ChargePointLink("CP1", ChargePoint(dialect()), AddressPolicy(), CallbackClient(), journal)
     return link, listen(journal)

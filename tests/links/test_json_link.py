@@ -28,6 +28,8 @@ WRITTEN = Change("timestamp", "local", "utc", "to-utc")
 class FakeCodec:
     """Knows Heartbeat, BootNotification, Reset and ClearCache; ``bad`` in a payload breaks the schema."""
 
+    form = ""
+
     def read_call(self, action: str, payload: Any) -> tuple[Call, list[Note]]:
         if action not in ("Reset", "ClearCache"):
             raise Violation("NotImplemented", action, "is not an action of OCPP 1.6", "unsupported")
@@ -59,6 +61,7 @@ class FakeChargePoint:
     was_asked: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[Call] = field(default_factory=list)
     transport: str = "soap"
+    form: str = ""
 
     async def call(self, call: Call) -> Answer:
         self.asked.append(call)

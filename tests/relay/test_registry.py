@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.fakes import Clock, FakeLink, Heard, away, listen
+from tests.fakes import Clock, FakeLink, Listened, away, listen
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, CallResult, Passage, Side
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import MOST_SWEPT, Registry
+from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
 
 
@@ -23,7 +24,7 @@ class World:
 
     registry: Registry
     clock: Clock
-    heard: Heard
+    heard: Listened
     running: asyncio.Task[None]
     links: list[FakeLink] = field(default_factory=list)
 
@@ -42,13 +43,13 @@ async def a_registry(
 ) -> AsyncIterator[World]:
     clock, journal, links = Clock(), Journal(), list[FakeLink]()
 
-    def open_link(session: Session) -> FakeLink:
+    def open_way(session: Session, heard: Heard) -> FakeLink:
         links.append(make_link())
         return links[-1]
 
     registry = Registry(
         journal,
-        open_link,
+        open_way,
         alive=3.0,
         heartbeat_interval=100.0,
         most_sessions=most_sessions,
@@ -76,8 +77,8 @@ async def speak(session: Session, call: Call | None = None) -> None:
 async def test_the_first_message_opens_a_session_and_the_others_find_it() -> None:
     async with a_registry() as world:
         assert world.registry.find("CP1") is None
-        session = world.registry.session("CP1")
-        assert world.registry.session("CP1") is session is world.registry.find("CP1")
+        session = world.registry.session(Heard("CP1"))
+        assert world.registry.session(Heard("CP1")) is session is world.registry.find("CP1")
         assert world.registry.sessions() == [session]
         assert (len(world.registry), "CP1" in world.registry, "CP2" in world.registry) == (1, True, False)
         await world.turns()
@@ -87,7 +88,7 @@ async def test_the_first_message_opens_a_session_and_the_others_find_it() -> Non
 
 async def test_a_silent_session_is_closed_after_k_intervals() -> None:
     async with a_registry() as world:
-        session = world.registry.session("CP1")
+        session = world.registry.session(Heard("CP1"))
         charge_point = FakeLink()
         session.attach(Side.CHARGE_POINT, charge_point)
         assert world.registry.silent_after(session) == 300.0
@@ -105,7 +106,7 @@ async def test_a_silent_session_is_closed_after_k_intervals() -> None:
 async def test_a_large_fleet_that_falls_silent_is_closed_in_parts() -> None:
     async with a_registry() as world:
         for number in range(MOST_SWEPT + 500):
-            world.registry.session(f"CP{number}")
+            world.registry.session(Heard(f"CP{number}"))
         world.clock.now = 301.0
         assert len(await world.closed(MOST_SWEPT + 500)) == MOST_SWEPT + 500
         assert len(world.registry) == 0
@@ -113,7 +114,7 @@ async def test_a_large_fleet_that_falls_silent_is_closed_in_parts() -> None:
 
 async def test_whoever_speaks_is_kept() -> None:
     async with a_registry() as world:
-        session = world.registry.session("CP1")
+        session = world.registry.session(Heard("CP1"))
         for now in (250.0, 500.0, 750.0):
             world.clock.now = now
             await speak(session)
@@ -123,7 +124,7 @@ async def test_whoever_speaks_is_kept() -> None:
 
 async def test_the_interval_of_boot_notification_counts() -> None:
     async with a_registry(lambda: FakeLink(CallResult({"status": "Accepted", "interval": 1000}))) as world:
-        session = world.registry.session("CP1")
+        session = world.registry.session(Heard("CP1"))
         await speak(session, Call("BootNotification", {}))
         assert world.registry.silent_after(session) == 3000.0
         world.clock.now = 2999.0
@@ -134,25 +135,25 @@ async def test_the_interval_of_boot_notification_counts() -> None:
 async def test_the_interval_is_remembered_when_the_session_is_reopened() -> None:
     """The charge point keeps to it; it does not boot because we closed a session."""
     async with a_registry(lambda: FakeLink(CallResult({"interval": 1000}))) as world:
-        await speak(world.registry.session("CP1"), Call("BootNotification", {}))
+        await speak(world.registry.session(Heard("CP1")), Call("BootNotification", {}))
         world.clock.now = 3001.0
         await world.closed()
-        assert world.registry.silent_after(world.registry.session("CP1")) == 3000.0
+        assert world.registry.silent_after(world.registry.session(Heard("CP1"))) == 3000.0
 
 
 async def test_no_more_intervals_are_remembered_than_there_may_be_sessions() -> None:
     async with a_registry(lambda: FakeLink(CallResult({"interval": 1000})), most_sessions=2) as world:
         for round_, identity in enumerate(("CP1", "CP2", "CP3"), 1):
-            await speak(world.registry.session(identity), Call("BootNotification", {}))
+            await speak(world.registry.session(Heard(identity)), Call("BootNotification", {}))
             world.clock.now += 3001.0
             await world.closed(round_)
-        assert world.registry.session("CP1").heartbeat_interval is None
-        assert world.registry.session("CP3").heartbeat_interval == 1000.0
+        assert world.registry.session(Heard("CP1")).heartbeat_interval is None
+        assert world.registry.session(Heard("CP3")).heartbeat_interval == 1000.0
 
 
 async def test_a_session_with_a_call_under_way_is_not_silent() -> None:
     async with a_registry() as world:
-        session = world.registry.session("CP1")
+        session = world.registry.session(Heard("CP1"))
         world.links[0].may_answer.clear()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(speak(session))
@@ -166,10 +167,10 @@ async def test_a_session_with_a_call_under_way_is_not_silent() -> None:
 
 async def test_the_next_message_opens_a_new_session() -> None:
     async with a_registry() as world:
-        first = world.registry.session("CP1")
+        first = world.registry.session(Heard("CP1"))
         world.clock.now = 301.0
         await world.closed()
-        second = world.registry.session("CP1")
+        second = world.registry.session(Heard("CP1"))
         assert second is not first
         await world.turns()
         assert [link.running for link in world.links] == [False, True]
@@ -179,12 +180,12 @@ async def test_the_central_system_never_sees_one_charge_point_twice() -> None:
     """However often it speaks while older connections are still being closed."""
     async with a_registry() as world:
         for number in range(3):
-            world.registry.session("CP1")
+            world.registry.session(Heard("CP1"))
             world.links[number].may_end.clear()
             world.clock.now += 301.0
             await world.turns()
             assert len(world.registry) == 0
-        world.registry.session("CP1")
+        world.registry.session(Heard("CP1"))
         await world.turns()
         assert [link.running for link in world.links] == [True, False, False, False]
         for number in range(3):
@@ -197,7 +198,7 @@ async def test_the_central_system_never_sees_one_charge_point_twice() -> None:
 async def test_stopping_closes_every_session() -> None:
     async with a_registry() as world:
         for number in range(100):
-            world.registry.session(f"CP{number}")
+            world.registry.session(Heard(f"CP{number}"))
         world.registry.stop()
         await world.running
         assert len(world.registry) == 0
@@ -207,19 +208,19 @@ async def test_stopping_closes_every_session() -> None:
 
 async def test_a_draining_registry_opens_no_sessions_and_keeps_those_there_are() -> None:
     async with a_registry() as world:
-        session = world.registry.session("CP1")
+        session = world.registry.session(Heard("CP1"))
         world.registry.drain()
-        assert world.registry.session("CP1") is session
+        assert world.registry.session(Heard("CP1")) is session
         with pytest.raises(Unreachable, match="it is stopping") as gone:
-            world.registry.session("CP2")
+            world.registry.session(Heard("CP2"))
         assert gone.value.reason == "draining"
 
 
 async def test_there_are_no_more_sessions_than_there_may_be() -> None:
     async with a_registry(most_sessions=1) as world:
-        world.registry.session("CP1")
+        world.registry.session(Heard("CP1"))
         with pytest.raises(Unreachable, match="holds 1 sessions") as gone:
-            world.registry.session("CP2")
+            world.registry.session(Heard("CP2"))
         assert gone.value.reason == "busy"
         assert len(world.links) == 1
 
@@ -230,7 +231,7 @@ async def test_a_charge_point_without_a_central_system_gets_no_session() -> None
 
     async with a_registry(nowhere) as world:
         with pytest.raises(Unreachable, match="no route for CP1"):
-            world.registry.session("CP1")
+            world.registry.session(Heard("CP1"))
         assert len(world.registry) == 0
 
 
@@ -241,8 +242,8 @@ async def test_the_mistake_of_one_session_ends_that_one_alone() -> None:
 
     links = iter([Failing(), FakeLink()])
     async with a_registry(lambda: next(links)) as world:
-        world.registry.session("CP1")
-        world.registry.session("CP2")
+        world.registry.session(Heard("CP1"))
+        world.registry.session(Heard("CP2"))
         [closed] = await world.closed()
         assert (closed.identity, closed.text) == ("CP1", "an error inside the gateway")
         assert world.heard.told("internal error") == [
@@ -259,9 +260,9 @@ async def test_a_mistake_in_closing_ends_no_other_session() -> None:
 
     links = iter([Stuck(), FakeLink()])
     async with a_registry(lambda: next(links)) as world:
-        world.registry.session("CP1")
+        world.registry.session(Heard("CP1"))
         world.clock.now = 200.0
-        world.registry.session("CP2")
+        world.registry.session(Heard("CP2"))
         world.clock.now = 301.0
         await world.closed()
         assert [event.identity for event in world.heard.told("internal error")] == ["CP1"]

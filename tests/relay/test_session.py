@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.fakes import Clock, FakeLink, Heard, away, listen
+from tests.fakes import Clock, FakeLink, Listened, away, listen
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Loss, Passage, Payload, Reply, Side
 from wattbridge.relay.journal import Journal, Record
@@ -23,7 +23,7 @@ HEARTBEAT = Call("Heartbeat", {})
 RESET = Call("Reset", {"type": "Hard"})
 
 
-def a_session(clock: Clock) -> tuple[Session, Heard]:
+def a_session(clock: Clock) -> tuple[Session, Listened]:
     journal = Journal()
     heard = listen(journal)
     return Session("CP1", journal, clock=clock, wall_clock=lambda: 1_714_557_600.0 + clock.now), heard
@@ -66,6 +66,8 @@ async def test_a_call_is_carried_across_and_its_reply_back() -> None:
             asked=Passage("json", b"asked"),
             answered=Passage("json", b"answered"),
             replied=REPLIED,
+            known_as="CP1",
+            other_transport="json",
         )
     ]
 

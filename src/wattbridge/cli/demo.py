@@ -199,8 +199,10 @@ def _sides(*passages: Passage | None) -> dict[str, str]:
 
 
 def _note(note: Note) -> dict[str, str]:
-    from wattbridge.ocpp.messages import Loss
+    from wattbridge.ocpp.messages import Breach, Loss
 
+    if isinstance(note, Breach):
+        return {"broken": note.path, "value": note.value, "rule": note.rule, "reason": note.reason}
     if isinstance(note, Loss):
         return {"lost": note.path, "value": note.value, "rule": note.rule, "reason": note.reason}
     return {"changed": note.path, "value": note.value, "became": note.became, "rule": note.rule}
@@ -421,10 +423,12 @@ def _printable(text: str) -> str:
 
 
 def _sentence(note: Note, action: str) -> tuple[str, str]:
-    """``changed`` or ``lost``, and what."""
-    from wattbridge.ocpp.messages import Loss
+    """``changed``, ``lost`` or ``broken``, and what."""
+    from wattbridge.ocpp.messages import Breach, Loss
 
     path = note.path.removeprefix(f"{action}Response.").removeprefix(f"{action}.")
+    if isinstance(note, Breach):
+        return "broken", f"{path} {note.value}: {note.reason} ({note.rule})".replace("  ", " ")
     if isinstance(note, Loss):
         return "lost", f"{path} {note.value}: {note.reason} ({note.rule})"
     return "changed", f"{path} {note.value} → {note.became} ({note.rule})"

@@ -32,7 +32,7 @@ from wattbridge.links.json_link import USUAL_LIMITS, Closed, Codec, JsonLimits, 
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, Side
 from wattbridge.relay.journal import Event, Journal
-from wattbridge.relay.session import Answer, Session
+from wattbridge.relay.session import Answer, Relays
 
 LinkState = Literal["connecting", "open", "backoff", "closed"]
 
@@ -165,7 +165,7 @@ class CentralSystemJson:
 
     def __init__(
         self,
-        session: Session,
+        session: Relays,
         codec: Codec,
         journal: Journal,
         central_system: CentralSystem,
@@ -188,7 +188,7 @@ class CentralSystemJson:
         self._sleep = sleep
         self._chance = chance
         self._link_options = link_options
-        self._url = central_system.url_of(session.identity)
+        self._url = central_system.url_of(session.known_as)
         self._link: JsonLink | None = None
         # Set when a connection is open, or none will be any more; made by who waits for it.
         self._changed: asyncio.Event | None = None
@@ -197,6 +197,10 @@ class CentralSystemJson:
         self._failures = 0  # in a row
         self._next_attempt = 0.0  # when the pause between attempts is over
         self._failure = _Failure("not_connected", "no connection has been made yet")
+
+    @property
+    def form(self) -> str:
+        return self._codec.form
 
     async def call(self, call: Call) -> Answer:
         """Ask the central system; waits for a connection, but not long.
@@ -292,7 +296,7 @@ class CentralSystemJson:
         central_system = self._central_system
         headers = []
         if central_system.password is not None:
-            username = central_system.username.replace("{charger}", self._session.identity)
+            username = central_system.username.replace("{charger}", self._session.known_as)
             if ":" in username:
                 problem = f"the user name {username!r} has a colon, which Basic authentication cannot carry"
                 return _Failure("refused", problem, hopeless=True)

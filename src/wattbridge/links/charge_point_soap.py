@@ -16,15 +16,17 @@ from functools import partial
 from urllib.parse import parse_qsl
 
 from wattbridge.links.callbacks import ANONYMOUS, Address, AddressPolicy, CallbackClient, Refusal, choose
+from wattbridge.links.charge_points import Admit, ChargePoint, presents
 from wattbridge.links.listener import HttpRequest, HttpResponse
 from wattbridge.ocpp import soap, wsdl
 from wattbridge.ocpp.actions import Dialect
 from wattbridge.ocpp.errors import Unreachable, Violation
-from wattbridge.ocpp.messages import Call, CallError, Passage, Reply, Side
+from wattbridge.ocpp.messages import Call, CallError, Check, Passage, Reply, Side
 from wattbridge.ocpp.payloads import local_name
 from wattbridge.ocpp.tolerances import WSA_2005
 from wattbridge.relay.journal import Event, Journal, Record
-from wattbridge.relay.registry import Registry
+from wattbridge.relay.registry import Registry, told
+from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Answer, Session, still_deliverable
 
 GREETING = (
@@ -37,19 +39,6 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 
 def new_message_id() -> str:
     return f"urn:uuid:{uuid.uuid4()}"
-
-
-@dataclass(frozen=True, slots=True)
-class ChargePoint:
-    """What the configuration says of one charge point that the wire cannot tell.
-
-    ``callback_url`` pins its address, ``to`` is what it wants to read in wsa:To (some answer only to exactly
-    their own URL), ``dialect`` reads and writes its messages.
-    """
-
-    dialect: Dialect
-    callback_url: str | None = None
-    to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +64,7 @@ class CentralSystemService:
     """Answers the HTTP requests of SOAP charge points.
 
     ``paths`` are the paths it is served on, in any letter case, with or without a trailing slash;
-    ``charge_point`` gives what is configured for an identity, None when it is not to be served.
+    ``admit`` gives what is configured for a charge point, None when it is not to be served.
     ``public_url`` is how charge points reach this gateway, for the service description and wsa:From.
     *clock* is the one of the sessions.
     """
@@ -84,7 +73,7 @@ class CentralSystemService:
         self,
         registry: Registry,
         journal: Journal,
-        charge_point: Callable[[str], ChargePoint | None],
+        admit: Admit,
         dialect: Dialect,
         policy: AddressPolicy,
         client: CallbackClient,
@@ -97,7 +86,7 @@ class CentralSystemService:
     ) -> None:
         self._registry = registry
         self._journal = journal
-        self._charge_point = charge_point
+        self._admit = admit
         self._dialect = dialect
         self._policy = policy
         self._client = client
@@ -144,13 +133,22 @@ class CentralSystemService:
         try:
             try:
                 envelope = soap.read_envelope(request.body)
-                charge_point = self._authenticated(envelope)
+                charge_point = self._authenticated(envelope, request)
                 session = self._registry.find(envelope.identity)
                 if session is not None:
+                    await self._claim(session)
                     session.heard = began  # also by a message that turns out to be broken
-                read = soap.read_call(envelope, charge_point.dialect, Side.CENTRAL_SYSTEM)
+                located = soap.locate_call(envelope, charge_point.dialect, Side.CENTRAL_SYSTEM)
+                form = soap.form_of(envelope.soap)
+                if session is None:
+                    read = soap.read_located(located, envelope)  # or a broken one would open a session
+                    call = read.call
+                    session = self._open(envelope.identity, request, call)
+                if session.passes(Side.CHARGE_POINT, form):
+                    read = soap.pass_located(located, envelope, request.body, session.check)
+                elif call is None:
+                    read = soap.read_located(located, envelope)
                 call = read.call
-                session = session or self._registry.session(envelope.identity)
             except soap.BrokenEnvelope as broken:
                 return self._refuse(broken.envelope, _call_error(broken), request, began)
             except Violation as broken:
@@ -198,6 +196,7 @@ class CentralSystemService:
                 self._policy,
                 self._client,
                 self._journal,
+                check=lambda: session.check,
                 from_address=self._from_address,
                 clock=self._clock,
                 message_id=self._message_id,
@@ -207,14 +206,24 @@ class CentralSystemService:
             HeardFrom(source, envelope.from_address, envelope.reply_to, envelope.soap, envelope.wsa)
         )
 
-    def _authenticated(self, envelope: soap.Envelope) -> ChargePoint:
+    def _open(self, identity: str, request: HttpRequest, call: Call) -> Session:
+        heard = Heard(identity, request.source, request.listener)
+        return self._registry.session(told(heard, call) if call.action == "BootNotification" else heard)
+
+    async def _claim(self, session: Session) -> None:
+        """Raises Violation while the charge point is connected by a WebSocket."""
+        if not await self._registry.claim(session):
+            problem = f"charge point {session.identity!r} is connected by a WebSocket, which answers"
+            raise Violation("SecurityError", "Header.chargeBoxIdentity", problem, "auth")
+
+    def _authenticated(self, envelope: soap.Envelope, request: HttpRequest) -> ChargePoint:
         if not envelope.identity:
             raise Violation(
                 "ProtocolError",
                 "Header.chargeBoxIdentity",
                 "is missing or empty, expected who the charge point is",
             )
-        charge_point = self._charge_point(envelope.identity)
+        charge_point = self._admit(envelope.identity, request.source, request.listener)
         if charge_point is None:
             raise Violation(
                 "SecurityError",
@@ -222,6 +231,9 @@ class CentralSystemService:
                 f"charge point {envelope.identity!r} is not known to this gateway",
                 "auth",
             )
+        if not presents(request.headers.get("authorization"), envelope.identity, charge_point.password):
+            problem = "its password is missing or wrong, expected HTTP Basic authentication"
+            raise Violation("SecurityError", "Authorization", problem, "auth")
         return charge_point
 
     def _refuse(
@@ -284,6 +296,7 @@ class ChargePointLink:
         client: CallbackClient,
         journal: Journal,
         *,
+        check: Callable[[], Check] = lambda: "report",
         from_address: str = "",
         clock: Callable[[], float] = time.monotonic,
         message_id: Callable[[], str] = new_message_id,
@@ -293,6 +306,7 @@ class ChargePointLink:
         self._policy = policy
         self._client = client
         self._journal = journal
+        self._check = check
         self._from_address = from_address
         self._clock = clock
         self._message_id = message_id
@@ -302,6 +316,10 @@ class ChargePointLink:
         self._closed = ""  # why no more calls are taken
         # One CALL at a time in this direction; calls of the charge point may cross.
         self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def form(self) -> str:
+        return soap.form_of(self._heard.soap_version if self._heard else soap.SOAP_12)
 
     def heard_from(self, heard: HeardFrom) -> None:
         """The charge point has spoken: remember where from, and what it calls its address."""
@@ -402,7 +420,15 @@ class ChargePointLink:
             raise
         waited = self._clock() - sent + resolved - began
         operation = dialect.operation(Side.CHARGE_POINT, call.action)
-        reply, notes = soap.read_reply(answer.status, answer.content_type, answer.body, operation)
+        passing = call.original is not None and call.original.form == soap.form_of(heard.soap_version)
+        reply, notes = soap.read_reply(
+            answer.status,
+            answer.content_type,
+            answer.body,
+            operation,
+            form=soap.form_of(heard.soap_version) if passing else "",
+            check=self._check(),
+        )
         return Answer(reply, asked, Passage("soap", answer.body, notes), waited)
 
     async def close(self, reason: str) -> None:

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from websockets.asyncio.connection import Connection
@@ -19,19 +19,24 @@ from websockets.asyncio.server import broadcast
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from wattbridge.ocpp.errors import Unreachable, Violation, broken_reply
+from wattbridge.ocpp.errors import Unreachable, Violation, broken_reply, checked
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Note, Passage, Payload, Reply, Side
-from wattbridge.ocpp.ocppj import CallFrame, Ended, Endpoint, ErrorFrame, Refused, ResultFrame
+from wattbridge.ocpp.ocppj import CallFrame, Ended, Endpoint, ErrorFrame, Refused, ResultFrame, original_of
 from wattbridge.ocpp.ocppj import Event as EndpointEvent
 from wattbridge.relay.journal import Event, Journal, Record
-from wattbridge.relay.session import Answer, Session
+from wattbridge.relay.session import Answer, Relays
 
 CLOSE_REASON_BYTES = 123  # a control frame carries 125 bytes, two of them the code (RFC 6455, 5.5)
 SHOWN = 100  # characters of a text that is no frame, in its event
 
 
 class Codec(Protocol):
-    """Payloads of frames ↔ neutral payloads. Every method raises Violation."""
+    """Payloads of frames ↔ neutral payloads. Every method raises Violation.
+
+    ``form`` is the form of payloads that may be written as they are, ``""`` when there is none.
+    """
+
+    form: str
 
     def read_call(self, action: str, payload: Any) -> tuple[Call, list[Note]]: ...
 
@@ -86,7 +91,7 @@ class JsonLink:
     def __init__(
         self,
         socket: Connection,
-        session: Session,
+        session: Relays,
         party: Side,
         codec: Codec,
         journal: Journal,
@@ -118,6 +123,10 @@ class JsonLink:
         self._asking: dict[str, asyncio.Future[Ended]] = {}  # message id → who waits for its end
         self._closing = ""  # why no more calls are taken
         self._idle: asyncio.Event | None = None  # made by who waits for it: it costs a connection a kilobyte
+
+    @property
+    def form(self) -> str:
+        return self._codec.form
 
     async def run(self) -> Closed:
         """Read until the connection ends. By then every call has ended, and the socket is closed."""
@@ -154,8 +163,13 @@ class JsonLink:
             raise Unreachable("draining", f"{self._closing}; {call.action} was not sent")
         if self._socket.state is not State.OPEN:
             raise Unreachable("not_connected", f"the connection is closing; {call.action} was not sent")
-        payload, notes = self._codec.write_call(call)
-        message_id = self._endpoint.call(Call(call.action, payload), self._clock())
+        as_it_is = call.original is not None and call.original.form == self.form
+        notes: list[Note] = []
+        asking = call
+        if not as_it_is:
+            payload, notes = self._codec.write_call(call)
+            asking = Call(call.action, payload)
+        message_id = self._endpoint.call(asking, self._clock())
         # Registered before the text is sent.
         ending = self._asking[message_id] = self._loop.create_future()
         self._send()
@@ -168,9 +182,10 @@ class JsonLink:
         finally:
             del self._asking[message_id]
         waited = self._clock() - sent
-        return self._answer(ended, Passage("json", ended.asked.encode(), tuple(notes)), waited)
+        asked = Passage("json", ended.asked.encode(), tuple(notes))
+        return self._answer(ended, asked, waited, as_it_is=as_it_is)
 
-    def _answer(self, ended: Ended, asked: Passage, waited: float) -> Answer:
+    def _answer(self, ended: Ended, asked: Passage, waited: float, *, as_it_is: bool) -> Answer:
         outcome = ended.outcome
         if isinstance(outcome, Unreachable):
             if outcome.reason in ("timeout", "unreachable"):
@@ -181,14 +196,29 @@ class JsonLink:
             return Answer(broken_reply(outcome, self._party), asked, Passage("json", text), waited)
         if isinstance(outcome, ErrorFrame):
             refusal = CallError(outcome.code, outcome.description, outcome.details)
+            if as_it_is:
+                refusal = replace(refusal, original=original_of(outcome))
             return Answer(refusal, asked, Passage("json", text, outcome.notes), waited)
         try:
-            payload, notes = self._codec.read_result(ended.action, outcome.payload)
+            if as_it_is:
+                result, notes = self._result_as_it_is(ended.action, outcome)
+            else:
+                payload, read_notes = self._codec.read_result(ended.action, outcome.payload)
+                result, notes = CallResult(payload), (*outcome.notes, *read_notes)
         except Violation as broken:
             return Answer(
                 broken_reply(broken, self._party), asked, Passage("json", text, outcome.notes), waited
             )
-        return Answer(CallResult(payload), asked, Passage("json", text, (*outcome.notes, *notes)), waited)
+        return Answer(result, asked, Passage("json", text, notes), waited)
+
+    def _result_as_it_is(self, action: str, frame: ResultFrame) -> tuple[CallResult, tuple[Note, ...]]:
+        """The result that needs no translation, with what of it breaks the schema. Raises Violation."""
+
+        def read() -> tuple[Payload, list[Note]]:
+            return self._codec.read_result(action, frame.payload)
+
+        payload, notes = checked(read, frame.payload, self._session.check)
+        return CallResult(payload, original_of(frame)), notes
 
     # --- serving the party ---
 
@@ -210,7 +240,7 @@ class JsonLink:
         began = self._clock()
         try:
             try:
-                call, notes = self._codec.read_call(frame.action, frame.payload)
+                call, notes = self._read_call(frame)
             except Violation as broken:
                 reply = CallError(broken.code, str(broken), {"path": broken.path}, reason=broken.reason)
                 self._record(frame.action, reply, _passage(frame), write(reply))
@@ -224,12 +254,23 @@ class JsonLink:
                 error = CallError("InternalError", "an error inside the gateway", reason="internal")
                 self._record(frame.action, error, _passage(frame), write(error))
 
+    def _read_call(self, frame: CallFrame) -> tuple[Call, Iterable[Note]]:
+        if not self._session.passes(self._party, self.form):
+            return self._codec.read_call(frame.action, frame.payload)
+
+        def read() -> tuple[Payload, list[Note]]:
+            call, notes = self._codec.read_call(frame.action, frame.payload)
+            return call.payload, notes
+
+        payload, notes = checked(read, frame.payload, self._session.check)
+        return Call(frame.action, payload, original_of(frame)), notes
+
     def _reply(self, frame: CallFrame, reply: Reply) -> Passage:
         """Send the reply, or InternalError when it has no form in JSON; nothing when nobody is there."""
         notes: list[Note] = []
         lost = self._endpoint.is_lost
         try:
-            if isinstance(reply, CallResult):
+            if isinstance(reply, CallResult) and reply.original is None:
                 payload, notes = self._codec.write_result(frame.action, reply.payload)
                 reply = CallResult(payload)
             text = self._endpoint.reply(frame.message_id, reply)
@@ -245,6 +286,7 @@ class JsonLink:
         self._journal.record(
             Record(
                 identity=self._session.identity,
+                known_as=self._session.known_as,
                 arrived_from=self._party,
                 action=action,
                 payload=None,

@@ -14,6 +14,7 @@ from wattbridge.ocpp import wsdl
 from wattbridge.ocpp.differences import neutral
 from wattbridge.ocpp.errors import Violation, excerpt
 from wattbridge.ocpp.messages import Call, Note, Payload, Side
+from wattbridge.ocpp.ocppj import FORM
 from wattbridge.ocpp.payloads import (
     ElementReader,
     JsonReader,
@@ -162,12 +163,15 @@ def dialect(version: str = "1.6", options: Options = DEFAULTS) -> Dialect:
 class JsonCodec:
     """Payloads of frames on one connection with ``party`` at its other end.
 
-    Calls read here were sent by that party, calls written here ask it; results likewise.
+    Calls read here were sent by that party, calls written here ask it; results likewise. ``form`` is the form
+    of payloads that need no writing for it, ``""`` when there is none.
     """
 
     def __init__(self, compiled: Dialect, party: Side) -> None:
         self._dialect = compiled
         self._party = party
+        # Whoever wants a unit spelled in a way of its own wants every message written anew.
+        self.form = FORM if compiled.options.celsius == DEFAULTS.celsius else ""
 
     def read_call(self, action: str, payload: Any) -> tuple[Call, list[Note]]:
         operation = self._dialect.operation(self._party.other, action)

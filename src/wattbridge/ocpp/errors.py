@@ -5,10 +5,10 @@ and how the error words of the two transports correspond.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
-from wattbridge.ocpp.messages import CallError, Passage, Side
+from wattbridge.ocpp.messages import Breach, CallError, Check, Loss, Note, Passage, Payload, Side
 
 LONGEST_SHOWN = 60  # characters of a value that errors and notes repeat
 
@@ -38,6 +38,44 @@ def broken_reply(broken: Violation, party: Side) -> CallError:
     return CallError(
         "InternalError", problem, {"code": broken.code, "path": broken.path}, reason=broken.reason
     )
+
+
+def breaches(notes: Iterable[Note], broken: Violation | None = None) -> tuple[Breach, ...]:
+    """What breaks the schema in a message that is carried as it is.
+
+    *notes* are those of reading it: what a translation would have lost breaks the schema; what it would only
+    have written otherwise does not. *broken* is what ended the reading.
+    """
+    found = [
+        Breach(note.path, note.value, note.rule, note.reason) for note in notes if isinstance(note, Loss)
+    ]
+    if broken is not None:
+        found.append(Breach(broken.path, "", "schema", broken.problem))
+    return tuple(found)
+
+
+def checked(
+    read: Callable[[], tuple[Payload, list[Note]]], unread: Payload | None, check: Check
+) -> tuple[Payload, tuple[Note, ...]]:
+    """Look at a payload that is carried as it is, by *read*, as *check* says.
+
+    Returns the payload, and what of it breaks the schema. The payload is *unread* where it could not be read,
+    or need not be looked at; None where there is nothing yet but by reading.
+    Raises Violation when what breaks the schema is to be refused.
+    """
+    if check == "off" and unread is not None:
+        return unread, ()
+    try:
+        payload, notes = read()
+    except Violation as broken:
+        if check == "refuse":
+            raise
+        payload, found = unread or {}, breaches((), broken)
+    else:
+        found = breaches(notes)
+        if found and check == "refuse":
+            raise Violation("FormationViolation", found[0].path, f"{found[0].value!r}: {found[0].reason}")
+    return payload, found if check == "report" else ()
 
 
 class Unreachable(Exception):

@@ -9,9 +9,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 Payload = dict[str, Any]
+# What happens to a message that needs no translation and breaks the schema: nothing, it is told, or refused.
+Check = Literal["off", "report", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A payload exactly as its sender wrote it, for a party that speaks the same.
+
+    ``form`` names the encoding (``"json 1.6"``, ``"soap 1.6 http://www.w3.org/2003/05/soap-envelope"``); only
+    a link of the same form may write it. ``text`` is the payload: in JSON what follows the head of the frame
+    up to its closing bracket, in SOAP what follows the Header up to the end of the envelope. ``opening`` is
+    what the text needs before it: the start tag of a SOAP Envelope, with its namespaces. ``status`` is the
+    HTTP status that a SOAP reply came with.
+    """
+
+    form: str
+    text: bytes
+    opening: bytes = b""
+    status: int = 200
 
 
 class Side(Enum):
@@ -27,10 +46,14 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One party asks: ``Call("Reset", {"type": "Hard"})``."""
+    """One party asks: ``Call("Reset", {"type": "Hard"})``.
+
+    ``original`` is there when nothing needs to be translated: whoever speaks its form writes it as it is.
+    """
 
     action: str
     payload: Payload
+    original: Original | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +61,7 @@ class CallResult:
     """The other party answers: the payload of the action's .conf."""
 
     payload: Payload
+    original: Original | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +76,7 @@ class CallError:
     description: str = ""
     details: dict[str, Any] = field(default_factory=dict)
     reason: str = "call_error"
+    original: Original | None = field(default=None, compare=False, repr=False)
 
 
 Reply = CallResult | CallError
@@ -84,7 +109,19 @@ class Change:
     rule: str
 
 
-Note = Loss | Change
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """Something that breaks the schema of OCPP and was carried all the same, to a party of the same form:
+    ``Breach("Authorize.idTag", "04E91C5A7710204E91C5A77102", "schema", "found 26 characters, expected …")``.
+    """
+
+    path: str
+    value: str
+    rule: str
+    reason: str
+
+
+Note = Loss | Change | Breach
 
 MOST_NOTES = 200  # of one message; a message of a million mistakes must not become a million notes
 

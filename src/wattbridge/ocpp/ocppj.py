@@ -16,11 +16,13 @@ from typing import Any
 import orjson
 
 from wattbridge.ocpp.errors import FAULT_BY_CODE, Unreachable, Violation
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Note, Payload, Reply
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Note, Original, Payload, Reply
 
 CALL = 2
 CALLRESULT = 3
 CALLERROR = 4
+
+FORM = "json 1.6"  # of an Original: what stands in a frame behind its head
 
 FRAME_NAMES = {CALL: "CALL", CALLRESULT: "CALLRESULT", CALLERROR: "CALLERROR"}
 FRAME_SIZES = {CALL: (4, 4), CALLRESULT: (3, 3), CALLERROR: (3, 5)}  # elements, fewest and most we read
@@ -271,6 +273,21 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
+# What stands before the payload, in a text that was read: its type, its id and, in a CALL, its action.
+_STRING = r'\s*"(?:[^"\\]++|\\.)*+"\s*,\s*'
+_BEFORE = {CallFrame: re.compile(rf"\s*\[\s*2\s*,{_STRING}{_STRING}")} | {
+    kind: re.compile(rf"\s*\[\s*[34]\s*,{_STRING}") for kind in (ResultFrame, ErrorFrame)
+}
+
+
+def original_of(frame: Frame) -> Original:
+    """What stands in *frame* behind its head, as its sender wrote it: a payload, or code, description and
+    details. *frame* is one that was read."""
+    before = _BEFORE[type(frame)].match(frame.text)
+    assert before is not None  # it was read, so it is a frame
+    return Original(FORM, frame.text[before.end() : frame.text.rindex("]")].rstrip().encode())
+
+
 # --- writing ----------------------------------------------------------------------------------------------
 
 
@@ -293,7 +310,16 @@ def write_error(message_id: str, code: str, description: str, details: Payload) 
     return _written([CALLERROR, message_id, code, description, details])
 
 
+def write_original(message_type: int, message_id: str, original: Original, action: str = "") -> str:
+    """Write a frame around what its sender wrote; the rest of a frame is written as usual."""
+    head = _written([message_type, message_id, action] if action else [message_type, message_id])
+    return f"{head[:-1]},{original.text.decode()}]"
+
+
 def write_reply(message_id: str, reply: Reply) -> str:
+    if reply.original is not None and reply.original.form == FORM:
+        kind = CALLRESULT if isinstance(reply, CallResult) else CALLERROR
+        return write_original(kind, message_id, reply.original)
     if isinstance(reply, CallResult):
         return write_result(message_id, reply.payload)
     return write_error(message_id, reply.code, reply.description, reply.details)
@@ -440,7 +466,7 @@ class Endpoint:
     def call(self, call: Call, now: float) -> str:
         """Ask the other party; returns the message id under which ``Ended`` will come.
 
-        ``call.payload`` is what stands in the frame.
+        ``call.payload`` is what stands in the frame, or ``call.original`` when it is of this form.
         Raises Unreachable at once when the connection is lost or too many calls wait, Violation when the
         payload cannot be written.
         """
@@ -449,7 +475,11 @@ class Endpoint:
         if len(self._waiting) >= self._max_waiting:
             raise Unreachable("busy", f"{len(self._waiting)} calls wait already; {call.action} was not sent")
         message_id = self._new_message_id()
-        asked = _Asked(message_id, call.action, write_call(message_id, call.action, call.payload), 0.0)
+        if call.original is not None and call.original.form == FORM:
+            text = write_original(CALL, message_id, call.original, call.action)
+        else:
+            text = write_call(message_id, call.action, call.payload)
+        asked = _Asked(message_id, call.action, text, 0.0)
         if self._pending is None:
             self._send(asked, now)
         else:
@@ -488,7 +518,8 @@ class Endpoint:
     def reply(self, message_id: str, reply: Reply) -> str:
         """Answer the CALL that is being served; returns the frame.
 
-        ``reply.payload`` is what stands in the frame. When the connection is lost the frame goes nowhere.
+        ``reply.payload`` is what stands in the frame, or ``reply.original`` when it is of this form. When the
+        connection is lost the frame goes nowhere.
         Raises Violation when it cannot be written; the CALL then still waits for its reply.
         """
         text = write_reply(message_id, reply)

@@ -64,6 +64,7 @@ RULES = {
     "empty-list": "an empty list, which XML cannot tell from none",
     "empty-meter-values": "no meter value to carry: the gateway answers itself",
     "and-more": "further notes, not listed",
+    "schema": "it breaks the schema of OCPP",
     # of envelopes and frames
     "body-name": "the element in the Body was named otherwise",
     "empty-body": "an empty Body was taken for an empty result",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 from typing import cast
@@ -17,8 +17,28 @@ from typing import cast
 from lxml import etree
 
 from wattbridge.ocpp.actions import CompiledOperation, Dialect, Message, described_operations
-from wattbridge.ocpp.errors import FAULT_BY_CODE, FAULT_CODE_BY_WORD, Violation, broken_reply, excerpt, shown
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Loss, Note, Payload, Reply, Side
+from wattbridge.ocpp.errors import (
+    FAULT_BY_CODE,
+    FAULT_CODE_BY_WORD,
+    Violation,
+    broken_reply,
+    checked,
+    excerpt,
+    shown,
+)
+from wattbridge.ocpp.messages import (
+    Call,
+    CallError,
+    CallResult,
+    Change,
+    Check,
+    Loss,
+    Note,
+    Original,
+    Payload,
+    Reply,
+    Side,
+)
 from wattbridge.ocpp.payloads import Element, escape, local_name, namespace_of
 from wattbridge.ocpp.tolerances import ANONYMOUS, OCPP_NAMESPACE, VERSION_BY_DATE, WSA_2004, WSA_2005
 
@@ -357,6 +377,19 @@ def read_call(envelope: Envelope, dialect: Dialect, asked: Side) -> ReadCall:
     is MustUnderstand for a header that has to be understood and is not.
     Source: OCPP-S 1.6, 3; WSDL 1.6; SOAP 1.2 part 1, 2.4 and 5.4.8.
     """
+    return read_located(locate_call(envelope, dialect, asked), envelope)
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Which operation an envelope calls, and the element that says it."""
+
+    operation: CompiledOperation
+    element: Element
+
+
+def locate_call(envelope: Envelope, dialect: Dialect, asked: Side) -> Located:
+    """Find the operation that *envelope* calls; the first half of ``read_call``. Raises Violation."""
     if envelope.not_understood:
         found = shown(envelope.not_understood)
         raise Violation("MustUnderstand", "Header", f"{found} must be understood and is not", "unsupported")
@@ -364,15 +397,78 @@ def read_call(envelope: Envelope, dialect: Dialect, asked: Side) -> ReadCall:
     if body is None:
         raise Violation("FormationViolation", "Body", "is empty, expected the element of an operation")
     operation = _operation(body, dialect, asked)
-    message = operation.request
     if (again := body.getnext()) is not None:
-        found = shown(local_name(again))
-        raise Violation("FormationViolation", "Body", f"found {found} too, expected {message.element} alone")
+        found, expected = shown(local_name(again)), operation.request.element
+        raise Violation("FormationViolation", "Body", f"found {found} too, expected {expected} alone")
+    return Located(operation, body)
+
+
+def read_located(located: Located, envelope: Envelope) -> ReadCall:
+    """Read what was located; the other half of ``read_call``. Raises Violation."""
+    operation, body = located.operation, located.element
+    message = operation.request
     notes = list(envelope.notes)
     if body.tag != f"{{{operation.described.namespace}}}{message.element}":
         notes.append(Change("Body", excerpt(body.tag), message.element, "body-name"))
     payload = message.read_element(body, message.name, notes)
     return ReadCall(Call(operation.action, payload), operation, tuple(notes))
+
+
+def pass_located(located: Located, envelope: Envelope, body: bytes, check: Check) -> ReadCall:
+    """Take what was located as it is, for a party that speaks the same.
+
+    *body* is what *envelope* was read from. Notes are breaches only. Raises Violation when *check* is
+    ``refuse`` and the service description is broken.
+    """
+    operation, element = located.operation, located.element
+
+    def read() -> tuple[Payload, list[Note]]:
+        notes: list[Note] = []
+        return operation.request.read_element(element, operation.request.name, notes), notes
+
+    payload, notes = checked(read, None, check)
+    return ReadCall(Call(operation.action, payload, original_of(envelope, body)), operation, notes)
+
+
+# ---------------------------------------------------------------------------- passing a Body as it is
+
+
+def form_of(soap: str, version: str = "1.6") -> str:
+    """The form of an Original in SOAP: only an Envelope of the same SOAP version can hold it."""
+    return f"soap {version} {soap}"
+
+
+_NAME_BEFORE = rb"<(?:[\w.-]{1,40}:)?"
+_ENVELOPE_OPENS = re.compile(_NAME_BEFORE + rb"Envelope(?:\s(?:[^>\"']|\"[^\"]*\"|'[^']*')*)?>")
+_PART_OPENS = re.compile(_NAME_BEFORE + rb"(Envelope|Header|Body)(?=[\s/>])")
+# What could hold something that looks like a tag and is none.
+_HIDING = re.compile(rb"<!|<\?(?!xml\s)")
+
+
+def original_of(envelope: Envelope, body: bytes, status: int = 200) -> Original | None:
+    """The Body that *envelope* was read from, byte for byte, with the namespaces around it.
+
+    *status* is the HTTP status it came with. Where a Body cannot be cut out of the bytes for certain (there
+    are comments, CDATA, or several elements of that name), it is written anew from what was parsed. None when
+    there is nothing in the Body.
+    """
+    if envelope.body is None:
+        return None
+    form = form_of(envelope.soap)
+    opens = _ENVELOPE_OPENS.search(body)
+    parts = [(found[1], found.start()) for found in _PART_OPENS.finditer(body)]
+    names = [name for name, _ in parts]
+    if (
+        opens is not None
+        and names in ([b"Envelope", b"Header", b"Body"], [b"Envelope", b"Body"])
+        and not _HIDING.search(body)
+    ):
+        opening = body[: opens.end()].removeprefix(_BYTE_ORDER_MARK).lstrip()
+        return Original(form, body[parts[-1][1] :].rstrip(), opening, status)
+    element = envelope.body
+    inside = etree.tostring(element, encoding="utf-8", with_tail=False)
+    opening = f'<soap:Envelope xmlns:soap="{envelope.soap}">'.encode()
+    return Original(form, b"<soap:Body>" + inside + b"</soap:Body></soap:Envelope>", opening, status)
 
 
 def _operation(body: Element, dialect: Dialect, asked: Side) -> CompiledOperation:
@@ -405,9 +501,17 @@ def version_of(namespace: str) -> str | None:
 
 
 def read_reply(
-    status: int, content_type: str, body: bytes, operation: CompiledOperation
+    status: int,
+    content_type: str,
+    body: bytes,
+    operation: CompiledOperation,
+    *,
+    form: str = "",
+    check: Check = "report",
 ) -> tuple[Reply, tuple[Note, ...]]:
     """Read what the party that was asked for *operation* answered over HTTP.
+
+    With *form*, who asked takes replies of that form as they are, looked at as *check* says.
 
     A fault is read at any status, 200 included. What is no SOAP, or no answer to this operation, becomes a
     CallError that tells status and first bytes; it never raises. wsa:RelatesTo is not looked at: the HTTP
@@ -420,18 +524,29 @@ def read_reply(
         return _not_soap(status, content_type, body, broken), ()
     notes = envelope.notes
     element, message = envelope.body, operation.response
+    recovered = any(note.rule == "recovered" for note in notes)
+    as_it_is = form == form_of(envelope.soap) and not recovered
     if element is not None and _is_fault(element):
-        return read_fault(element), tuple(notes)
+        fault = read_fault(element)
+        if as_it_is:
+            fault = replace(fault, original=original_of(envelope, body, status))
+        return fault, tuple(notes)
     if not 200 <= status < 300:
         found = f"{shown(local_name(element))} and no fault" if element is not None else "an empty Body"
         return CallError(
             "GenericError", f"answered HTTP {status} with {found}", {"httpStatus": status}, "malformed"
         ), ()
+
+    def read() -> tuple[Payload, list[Note]]:
+        return _read_result(element, message, operation.described.namespace, notes), notes
+
     try:
-        payload = _read_result(element, message, operation.described.namespace, notes)
+        if as_it_is and element is not None:
+            payload, breached = checked(read, None, check)
+            return CallResult(payload, original_of(envelope, body)), breached
+        return CallResult(read()[0]), tuple(notes)
     except Violation as broken:
         return broken_reply(broken, operation.asked), tuple(notes)
-    return CallResult(payload), tuple(notes)
 
 
 _HEADER_BEGINS = re.compile(rb"<(?:[\w.-]{1,40}:)?Header[\s/>]")
@@ -609,9 +724,17 @@ def write_reply(
 ) -> Written:
     """Write the reply to the call in *envelope*, in its SOAP and WS-Addressing version.
 
-    A CallError becomes a fault; so does a result that the service description cannot say.
+    A CallError becomes a fault; so does a result that the service description cannot say. What came in the
+    same form goes on as it is, under the status it came with.
     Source: OCPP-S 1.6, 3; wsa:RelatesTo as WS-Addressing 1.0 core, 3.4.
     """
+    original = reply.original
+    if original is not None and original.form == form_of(envelope.soap):
+        is_result = isinstance(reply, CallResult)
+        action = operation.described.response_action if is_result else f"{envelope.wsa}/fault"
+        headers = _response_headers(envelope, action, message_id)
+        body_as_it_is = _message(envelope.soap, envelope.wsa, "", headers, original)
+        return Written(body_as_it_is, CONTENT_TYPE[envelope.soap], original.status)
     if not isinstance(reply, CallResult):
         return write_fault(envelope, reply, message_id)
     message, prefix = operation.response, dialect.options.prefix
@@ -621,23 +744,33 @@ def write_reply(
     except Violation as broken:
         return write_fault(envelope, CallError(broken.code, str(broken), reason="untranslatable"), message_id)
     body = _element(f'{prefix}:{message.element} xmlns:{prefix}="{operation.described.namespace}"', inside)
-    text = _response(envelope, operation.described.response_action, message_id, body)
-    return Written(text.encode(), CONTENT_TYPE[envelope.soap], notes=tuple(notes))
+    headers = _response_headers(envelope, operation.described.response_action, message_id)
+    text = _message(envelope.soap, envelope.wsa, "", headers, body)
+    return Written(text, CONTENT_TYPE[envelope.soap], notes=tuple(notes))
 
 
 def _element(opening: str, inside: str) -> str:
     return f"<{opening}>{inside}</{opening.partition(' ')[0]}>" if inside else f"<{opening}/>"
 
 
-def _response(asked: Envelope, action: str, message_id: str, body: str, more_headers: str = "") -> str:
-    """A response: no mustUnderstand anywhere, RelatesTo when the request had a MessageID."""
+def _response_headers(asked: Envelope, action: str, message_id: str) -> str:
+    """Those of a response: no mustUnderstand anywhere, RelatesTo when the request had a MessageID."""
     relates = f"<wsa:RelatesTo>{escape(asked.message_id)}</wsa:RelatesTo>" if asked.message_id else ""
     return (
-        f'{DECLARATION}<soap:Envelope xmlns:soap="{asked.soap}" xmlns:wsa="{asked.wsa}">'
-        f"<soap:Header><wsa:Action>{action}</wsa:Action><wsa:MessageID>{message_id}</wsa:MessageID>"
-        f"<wsa:To>{ANONYMOUS[asked.wsa]}</wsa:To>{relates}{more_headers}</soap:Header>"
-        f"<soap:Body>{body}</soap:Body></soap:Envelope>"
+        f"<wsa:Action>{action}</wsa:Action><wsa:MessageID>{message_id}</wsa:MessageID>"
+        f"<wsa:To>{ANONYMOUS[asked.wsa]}</wsa:To>{relates}"
     )
+
+
+def _message(soap: str, wsa: str, more_namespaces: str, headers: str, body: str | Original) -> bytes:
+    """A whole message. Around a Body that passes as it is stand its own Envelope and our Header."""
+    namespaces = f'xmlns:soap="{soap}" xmlns:wsa="{wsa}"{more_namespaces}'
+    if isinstance(body, Original):
+        return body.opening + f"<soap:Header {namespaces}>{headers}</soap:Header>".encode() + body.text
+    return (
+        f"{DECLARATION}<soap:Envelope {namespaces}><soap:Header>{headers}</soap:Header>"
+        f"<soap:Body>{body}</soap:Body></soap:Envelope>"
+    ).encode()
 
 
 def write_fault(envelope: Envelope, error: CallError, message_id: str) -> Written:
@@ -677,8 +810,9 @@ def write_fault(envelope: Envelope, error: CallError, message_id: str) -> Writte
             f"<faultstring>{reason}</faultstring></soap:Fault>"
         )
         status = 500  # SOAP 1.1, 6.2: a fault goes with 500
-    text = _response(envelope, f"{envelope.wsa}/fault", message_id, body, more_headers)
-    return Written(text.encode(), CONTENT_TYPE[envelope.soap], status)
+    headers = _response_headers(envelope, f"{envelope.wsa}/fault", message_id) + more_headers
+    text = _message(envelope.soap, envelope.wsa, "", headers, body)
+    return Written(text, CONTENT_TYPE[envelope.soap], status)
 
 
 _DATE_BY_VERSION = {"1.2": "2010/08", "1.5": "2012/06", "1.6": "2015/10"}
@@ -714,7 +848,7 @@ class Addressing:
 
     ``identity`` is the charge point's, ``to`` the URL as it shall stand in wsa:To, ``from_address`` the URL
     of the party that calls ("" to leave wsa:From out). ``soap`` and ``wsa`` are the namespaces that the party
-    speaks.
+    speaks; ``must_understand`` says whether Action and To have to be understood.
     """
 
     identity: str
@@ -722,6 +856,7 @@ class Addressing:
     from_address: str = ""
     soap: str = SOAP_12
     wsa: str = WSA_2005
+    must_understand: bool = True
 
 
 def write_call(
@@ -735,31 +870,38 @@ def write_call(
     """
     operation = dialect.operation(asked, call.action)
     message, prefix = operation.request, dialect.options.prefix
-    notes: list[Note] = []
-    inside = message.write_element(call.payload, message.name, notes)
-    unsaid = [note for note in notes if isinstance(note, Loss)]
-    if unsaid and asked is Side.CHARGE_POINT:
-        problem = f"{unsaid[0].value!r} has no form in SOAP, and a command is carried whole or not at all"
-        raise Violation("PropertyConstraintViolation", unsaid[0].path, problem)
     action = operation.described.request_action
     soap, wsa = addressing.soap, addressing.wsa
-    understood = "true" if soap == SOAP_12 else "1"  # SOAP 1.1, 4.2.3 knows no "true"
+    notes: list[Note] = []
+    original = call.original
+    body: str | Original
+    if original is not None and original.form == form_of(soap):
+        body = original
+    else:
+        inside = message.write_element(call.payload, message.name, notes)
+        unsaid = [note for note in notes if isinstance(note, Loss)]
+        if unsaid and asked is Side.CHARGE_POINT:
+            problem = f"{unsaid[0].value!r} has no form in SOAP, and a command is carried whole or not at all"
+            raise Violation("PropertyConstraintViolation", unsaid[0].path, problem)
+        body = _element(f"{prefix}:{message.element}", inside)
+    understood = ""
+    if addressing.must_understand:
+        value = "true" if soap == SOAP_12 else "1"  # SOAP 1.1, 4.2.3 knows no "true"
+        understood = f' soap:mustUnderstand="{value}"'
     sender = (
         f"<wsa:From><wsa:Address>{escape(addressing.from_address)}</wsa:Address></wsa:From>"
         if addressing.from_address
         else ""
     )
-    body = _element(f"{prefix}:{message.element}", inside)
-    text = (
-        f'{DECLARATION}<soap:Envelope xmlns:soap="{soap}" xmlns:wsa="{wsa}" '
-        f'xmlns:{prefix}="{operation.described.namespace}"><soap:Header>'
+    headers = (
         f"<{prefix}:chargeBoxIdentity>{escape(addressing.identity)}</{prefix}:chargeBoxIdentity>"
-        f'<wsa:Action soap:mustUnderstand="{understood}">{action}</wsa:Action>'
+        f"<wsa:Action{understood}>{action}</wsa:Action>"
         f"<wsa:MessageID>{new_message_id()}</wsa:MessageID>{sender}"
         f"<wsa:ReplyTo><wsa:Address>{ANONYMOUS[wsa]}</wsa:Address></wsa:ReplyTo>"
-        f'<wsa:To soap:mustUnderstand="{understood}">{escape(addressing.to)}</wsa:To>'
-        f"</soap:Header><soap:Body>{body}</soap:Body></soap:Envelope>"
+        f"<wsa:To{understood}>{escape(addressing.to)}</wsa:To>"
     )
+    namespace = f' xmlns:{prefix}="{operation.described.namespace}"'
+    text = _message(soap, wsa, namespace, headers, body)
     if soap == SOAP_12:
-        return Written(text.encode(), f'{CONTENT_TYPE[soap]}; action="{action}"', notes=tuple(notes))
-    return Written(text.encode(), CONTENT_TYPE[soap], soap_action=f'"{action}"', notes=tuple(notes))
+        return Written(text, f'{CONTENT_TYPE[soap]}; action="{action}"', notes=tuple(notes))
+    return Written(text, CONTENT_TYPE[soap], soap_action=f'"{action}"', notes=tuple(notes))

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import orjson
 import structlog
 
-from wattbridge.ocpp.messages import CallError, Loss
+from wattbridge.ocpp.messages import Breach, CallError, Change, Loss
 from wattbridge.relay.journal import Event, Journal, Record
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -138,7 +138,11 @@ class ExchangeLog:
         }
         if record.notes:
             losses = [f"{note.path} ({note.rule})" for note in record.notes if isinstance(note, Loss)]
-            keys |= {"losses": len(losses), "changes": len(record.notes) - len(losses)}
+            changes = sum(isinstance(note, Change) for note in record.notes)
+            keys |= {"losses": len(losses), "changes": changes}
+            breaches = [f"{note.path} ({note.reason})" for note in record.notes if isinstance(note, Breach)]
+            if breaches:
+                keys |= {"breaches": len(breaches), "broken": ", ".join(breaches[:LISTED_LOSSES])}
             if losses:
                 keys["lost"] = ", ".join(losses[:LISTED_LOSSES])
         if record.source:

@@ -39,6 +39,10 @@ class Record:
     answered: Passage | None
     replied: Passage
     source: str = ""  # the address it came from, where no session vouches for it
+    known_as: str = ""  # what the central system calls the charge point
+    route: str = ""
+    upstream: str = ""  # the central system, by its name in the configuration
+    other_transport: str = ""  # of the asked party
 
     @property
     def reason(self) -> str:

@@ -1,7 +1,8 @@
-"""Every charge point's session by its identity: opened at its first message, closed when it falls silent.
+"""Every charge point's session by its identity: opened when it is first heard, closed when it falls silent.
 
 A SOAP charge point has no connection, so its session is alive while it speaks: ``k ×`` its heartbeat interval
-after its last word the link to the central system is closed, so that the central system sees it offline.
+after its last word the link to the central system is closed, so that the central system sees it offline. One
+that keeps a connection is there as long as that is, and for a moment longer, so that it may come back.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from wattbridge.ocpp.errors import Unreachable
-from wattbridge.ocpp.messages import Side
+from wattbridge.ocpp.messages import Call, Side
 from wattbridge.relay.journal import Event, Journal
+from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Link, Session
 
 MOST_SWEPT = 2000  # sessions looked at in one sweep; less than a millisecond
@@ -25,37 +29,63 @@ class CentralSystemLink(Link, Protocol):
     async def run(self) -> None: ...
 
 
+class Way(Protocol):
+    """The way from one session to its central system, as its route says."""
+
+    @property
+    def link(self) -> CentralSystemLink: ...
+
+    def leads(self, heard: Heard) -> bool:
+        """Whether a charge point of which this is known still goes this way."""
+        ...
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A session, what is known of its charge point, and the way its calls take."""
+
+    session: Session
+    heard: Heard
+    way: Way
+
+
 class Registry:
     """Opens, finds and closes sessions.
 
-    ``open_link`` makes the link to the central system of a session; it raises Unreachable when there is none
-    for that charge point. ``alive`` is how many heartbeat intervals a silent session is kept,
-    ``heartbeat_interval`` (seconds) what is assumed until the central system tells one.
+    ``open_way`` makes the way to the central system of a session, and says on the session what its route says
+    of it; it raises Unreachable when there is none for that charge point. ``alive`` is how many heartbeat
+    intervals a silent session is kept, ``heartbeat_interval`` (seconds) what is assumed until the central
+    system tells one; ``linger`` for how many seconds one that has lost its connection is. ``takeover`` is how
+    many seconds an older connection has to answer before another takes its place.
     """
 
     def __init__(
         self,
         journal: Journal,
-        open_link: Callable[[Session], CentralSystemLink],
+        open_way: Callable[[Session, Heard], Way],
         *,
         alive: float = 3.0,
         heartbeat_interval: float = 300.0,
+        linger: float = 10.0,
+        takeover: float = 3.0,
         most_sessions: int = 20_000,
         sweep_every: float = 1.0,  # seconds
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.open_way = open_way
+        self.alive = alive
+        self.heartbeat_interval = heartbeat_interval
+        self.linger = linger
+        self.takeover = takeover
+        self.most_sessions = most_sessions
         self._journal = journal
-        self._open_link = open_link
-        self._alive = alive
-        self._heartbeat_interval = heartbeat_interval
-        self._most_sessions = most_sessions
         self._sweep_every = sweep_every
         self._clock = clock
-        self._sessions: dict[str, Session] = {}
-        # The last session of each identity whose link has not ended yet: set when it has.
-        self._ended: dict[str, asyncio.Event] = {}
-        # What the central system told charge points whose session was closed since, the latest last.
-        self._told_intervals: dict[str, float] = {}
+        self._sessions: dict[str, _Kept] = {}
+        # The last link to each central system under each name that has not ended yet: set when it has.
+        self._ended: dict[tuple[str, str], asyncio.Event] = {}
+        # What was learned of charge points whose session was closed since, the latest last.
+        self._learned: dict[str, tuple[Heard, float | None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._stopped = asyncio.Event()
         self._draining = False
@@ -68,36 +98,73 @@ class Registry:
         return identity in self._sessions
 
     def sessions(self) -> list[Session]:
-        return list(self._sessions.values())
+        return [kept.session for kept in self._sessions.values()]
 
     def find(self, identity: str) -> Session | None:
-        return self._sessions.get(identity)
+        kept = self._sessions.get(identity)
+        return kept.session if kept else None
 
-    def session(self, identity: str) -> Session:
-        """The session of a charge point that has spoken; opened if there is none.
+    def find_known_as(self, known_as: str, serves: Callable[[Session], bool]) -> Session | None:
+        """The session of the charge point that a central system calls *known_as*.
+
+        *serves* tells whether a session is with that central system.
+        """
+        same = self._sessions.get(known_as)
+        if same is not None and same.session.known_as == known_as and serves(same.session):
+            return same.session
+        for kept in self._sessions.values():  # only identities that are rewritten come here
+            if kept.session.known_as == known_as and serves(kept.session):
+                return kept.session
+        return None
+
+    def session(self, heard: Heard) -> Session:
+        """The session of a charge point that was heard; opened if there is none.
 
         Raises Unreachable when the registry does not run, holds as many sessions as it may, or has no central
         system for this charge point.
         """
-        session = self._sessions.get(identity)
-        if session is not None:
-            return session
+        identity = heard.identity
+        known = self._sessions.get(identity)
+        if known is not None:
+            return known.session
         if self._draining or self._tasks is None:
             raise Unreachable("draining", "the gateway takes no further charge points: it is stopping")
-        if len(self._sessions) >= self._most_sessions:
-            raise Unreachable("busy", f"the gateway holds {self._most_sessions} sessions, as many as it may")
+        if len(self._sessions) >= self.most_sessions:
+            raise Unreachable("busy", f"the gateway holds {self.most_sessions} sessions, as many as it may")
         session = Session(identity, self._journal, clock=self._clock)
-        session.heartbeat_interval = self._told_intervals.pop(identity, None)
-        link = self._open_link(session)
-        session.attach(Side.CENTRAL_SYSTEM, link)
-        self._sessions[identity] = session
-        earlier, ended = self._ended.get(identity), asyncio.Event()
-        self._ended[identity] = ended
-        self._tasks.create_task(
-            self._keep(session, link, earlier, ended), name=f"central system of {identity}"
-        )
+        earlier, session.heartbeat_interval = self._learned.pop(identity, (heard, None))
+        if heard.vendor is None:
+            heard = replace(heard, vendor=earlier.vendor, model=earlier.model, firmware=earlier.firmware)
+        session.before_relay = partial(self._learn, session)
+        way = self.open_way(session, heard)
+        self._sessions[identity] = kept = _Kept(session, heard, way)
+        self._go(kept)
         self._journal.event(Event("session opened", identity))
         return session
+
+    async def claim(self, session: Session) -> bool:
+        """Whether somebody else may speak for the charge point of *session*.
+
+        An older connection that answers a ping keeps its place; one that is silent loses it.
+        """
+        connection = session.connection
+        if connection is None:
+            return True
+        if await connection.is_alive(self.takeover):
+            return False
+        session.disconnect(connection, "it was silent when another connection came")
+        if self._tasks is not None:
+            why = "another connection has taken its place"
+            self._tasks.create_task(connection.close(why), name=f"closing {session.identity}")
+        return True
+
+    def move(self, session: Session, leads: Callable[[Way, Heard], bool]) -> bool:
+        """Send a session another way, unless its way *leads* where it belongs; tells whether it was sent."""
+        kept = self._sessions.get(session.identity)
+        if kept is None or kept.session is not session or leads(kept.way, kept.heard):
+            return False
+        self._change_way(kept)
+        return True
 
     async def run(self) -> None:
         """Keep the sessions until ``stop``; closes those that fall silent.
@@ -127,31 +194,70 @@ class Registry:
 
     def silent_after(self, session: Session) -> float:
         """Seconds of silence after which a session is closed."""
-        return self._alive * (session.heartbeat_interval or self._heartbeat_interval)
+        return self.alive * (session.heartbeat_interval or self.heartbeat_interval)
+
+    def _is_silent(self, session: Session, now: float) -> bool:
+        if session.connection is not None or session.calls_in_flight:
+            return False
+        if session.gone is not None:
+            return now - session.gone > self.linger
+        return now - session.heard > self.silent_after(session)
+
+    def _learn(self, session: Session, call: Call) -> None:
+        """A charge point tells what it is: that may lead it to another central system."""
+        kept = self._sessions.get(session.identity)
+        if call.action != "BootNotification" or kept is None or kept.session is not session:
+            return
+        kept.heard = told(kept.heard, call)
+        if not kept.way.leads(kept.heard):
+            self._change_way(kept)
+
+    def _change_way(self, kept: _Kept) -> None:
+        """What is in flight on the old way ends there; everything else takes the new one."""
+        session, old = kept.session, kept.way.link
+        try:
+            kept.way = self.open_way(session, kept.heard)
+        except Unreachable as gone:
+            self._journal.event(Event("route kept", session.identity, gone.description, gone.reason))
+            return
+        assert self._tasks is not None
+        self._go(kept)
+        text = f"{session.route} to {session.upstream}" if session.upstream else session.route
+        self._journal.event(Event("route changed", session.identity, text))
+        self._tasks.create_task(old.close("its route has changed"), name=f"closing {session.identity}")
+
+    def _go(self, kept: _Kept) -> None:
+        """Keep the link to the central system that the session's way leads to."""
+        assert self._tasks is not None
+        session, link = kept.session, kept.way.link
+        session.attach(Side.CENTRAL_SYSTEM, link)
+        end = session.upstream, session.known_as
+        earlier, ended = self._ended.get(end), asyncio.Event()
+        self._ended[end] = ended
+        self._tasks.create_task(
+            self._keep(session, link, end, earlier, ended), name=f"central system of {session.identity}"
+        )
 
     def _sweep(self) -> None:
         """Look at the next few sessions: a large fleet is gone through in parts, so that no message waits."""
         now = self._clock()
         begin = self._swept if self._swept < len(self._sessions) else 0
         part = self.sessions()[begin : begin + MOST_SWEPT]
-        silent = [
-            session
-            for session in part
-            if now - session.heard > self.silent_after(session) and not session.calls_in_flight
-        ]
+        silent = [session for session in part if self._is_silent(session, now)]
         self._swept = begin + len(part) - len(silent)
         for session in silent:
-            self._let_go(session, "the charge point is silent")
+            why = "is silent" if session.gone is None else "has lost its connection"
+            self._let_go(session, f"the charge point {why}")
 
     def _let_go(self, session: Session, why: str) -> None:
         """Forget the session at once and close its links; whoever speaks from now on opens a new one."""
-        if self._sessions.get(session.identity) is not session or self._tasks is None:
+        kept = self._sessions.get(session.identity)
+        if kept is None or kept.session is not session or self._tasks is None:
             return
         del self._sessions[session.identity]
-        if session.heartbeat_interval is not None:
-            self._told_intervals[session.identity] = session.heartbeat_interval
-            if len(self._told_intervals) > self._most_sessions:
-                del self._told_intervals[next(iter(self._told_intervals))]
+        self._learned[session.identity] = kept.heard, session.heartbeat_interval
+        if len(self._learned) > self.most_sessions:
+            del self._learned[next(iter(self._learned))]
         self._tasks.create_task(self._close(session, why), name=f"closing {session.identity}")
 
     async def _close(self, session: Session, why: str) -> None:
@@ -164,7 +270,12 @@ class Registry:
         self._journal.event(Event("session closed", session.identity, why))
 
     async def _keep(
-        self, session: Session, link: CentralSystemLink, earlier: asyncio.Event | None, ended: asyncio.Event
+        self,
+        session: Session,
+        link: CentralSystemLink,
+        end: tuple[str, str],
+        earlier: asyncio.Event | None,
+        ended: asyncio.Event,
     ) -> None:
         try:
             if earlier is not None:
@@ -176,5 +287,14 @@ class Registry:
             self._let_go(session, "an error inside the gateway")
         finally:
             ended.set()
-            if self._ended.get(session.identity) is ended:
-                del self._ended[session.identity]
+            if self._ended.get(end) is ended:
+                del self._ended[end]
+
+
+def told(heard: Heard, boot: Call) -> Heard:
+    """*heard*, and what a BootNotification tells; what it does not tell is known to be nothing."""
+    vendor, model, firmware = (
+        str(boot.payload.get(name, ""))
+        for name in ("chargePointVendor", "chargePointModel", "firmwareVersion")
+    )
+    return replace(heard, vendor=vendor, model=model, firmware=firmware)

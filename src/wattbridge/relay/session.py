@@ -14,7 +14,7 @@ from typing import Protocol
 
 from wattbridge.ocpp.differences import answered_here
 from wattbridge.ocpp.errors import Unreachable, Violation
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage, Reply, Side
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Check, Passage, Reply, Side
 from wattbridge.relay.journal import Journal, Record
 
 # The messages a charge point must deliver, sooner or later (OCPP 1.6, 3.7.1).
@@ -46,15 +46,23 @@ class Answer:
     """
 
     reply: Reply
-    asked: Passage  # the call as it was written to the party
+    asked: Passage | None  # the call as it was written to the party; None when the gateway answers for it
     answered: Passage | None  # the reply as it was read; None when none came
     waited: float = field(default=0.0, compare=False)
 
 
 class Link(Protocol):
-    """How one party is reached."""
+    """How one party is reached.
 
-    transport: str
+    ``transport`` is ``"soap"`` or ``"json"``. ``form`` is the form of payloads that it can write as they are
+    (``messages.Original``), ``""`` when there is none: because something has to be changed for this party.
+    """
+
+    @property
+    def transport(self) -> str: ...
+
+    @property
+    def form(self) -> str: ...
 
     async def call(self, call: Call) -> Answer:
         """Ask the party and bring back its answer.
@@ -69,10 +77,19 @@ class Link(Protocol):
         ...
 
 
+class Connection(Link, Protocol):
+    """A link to a charge point that keeps a connection."""
+
+    async def is_alive(self, within: float) -> bool:
+        """Whether the charge point answers a ping within so many seconds."""
+        ...
+
+
 class NoLink:
     """Stands where no link is attached: the party was never heard of."""
 
     transport = ""
+    form = ""
 
     def __init__(self, description: str) -> None:
         self.description = description
@@ -84,11 +101,39 @@ class NoLink:
         return None
 
 
+class Relays(Protocol):
+    """Whom a link brings the calls of its party to: a session, or what stands in for one."""
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def known_as(self) -> str: ...
+
+    @property
+    def check(self) -> Check: ...
+
+    def passes(self, arrived_from: Side, form: str) -> bool: ...
+
+    async def relay(
+        self,
+        call: Call,
+        arrived: Passage,
+        arrived_from: Side,
+        write: Callable[[Reply], Passage],
+        began: float | None = None,
+    ) -> tuple[Reply, Passage]: ...
+
+
 class Session:
     """One charge point and its central system, as long as the charge point speaks.
 
+    ``identity`` is what the charge point calls itself, ``known_as`` what its central system calls it.
     ``heard`` is when the charge point last spoke, on *clock*; ``heartbeat_interval`` (seconds) what the
-    central system told it, None when that is not known.
+    central system told it, None when that is not known. ``connection`` is that of a charge point that keeps
+    one, ``gone`` when it was lost; None while there is one, or never was. ``check`` is what happens to
+    messages that need no translation and break the schema. ``route`` and ``upstream`` are names of the
+    configuration, for records.
     """
 
     def __init__(
@@ -100,6 +145,15 @@ class Session:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.identity = identity
+        self.known_as = identity
+        self.check: Check = "report"
+        self.route = ""
+        self.upstream = ""
+        self.gone: float | None = None
+        self.connection: Connection | None = None
+        # Told of a charge point's call before it is relayed, and of what its central system answered.
+        self.before_relay: Callable[[Call], None] | None = None
+        self.after_relay: Callable[[Call, Reply], None] | None = None
         self.links: dict[Side, Link] = {
             Side.CHARGE_POINT: NoLink(f"charge point {identity} has not been heard of"),
             Side.CENTRAL_SYSTEM: NoLink(f"no central system for charge point {identity}"),
@@ -113,6 +167,24 @@ class Session:
 
     def attach(self, side: Side, link: Link) -> None:
         self.links[side] = link
+
+    def connect(self, connection: Connection) -> None:
+        """The charge point has a connection: it is there as long as that is."""
+        self.links[Side.CHARGE_POINT] = self.connection = connection
+        self.gone = None
+        self.heard = self._clock()
+
+    def disconnect(self, connection: Connection, why: str) -> None:
+        """*connection* is gone. One that another has taken the place of touches nothing."""
+        if self.connection is connection:
+            self.connection = None
+            self.gone = self._clock()
+            away = f"charge point {self.identity} is not connected: {why}"
+            self.links[Side.CHARGE_POINT] = NoLink(away)
+
+    def passes(self, arrived_from: Side, form: str) -> bool:
+        """Whether payloads of *form* go to the other party as they are."""
+        return bool(form) and self.links[arrived_from.other].form == form
 
     async def relay(
         self,
@@ -138,11 +210,13 @@ class Session:
         self.calls_in_flight += 1
         self._journal.in_flight[arrived_from] += 1
         try:
-            here = answered_here(call, arrived.notes)
+            if arrived_from is Side.CHARGE_POINT and self.before_relay is not None:
+                self.before_relay(call)
+            here = answered_here(call, arrived.notes) if call.original is None else None
             if here is not None:
                 reply = here
             else:
-                answer = await self.links[arrived_from.other].call(call)
+                answer = await self._ask(arrived_from.other, call)
                 reply, asked, answered, waited = answer.reply, answer.asked, answer.answered, answer.waited
         except Unreachable as gone:
             reply = CallError("GenericError", gone.description, reason=gone.reason)
@@ -170,7 +244,19 @@ class Session:
             self.heard = self._clock()
         replied = write(reply)
         self._record(call, reply, arrived_from, began, waited, (arrived, asked, answered, replied))
+        if arrived_from is Side.CHARGE_POINT and self.after_relay is not None and asked is not None:
+            self.after_relay(call, reply)
         return reply, replied
+
+    async def _ask(self, side: Side, call: Call) -> Answer:
+        """Ask through the link of *side*, and through the one that took its place while the call waited."""
+        while True:
+            link = self.links[side]
+            try:
+                return await link.call(call)
+            except Unreachable as gone:
+                if gone.asked is not None or self.links[side] is link:
+                    raise
 
     def _record(
         self,
@@ -186,6 +272,9 @@ class Session:
         self._journal.record(
             Record(
                 identity=self.identity,
+                known_as=self.known_as,
+                route=self.route,
+                upstream=self.upstream,
                 arrived_from=arrived_from,
                 action=call.action,
                 payload=call.payload,
@@ -197,6 +286,7 @@ class Session:
                 asked=asked,
                 answered=answered,
                 replied=replied,
+                other_transport=self.links[arrived_from.other].transport,
             )
         )
 
