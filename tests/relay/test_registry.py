@@ -267,3 +267,207 @@ async def test_a_mistake_in_closing_ends_no_other_session() -> None:
         await world.closed()
         assert [event.identity for event in world.heard.told("internal error")] == ["CP1"]
         assert [session.identity for session in world.registry.sessions()] == ["CP2"]
+
+
+# --- a charge point that keeps a connection ---
+
+
+@dataclass
+class Connection(FakeLink):
+    """A charge point's connection, which answers pings while ``alive``."""
+
+    alive: bool = True
+
+    async def is_alive(self, within: float) -> bool:
+        return self.alive
+
+
+async def test_a_connected_charge_point_is_never_silent() -> None:
+    async with a_registry() as world:
+        session = world.registry.session(Heard("CP1"))
+        session.connect(Connection())
+        world.clock.now = 1_000_000.0
+        await world.turns()
+        assert world.registry.find("CP1") is session
+
+
+async def test_a_lost_connection_is_waited_for_and_then_the_session_is_closed() -> None:
+    async with a_registry() as world:
+        session, connection = world.registry.session(Heard("CP1")), Connection()
+        session.connect(connection)
+        session.disconnect(connection, "the connection broke")
+        world.clock.now = 10.0
+        await world.turns()
+        assert len(world.registry) == 1
+        with pytest.raises(Unreachable, match="charge point CP1 is not connected: the connection broke"):
+            await session.links[Side.CHARGE_POINT].call(Call("ClearCache", {}))
+        world.clock.now = 10.1
+        [closed] = await world.closed()
+        assert closed.text == "the charge point has lost its connection"
+
+
+async def test_a_charge_point_that_comes_back_in_time_finds_its_session() -> None:
+    async with a_registry() as world:
+        session, first, second = world.registry.session(Heard("CP1")), Connection(), Connection()
+        session.connect(first)
+        session.disconnect(first, "the connection broke")
+        world.clock.now = 9.0
+        assert world.registry.session(Heard("CP1")) is session
+        session.connect(second)
+        world.clock.now = 30.0
+        await world.turns()
+        assert session.links[Side.CHARGE_POINT] is second
+        assert len(world.registry) == 1
+
+
+async def test_a_closing_old_connection_does_not_touch_the_new_one() -> None:
+    async with a_registry() as world:
+        session, old, new = world.registry.session(Heard("CP1")), Connection(), Connection()
+        session.connect(old)
+        session.connect(new)
+        session.disconnect(old, "the connection broke")
+        assert (session.connection, session.gone) == (new, None)
+
+
+async def test_an_older_connection_that_answers_keeps_its_place() -> None:
+    async with a_registry() as world:
+        session, connection = world.registry.session(Heard("CP1")), Connection()
+        assert await world.registry.claim(session)
+        session.connect(connection)
+        assert not await world.registry.claim(session)
+        assert session.connection is connection
+
+
+async def test_an_older_connection_that_is_silent_loses_it() -> None:
+    async with a_registry() as world:
+        session, connection = world.registry.session(Heard("CP1")), Connection(alive=False)
+        session.connect(connection)
+        assert await world.registry.claim(session)
+        assert session.connection is None
+        await world.turns()
+        assert connection.closed == ["another connection has taken its place"]
+
+
+# --- ways that change ---
+
+BOOT = Call(
+    "BootNotification",
+    {"chargePointVendor": "ACME", "chargePointModel": "CC-1", "firmwareVersion": "1.3"},
+)
+
+
+@dataclass
+class WayOf:
+    """The way of charge points of one vendor."""
+
+    link: FakeLink
+    vendor: str | None
+
+    def leads(self, heard: Heard) -> bool:
+        return heard.vendor == self.vendor
+
+
+@asynccontextmanager
+async def by_vendor() -> AsyncIterator[tuple[World, list[WayOf]]]:
+    """A registry that sends each vendor another way."""
+    ways: list[WayOf] = []
+
+    def open_way(session: Session, heard: Heard) -> WayOf:
+        if heard.vendor == "nobody":
+            raise Unreachable("not_connected", "no central system for nobody")
+        ways.append(WayOf(FakeLink(), heard.vendor))
+        session.upstream = heard.vendor or "default"
+        session.route = f"for {session.upstream}"
+        return ways[-1]
+
+    async with a_registry() as world:
+        world.registry.open_way = open_way
+        yield world, ways
+        for way in ways:
+            way.link.may_answer.set()
+            way.link.may_end.set()
+
+
+async def test_a_boot_notification_may_lead_to_another_central_system() -> None:
+    async with by_vendor() as (world, ways):
+        session = world.registry.session(Heard("CP1"))
+        await speak(session)
+        await speak(session, BOOT)
+        assert [call.action for call in ways[0].link.asked] == ["Heartbeat"]
+        assert [call.action for call in ways[1].link.asked] == ["BootNotification"]
+        await world.turns()
+        assert ways[0].link.closed == ["its route has changed"]
+        assert world.heard.told("route changed") == [Event("route changed", "CP1", "for ACME to ACME")]
+        await speak(session, BOOT)
+        assert len(ways) == 2
+
+
+async def test_what_is_in_flight_ends_on_the_old_way() -> None:
+    async with by_vendor() as (world, ways):
+        session = world.registry.session(Heard("CP1"))
+        ways[0].link.may_answer.clear()
+        async with asyncio.TaskGroup() as tasks:
+            earlier = tasks.create_task(speak(session))
+            await ways[0].link.until_asked(1)
+            await speak(session, BOOT)
+            assert not earlier.done()
+            ways[0].link.may_answer.set()
+        assert [record.reply for record in world.heard.records] == [CallResult({})] * 2
+
+
+async def test_what_was_never_sent_goes_the_new_way() -> None:
+    async with by_vendor() as (world, ways):
+        session = world.registry.session(Heard("CP1"))
+        ways[0].link.may_answer.clear()
+        ways[0].link.outcome = away("draining", "its route has changed; Heartbeat was not sent")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(speak(session))
+            await ways[0].link.until_asked(1)
+            await speak(session, BOOT)
+            ways[0].link.may_answer.set()
+        assert [call.action for call in ways[1].link.asked] == ["BootNotification", "Heartbeat"]
+        assert [record.reason for record in world.heard.records] == ["", ""]
+
+
+async def test_a_way_that_leads_nowhere_is_not_taken() -> None:
+    async with by_vendor() as (world, ways):
+        session = world.registry.session(Heard("CP1"))
+        await speak(session, Call("BootNotification", {"chargePointVendor": "nobody"}))
+        assert [call.action for call in ways[0].link.asked] == ["BootNotification"]
+        assert world.heard.told("route kept") == [
+            Event("route kept", "CP1", "no central system for nobody", "not_connected")
+        ]
+
+
+async def test_what_a_charge_point_told_is_remembered_for_its_next_session() -> None:
+    async with by_vendor() as (world, ways):
+        await speak(world.registry.session(Heard("CP1")), BOOT)
+        world.clock.now = 301.0
+        await world.closed()
+        world.registry.session(Heard("CP1"))
+        assert [way.vendor for way in ways] == [None, "ACME", "ACME"]
+
+
+async def test_a_session_is_moved_only_where_its_way_no_longer_leads() -> None:
+    async with by_vendor() as (world, ways):
+        session = world.registry.session(Heard("CP1"))
+        assert not world.registry.move(session, lambda way, heard: True)
+        assert world.registry.move(session, lambda way, heard: False)
+        assert session.links[Side.CENTRAL_SYSTEM] is ways[1].link
+        assert not world.registry.move(Session("CP2", Journal()), lambda way, heard: False)
+
+
+async def test_a_session_is_found_by_the_name_its_central_system_has_for_it() -> None:
+    async with a_registry() as world:
+        plain, renamed = world.registry.session(Heard("CP1")), world.registry.session(Heard("EVB-2"))
+        renamed.known_as = "CP2"
+        plain.upstream = renamed.upstream = "main"
+
+        def serves(session: Session) -> bool:
+            return session.upstream == "main"
+
+        assert world.registry.find_known_as("CP1", serves) is plain
+        assert world.registry.find_known_as("CP2", serves) is renamed
+        assert world.registry.find_known_as("EVB-2", serves) is None
+        renamed.upstream = "other"
+        assert world.registry.find_known_as("CP2", serves) is None

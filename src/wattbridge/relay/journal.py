@@ -65,7 +65,9 @@ class Record:
 class Event:
     """Something the operator may want to know that is no exchange.
 
-    ``kind`` is a word of a closed set: ``session opened``, ``session closed``, ``central system connected``,
+    ``kind`` is a word of a closed set: ``session opened``, ``session closed``, ``route changed``,
+    ``route kept`` (the new one leads nowhere), ``mirror dropped``, ``mirror refused``,
+    ``central system connected``,
     ``central system lost``, ``central system left`` (closed by us), ``central system unreachable``,
     ``callback address``, ``connection opened``, ``connection refused``, ``request refused``, ``late reply``,
     ``answer not delivered``,

@@ -1,0 +1,45 @@
+"""The answers to charge points that their route rejects: the gateway stands where a central system would."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from wattbridge.ocpp.messages import Call, CallError, CallResult
+from wattbridge.relay.routes import Reject
+from wattbridge.relay.session import Answer
+
+
+class Rejection:
+    """A link to no central system. A BootNotification gets the status that the route names, everything else
+    its error (OCPP 1.6, 4.2; OCPP-J 1.6 errata, 3.8)."""
+
+    transport = ""
+    form = ""
+
+    def __init__(self, reject: Reject, *, wall_clock: Callable[[], float] = time.time) -> None:
+        self._reject = reject
+        self._wall_clock = wall_clock
+        self._closed = asyncio.Event()
+
+    async def call(self, call: Call) -> Answer:
+        reject = self._reject
+        if call.action == "BootNotification":
+            now = datetime.fromtimestamp(self._wall_clock(), UTC)
+            result = CallResult(
+                {
+                    "status": reject.boot_status,
+                    "currentTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    "interval": round(reject.interval),
+                }
+            )
+            return Answer(result, None, None)
+        return Answer(CallError(reject.error, reject.description, reason="rejected"), None, None)
+
+    async def run(self) -> None:
+        await self._closed.wait()
+
+    async def close(self, reason: str) -> None:
+        self._closed.set()
