@@ -276,6 +276,118 @@ def test_a_path_starts_with_a_slash() -> None:
         assert "is no path: it has blanks or one of" in refusal(values.read_url_path, text)
 
 
+def test_a_listener_has_addresses_of_two_kinds() -> None:
+    for text in ("/ocpp/cs", "/ocpp/{charger}", "/{charger}", "/"):
+        assert values.read_listener_path(text) == text
+    last = "{charger} must be the last segment of the path, as a whole, and stand there once"
+    for text in ("/cp-{charger}", "/{charger}/ws", "/{charger}/{charger}"):
+        assert refusal(values.read_listener_path, text) == last
+    assert "is no path: it has blanks or one of" in refusal(values.read_listener_path, "/{id}")
+    assert "it starts with '/'" in refusal(values.read_listener_path, "ocpp/cs")
+
+
+def test_a_callback_path_ends_in_the_identity() -> None:
+    for text in ("/ocpp/cp/{charger}", "/{charger}"):
+        assert values.read_callback_path(text) == text
+    for text in ("/ocpp/cp", "/ocpp/cp-{charger}", "/{charger}/cp", "/{charger}/{charger}"):
+        assert refusal(values.read_callback_path, text) == (
+            f"{text!r} does not end in /{{charger}}: write /ocpp/cp/{{charger}}"
+        )
+    assert "is no path" in refusal(values.read_callback_path, "/a b/{charger}")
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("wss://csms.example.com/ocpp", "wss://csms.example.com/ocpp/{charger}"),
+        ("HTTPS://old.example.com/cs", "https://old.example.com/cs"),
+        ("http://127.0.0.1:8080/cs?site=1", "http://127.0.0.1:8080/cs?site=1"),
+        ("http://old.example.com/{charger}/cs", "http://old.example.com/{charger}/cs"),
+    ],
+)
+def test_the_address_of_soap_is_used_as_it_is(text: str, url: str) -> None:
+    assert values.read_upstream_url(text) == url
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("csms.example.com", "is no URL: it starts with ws://, wss://, http:// or https://"),
+        ("ftp://h/", "starts with 'ftp://', expected ws://, wss://, http:// or https://"),
+        ("http://h/{id}", "{id} is no placeholder here: only {charger} is"),
+        (
+            "http://u:geheim@h/",
+            "has a user name or a password in it: credentials do not belong in an address",
+        ),
+        ("ws://h/{charger}/x", "{charger} must be the last segment of the path, and stand there once"),
+    ],
+)
+def test_what_is_no_address_of_any_central_system_is_named(text: str, sentence: str) -> None:
+    assert refusal(values.read_upstream_url, text) == sentence
+
+
+def test_a_callback_address_tells_charge_points_apart() -> None:
+    url = "https://gw.example.net/ocpp/cp/{charger}"
+    assert values.read_callback_url(url) == url
+    assert refusal(values.read_callback_url, "https://gw.example.net/") == (
+        "has no {charger}: every charge point would have the same address"
+    )
+    assert "expected http:// or https://" in refusal(values.read_callback_url, "ws://gw/{charger}")
+
+
+def test_a_bracket_of_a_pattern_is_closed() -> None:
+    for text in ("EVB-[0-9]*", "[!A]*", "[]]x", "[[]x", "a]", "*"):
+        assert values.read_glob(text) == values.read_word_glob(text) == text
+    for text in ("EVB-[0-9", "[]", "[0-9][", "[!]"):
+        assert refusal(values.read_glob, text) == (
+            f"{text!r} has a [ that is never closed: write [[] for the sign itself"
+        )
+    assert refusal(values.read_word_glob, "") == "'' is no pattern: write ACME or CC-1*"
+
+
+@pytest.mark.parametrize(
+    ("text", "comparisons"),
+    [
+        ("<1.4", (("<", "1.4"),)),
+        (">=1.2,<1.4", ((">=", "1.2"), ("<", "1.4"))),
+        (">= 1.2, != v1.3-beta", ((">=", "1.2"), ("!=", "v1.3-beta"))),
+        ("==2", (("==", "2"),)),
+        ("1.4*", ()),
+        ("EVB_[0-9]*", ()),
+    ],
+)
+def test_firmware_is_compared_or_fits_a_pattern(text: str, comparisons: tuple[tuple[str, str], ...]) -> None:
+    assert values.read_firmware(text) == text
+    assert values.comparisons_of(text) == comparisons
+
+
+@pytest.mark.parametrize(
+    ("text", "part"), [("<", "<"), ("=1.4", "=1.4"), (">=1.2,1.4", "1.4"), ("<beta", "<beta"), (">=1,", "")]
+)
+def test_a_comparison_needs_a_version(text: str, part: str) -> None:
+    assert refusal(values.read_firmware, text) == (
+        f"{part!r} compares with no version: write <1.4, <=, >, >=, == or != and a version that begins with "
+        "a number"
+    )
+
+
+def test_a_regular_expression_is_one() -> None:
+    assert values.read_regex("^EVB-(.*)$") == "^EVB-(.*)$"
+    assert refusal(values.read_regex, "(") == (
+        "'(' is no regular expression: missing ), unterminated subpattern at position 0"
+    )
+    assert refusal(values.read_regex, "") == "'' is no regular expression: write ^EVB-(.*)$"
+    assert values.read_template("") == ""
+    assert refusal(values.read_template, "a\n") == "expected one line of text"
+
+
+def test_only_this_machine_reaches_loopback() -> None:
+    assert [values.is_loopback(host) for host in ("127.0.0.1", "127.8.8.8", "::1", "LocalHost")] == [True] * 4
+    assert [values.is_loopback(host) for host in ("0.0.0.0", "::", "10.0.0.1", "gw.example.net")] == [
+        False
+    ] * 4
+
+
 def test_other_words_are_refused_with_an_example() -> None:
     assert "no name" in refusal(values.read_name, "_other")
     assert "no name" in refusal(values.read_name, "x" * 65)

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic_core import PydanticUndefined
+
 from wattbridge.config.kinds import Kind
-from wattbridge.config.models import Config, Entries, Items, Match, Section, Shape, shape_of
+from wattbridge.config.models import Config, Entries, Items, Match, Section, Shape, keys_of, shape_of
 
 # The shortest file that runs: who is listened to, and who is called.
 SMALLEST = """\
@@ -30,16 +32,18 @@ version: 1
 
 gateway:
   name: depot-north
-  public_url: http://gw.example.net:8080
+  public_url: https://gw.example.net:8443
   drain: 30s
   unknown: refuse                # or accept: charge points that are not under `chargers`
+  reload: yes
 
 listeners:
-  soap:
-    bind: 0.0.0.0:8080
-    protocol: ocpp-soap
+  field:                         # charge points that speak SOAP, and charge points that speak JSON
+    bind: 0.0.0.0:8443
+    protocol: any
     versions: ["1.6"]
-    paths: [/ocpp/cs, /steve/services/CentralSystemService]
+    paths: [/ocpp/cs, "/ocpp/{charger}", /steve/services/CentralSystemService]
+    tls: {certificate: certs/gw.pem, key: certs/gw.key, client_ca: certs/ca.pem, client_auth: optional}
     limits:
       body: 256KiB
       connections: 2000
@@ -47,12 +51,18 @@ listeners:
       header_timeout: 10s
       body_timeout: 10s
       idle: 75s
+      handshakes: 64
+      handshake_rate: 100/s
+      max_frame: 256KiB
     allow: [10.20.0.0/16]        # nothing here: from anywhere
+  inside:                        # where the old central system calls
+    bind: 10.30.0.5:8081
+    paths: []
 
 upstreams:
   cloud:
-    protocol: ocpp-json
     url: wss://csms.example.com/ocpp/{charger}
+    protocol: ocpp-json          # as the URL says
     auth:
       basic: {username: "{charger}", password: {env: CSMS_PASSWORD}}
     connect:
@@ -64,15 +74,49 @@ upstreams:
     subprotocol: ocpp1.6
     compression: false
     celsius: Celsius
-    tls: {ca: certs/ca.pem, verify: true}
+    tls: {ca: certs/ca.pem, verify: true, certificate: certs/gw.pem, key: certs/gw.key}
     max_frame: 256KiB
-  pilot:
+    probe: {every: 10s, timeout: 5s}
+  old:                           # a central system that speaks SOAP only
+    url: https://old.example.com/services/CentralSystemService
+    soap:
+      callback_path: /ocpp/cp/{charger}
+      listener: inside
+      networks: [10.30.0.0/24]
+      callback_url: http://10.30.0.5:8081/ocpp/cp/{charger}
+      to: https://old.example.com/services/CentralSystemService
+      version: "1.2"
+      addressing: 2005/08
+      from: yes
+      must_understand: yes
+      connections: 8
+      answer_within: 25s
+  audit:
     url: ws://127.0.0.1:9000/    # /{charger} is appended
 
 routes:                          # the first match wins, the last must match all
-  - name: pilot-sites
+  - name: moved-sites
     match: {charger: ["BER-*", "HAM-00[0-9]"]}
-    upstream: pilot
+    upstream: cloud
+    fallback: old
+    failover: {after: 30s, back_after: 60s}
+    mirror: [audit]
+    mirror_queue: 1000
+    identity: {rewrite: "^(BER|HAM)-", to: "DE*ABC*\\\\1*"}
+    check: report
+    subprotocol: optional
+  - name: first-firmware
+    match:                       # all of it must hold
+      vendor: ACME
+      model: [CC-1*, CC-2]
+      firmware: "<1.4"
+      source: 10.20.0.0/16
+      listener: field
+      known: yes
+    upstream: old
+  - name: not-ours
+    match: {charger: ["TEST-*"]}
+    reject: {boot_status: Rejected, interval: 1h, error: SecurityError, description: not served here}
   - name: all
     match: any
     upstream: cloud
@@ -82,6 +126,9 @@ chargers:
     callback_url: http://10.20.4.17:8090/ocpp
     zone: Europe/Berlin
     to: http://10.20.4.17:8090/ocpp
+    password: {env: CP_0012345}
+    upstream_password: {env: CSMS_0012345}
+    ping: {every: 60s, timeout: 30s}
   BER-0001:                      # known, and nothing more to say
 
 callbacks:
@@ -90,10 +137,22 @@ callbacks:
   timeout: 30s
   connect_timeout: 5s
   answer: 256KiB
+  tls: {ca: certs/ca.pem, verify: true, certificate: certs/gw.pem, key: certs/gw.key}
 
-sessions: {alive: 3, heartbeat: 300s, most: 20000}
+websocket:                       # the WebSockets of charge points
+  ping: {every: 60s, timeout: 30s}
+  unanswered: 3
+  call_timeout: 30s
+  takeover: 3s
+  compression: no
+
+sessions: {alive: 3, heartbeat: 300s, most: 20000, linger: 10s}
 time: {zone: UTC, milliseconds: no}
 metrics: {bind: 127.0.0.1:9181}
+admin:
+  bind: 127.0.0.1:9180
+  token: {env: ADMIN_TOKEN}
+  tls: {certificate: certs/gw.pem, key: certs/gw.key}
 logging: {level: info, format: console}
 """
 
@@ -141,7 +200,9 @@ The smallest file that runs:
 | time zone | a name of the IANA database: `Europe/Berlin` |
 | name | letters, digits, `-`, `_`, `.`; at most 64 |
 | identity | the identity of a charge point, exactly as it sends it |
-| pattern | `BER-*`, `EVB-P?`, `HAM-00[0-9]`: for identities, upper and lower case are different |
+| pattern | `BER-*`, `EVB-P?`, `HAM-00[0-9]`: in identities, upper and lower case are different |
+| versions | `<1.4`, `<=`, `>`, `>=`, `==`, `!=`; `>=1.2,<1.4`, which must both hold; or a pattern |
+| regular expression | as Python has them: `^EVB-(.*)$` |
 
 ## Everything once
 
@@ -172,7 +233,7 @@ def _top_level(key: str) -> str:
 
 def _rows(section: type[Section], prefix: str) -> Iterator[str]:
     """A row for each key; sections inside are flattened to dotted keys."""
-    for key, known in section.model_fields.items():
+    for key, known in keys_of(section).items():
         shape = shape_of(known.annotation, known.metadata)
         if isinstance(shape, type):
             if known.default is None:
@@ -185,7 +246,7 @@ def _rows(section: type[Section], prefix: str) -> Iterator[str]:
 
 
 def _row(name: str, section: type[Section], key: str) -> str:
-    known = section.model_fields[key]
+    known = keys_of(section)[key]
     shape = shape_of(known.annotation, known.metadata)
     default = "required" if known.is_required() else _spell_default(known.default, shape)
     return f"| `{name}` | {_spell_shape(shape)} | {default} | {known.description} |"
@@ -200,7 +261,7 @@ def _spell_shape(shape: Shape) -> str:
 
 
 def _spell_default(default: Any, shape: Shape) -> str:
-    if default is None:
+    if default is None or default is PydanticUndefined:  # the second is worked out from another key
         return "–"
     if isinstance(shape, Items) and isinstance(shape.of, Kind):
         return f"`[{', '.join(map(shape.of.write, default))}]`"

@@ -4,10 +4,10 @@ sections say against each other, and what works but is rarely meant.
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -15,9 +15,23 @@ from pydantic import ValidationError
 
 from wattbridge.config import values
 from wattbridge.config.kinds import SecretKind
-from wattbridge.config.models import Config, Metrics, Shape, Tls, Upstream, child_shape, shape_at
+from wattbridge.config.models import (
+    Admin,
+    Config,
+    Failover,
+    Listener,
+    Metrics,
+    Route,
+    Shape,
+    Soap,
+    Tls,
+    Upstream,
+    child_shape,
+    keys_of,
+    shape_at,
+)
 from wattbridge.config.tree import Loc, spell
-from wattbridge.config.values import Bind, describe, shorten, suggest
+from wattbridge.config.values import Bind, comparisons_of, describe, is_loopback, shorten, suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +43,8 @@ class Finding:
 
 def findings_of(error: ValidationError) -> Iterator[Finding]:
     for item in error.errors(include_url=False):
+        if item["type"] == "default_factory_not_called":  # what it depends on is wrong, and told
+            continue
         loc: Loc = item["loc"]
         if loc and loc[-1] == "[key]":
             loc = loc[:-1]
@@ -44,7 +60,7 @@ def _message(kind: str, loc: Loc, item: Any) -> str:
         case "missing":
             section = shape_at(loc[:-1])
             assert isinstance(section, type)
-            description = section.model_fields[str(loc[-1])].description or ""
+            description = keys_of(section)[str(loc[-1])].description or ""
             return f"is missing ({_first_sentence(description)})"
         case "too_short":
             return "is empty: at least one is needed"
@@ -65,7 +81,7 @@ def _first_sentence(description: str) -> str:
 
 def _unknown_key(loc: Loc) -> str:
     section = shape_at(loc[:-1])
-    known = list(section.model_fields) if isinstance(section, type) else []
+    known = list(keys_of(section)) if isinstance(section, type) else []
     hint = suggest(str(loc[-1]), known)
     return f"unknown key{hint}" if hint else f"unknown key: expected {', '.join(known)}"
 
@@ -74,6 +90,8 @@ def contradictions(data: dict[str, Any]) -> Iterator[Finding]:
     """What is wrong between sections. Looks at the texts, so that it can be told beside other errors."""
     yield from _wrong_routes(data)
     yield from _clashing_binds(data)
+    yield from _wrong_listeners(data)
+    yield from _wrong_callbacks(data)
 
 
 def _wrong_routes(data: dict[str, Any]) -> Iterator[Finding]:
@@ -87,47 +105,166 @@ def _wrong_routes(data: dict[str, Any]) -> Iterator[Finding]:
     if not isinstance(routes, list):
         return
     names_seen: dict[str, int] = {}
-    catch_all: int | None = None
+    earlier: list[tuple[int, Any]] = []
     for index, route in enumerate(routes):
         if not isinstance(route, dict):
             continue
-        upstream, name = route.get("upstream"), route.get("name")
-        if isinstance(upstream, str) and upstreams and upstream not in upstreams:
-            message = f"no upstream {shorten(upstream)}"
-            message += suggest(upstream, upstreams) or f" (there is {', '.join(map(shorten, upstreams))})"
-            yield Finding(("routes", index, "upstream"), message)
+        yield from _wrong_names(data, route, ("routes", index))
+        name, match = route.get("name"), route.get("match")
         if isinstance(name, str):
             if name in names_seen:
                 message = f"{shorten(name)} is already the name of routes.{names_seen[name]}"
                 yield Finding(("routes", index, "name"), message)
             names_seen.setdefault(name, index)
-        if catch_all is not None:
-            message = f"is never reached: routes.{catch_all} matches every charge point"
+        wider = next((other for other, theirs in earlier if _covers(theirs, match)), None)
+        if wider is not None:
+            whom = "every charge point" if _matches_everything(routes[wider].get("match")) else "all of these"
+            message = f"is never reached: routes.{wider} matches {whom}"
             yield Finding(("routes", index), message, "warning")
-        elif _matches_everything(route.get("match")):
-            catch_all = index
-    if catch_all is None and isinstance(routes[-1], dict) and "match" in routes[-1]:
+        else:
+            earlier.append((index, match))
+    all_matched = any(_matches_everything(match) for _, match in earlier)
+    if not all_matched and isinstance(routes[-1], dict) and "match" in routes[-1]:
         message = "the last route must match every charge point: write any"
         yield Finding(("routes", len(routes) - 1, "match"), message)
 
 
+def _wrong_names(data: dict[str, Any], route: dict[str, Any], loc: Loc) -> Iterator[Finding]:
+    """The names in a route: of things that are not there, or that are there twice."""
+    upstreams, listeners = _entries(data, "upstreams"), _entries(data, "listeners")
+    upstream, fallback = route.get("upstream"), route.get("fallback")
+    for key in ("upstream", "fallback"):
+        yield from _unknown_name(route.get(key), "upstream", upstreams, (*loc, key))
+    if isinstance(fallback, str) and fallback == upstream:
+        yield Finding((*loc, "fallback"), f"{shorten(fallback)} is the upstream of this route already")
+    for place, name in _each_text(route.get("mirror"), (*loc, "mirror")):
+        yield from _unknown_name(name, "upstream", upstreams, place)
+        for key in ("upstream", "fallback"):
+            if name == route.get(key):
+                message = f"{shorten(name)} is the {key} of this route: it would get everything twice"
+                yield Finding(place, message)
+    match = route.get("match")
+    if isinstance(match, dict):
+        for place, name in _each_text(match.get("listener"), (*loc, "match", "listener")):
+            yield from _unknown_name(name, "listener", listeners, place)
+
+
+def _unknown_name(name: Any, what: str, known: dict[str, Any], loc: Loc) -> Iterator[Finding]:
+    if isinstance(name, str) and known and name not in known:
+        there = suggest(name, known) or f" (there is {', '.join(map(shorten, known))})"
+        yield Finding(loc, f"no {what} {shorten(name)}{there}")
+
+
+def _each_text(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
+    """The texts of a list with their places; a text alone stands for a list of one."""
+    if isinstance(value, str):
+        yield loc, value
+    elif isinstance(value, list):
+        yield from (((*loc, index), text) for index, text in enumerate(value) if isinstance(text, str))
+
+
 def _matches_everything(match: Any) -> bool:
     if isinstance(match, dict):
-        globs = match.get("charger")
-        return isinstance(globs, list) and "*" in globs
+        given = {key for key, value in match.items() if value is not None}
+        return given == {"charger"} and "*" in _texts(match["charger"])
     return bool(match == "any")
+
+
+def _covers(earlier: Any, later: Any) -> bool:
+    """Whether every charge point that *later* matches, *earlier* has matched before."""
+    if _matches_everything(earlier):
+        return True
+    if not isinstance(earlier, dict) or not isinstance(later, dict):
+        return False
+    globs = _texts(earlier.get("charger"))
+    return all(
+        value is None
+        or later.get(key) == value
+        or (
+            key == "charger"
+            and bool(_texts(later.get(key)))
+            and all(_is_one_of(pattern, globs) for pattern in _texts(later.get(key)))
+        )
+        for key, value in earlier.items()
+    )
+
+
+def _is_one_of(pattern: str, globs: Sequence[str]) -> bool:
+    """Whether what *pattern* matches one of the *globs* matches, as far as that is seen at once."""
+    plain = not any(sign in pattern for sign in "*?[")
+    return pattern in globs or (plain and any(fnmatchcase(pattern, glob) for glob in globs))
+
+
+def _texts(value: Any) -> list[str]:
+    return [text for _, text in _each_text(value, ())]
+
+
+def _wrong_listeners(data: dict[str, Any]) -> Iterator[Finding]:
+    """A listener that serves nothing; one that a central system is to call at, and that is not there."""
+    listeners = _entries(data, "listeners")
+    named: set[str] = set()
+    for name, upstream in _entries(data, "upstreams").items():
+        listener = _soap_of(upstream).get("listener")
+        if isinstance(listener, str):
+            named.add(listener)
+        yield from _unknown_name(listener, "listener", listeners, ("upstreams", name, "soap", "listener"))
+    for name, section in listeners.items():
+        paths = section.get("paths", ()) if isinstance(section, dict) else ()
+        if paths in (None, []) and name not in named:
+            message = "is empty: nothing is served here, and no upstreams.NAME.soap.listener names it"
+            yield Finding(("listeners", name, "paths"), message)
+
+
+def _wrong_callbacks(data: dict[str, Any]) -> Iterator[Finding]:
+    """Where SOAP central systems call charge points: known, and apart from where charge points call."""
+    public_url = _entries(data, "gateway").get("public_url")
+    for name, upstream in _entries(data, "upstreams").items():
+        if not _speaks_soap(upstream):
+            continue
+        soap = _soap_of(upstream)
+        if not public_url and not soap.get("callback_url"):
+            message = "no address to be called back at: set gateway.public_url, or soap.callback_url"
+            yield Finding(("upstreams", name), message)
+        path = _callback_path(upstream)
+        for listener, section in _entries(data, "listeners").items():
+            if soap.get("listener") not in (None, listener) or not isinstance(section, dict):
+                continue
+            paths = section["paths"] if "paths" in section else Listener.model_fields["paths"].default
+            for taken in _texts(list(paths or ())):
+                if taken.removesuffix("/{charger}") == path.removesuffix("/{charger}"):
+                    loc: Loc = ("upstreams", name, "soap", "callback_path")
+                    message = f"{path} is where charge points are served: listeners.{listener} has {taken}"
+                    yield Finding(loc, message)
+
+
+def _soap_of(upstream: Any) -> dict[str, Any]:
+    return _entries(upstream, "soap") if isinstance(upstream, dict) else {}
+
+
+def _speaks_soap(upstream: Any) -> bool:
+    url = upstream.get("url") if isinstance(upstream, dict) else None
+    return isinstance(url, str) and url.lower().startswith(("http://", "https://"))
+
+
+def _callback_path(upstream: Any) -> str:
+    path = _soap_of(upstream).get("callback_path")
+    return path if isinstance(path, str) else str(Soap().callback_path)
 
 
 def _clashing_binds(data: dict[str, Any]) -> Iterator[Finding]:
     taken: list[tuple[Loc, Bind]] = []
     metrics = _entries(data, "metrics").get("bind") or str(Metrics().bind)
+    admin = _entries(data, "admin")
     listeners = _entries(data, "listeners").items()
     texts: list[tuple[Loc, Any]] = [
         (("listeners", name, "bind"), listener.get("bind"))
         for name, listener in listeners
         if isinstance(listener, dict)
     ]
-    for loc, text in [*texts, (("metrics", "bind"), metrics)]:
+    texts.append((("metrics", "bind"), metrics))
+    if admin:
+        texts.append((("admin", "bind"), admin.get("bind") or str(Admin.model_fields["bind"].default)))
+    for loc, text in texts:
         try:
             bind = values.read_bind(text if isinstance(text, str) else "")
         except ValueError:
@@ -146,42 +283,59 @@ def _entries(data: dict[str, Any], key: str) -> dict[str, Any]:
 
 def doubts(config: Config) -> Iterator[Finding]:
     """What works, but rarely as meant."""
-    if config.gateway.unknown == "refuse" and not config.chargers:
+    lets_in = [route for route in config.routes if route.match.known is False and route.upstream]
+    if config.gateway.unknown == "refuse" and not config.chargers and not lets_in:
         yield _warning(
             ("gateway", "unknown"),
             "every charge point is refused: none is listed under chargers (or write accept)",
         )
     for name, listener in config.listeners.items():
-        if config.gateway.unknown == "accept" and not listener.allow and not _loopback(listener.bind.host):
+        if (
+            (config.gateway.unknown == "accept" or lets_in)
+            and not listener.allow
+            and not is_loopback(listener.bind.host)
+            and (listener.tls is None or listener.tls.client_auth != "required")
+        ):
             yield _warning(
                 ("listeners", name, "allow"),
                 "is empty while unknown charge points are accepted: whoever reaches this address can speak "
                 "as any charge point",
             )
-    used = {route.upstream for route in config.routes}
+        if listener.tls and listener.tls.client_ca and listener.tls.client_auth == "none":
+            yield _warning(("listeners", name, "tls", "client_ca"), "is not used: client_auth is none")
+    used = {
+        name for route in config.routes for name in (route.upstream, route.fallback, *route.mirror) if name
+    }
     for name, upstream in config.upstreams.items():
         yield from _upstream_doubts(name, upstream, config)
         if name not in used:
             yield _warning(("upstreams", name), "no route leads here")
+    for index, route in enumerate(config.routes):
+        yield from _route_doubts(route, ("routes", index), config)
+    yield from _unused_passwords(config)
     for index, network in enumerate(config.callbacks.networks):
         if network.prefixlen == 0:
             yield _warning(
                 ("callbacks", "networks", index),
                 f"{network} lets a charge point have the gateway call any address there is",
             )
+    if not config.callbacks.tls.verify:
+        yield _warning(("callbacks", "tls", "verify"), "anybody can pose as a charge point that is called")
 
 
 def _upstream_doubts(name: str, upstream: Upstream, config: Config) -> Iterator[Finding]:
     loc: Loc = ("upstreams", name)
     parts = urlsplit(upstream.url)
     basic = upstream.auth.basic if upstream.auth else None
-    if parts.scheme.lower() == "ws":
-        if basic and not _loopback(parts.hostname or ""):
-            yield _warning((*loc, "url"), "the password travels unencrypted: use wss://")
+    if parts.scheme in ("ws", "http"):
+        if basic and not is_loopback(parts.hostname or ""):
+            yield _warning((*loc, "url"), f"the password travels unencrypted: use {parts.scheme}s://")
         if "tls" in upstream.model_fields_set and upstream.tls != Tls():
-            yield _warning((*loc, "tls"), "is not used: the URL starts with ws://")
+            yield _warning((*loc, "tls"), f"is not used: the URL starts with {parts.scheme}://")
     elif not upstream.tls.verify:
         yield _warning((*loc, "tls", "verify"), "anybody can pose as this central system")
+    if upstream.protocol == "ocpp-soap":
+        yield from _soap_doubts(name, upstream, config)
     if basic and "{charger}" in basic.username:
         for identity in config.chargers:
             if ":" in identity:
@@ -189,6 +343,105 @@ def _upstream_doubts(name: str, upstream: Upstream, config: Config) -> Iterator[
                     ("chargers", identity),
                     f"has a colon, so HTTP Basic authentication at {name} fails (RFC 7617, 2)",
                 )
+    if basic and basic.password is None:
+        bare = [
+            identity
+            for identity, known in config.chargers.items()
+            if known.upstream_password is None and name in _may_go_to(identity, config)
+        ]
+        if bare:
+            others = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
+            yield _warning(
+                (*loc, "auth", "basic"),
+                f"has no password, nor has {shorten(bare[0])}{others}: set upstream_password of each",
+            )
+
+
+def _soap_doubts(name: str, upstream: Upstream, config: Config) -> Iterator[Finding]:
+    loc: Loc = ("upstreams", name)
+    for key in ("ping", "subprotocol", "celsius", "max_frame"):
+        usual = Upstream.model_fields[key].default
+        if key in upstream.model_fields_set and getattr(upstream, key) != usual:
+            yield _warning((*loc, key), "is not used: it is for central systems that speak JSON")
+    if not upstream.soap.networks:
+        for listener, section in config.listeners.items():
+            if upstream.soap.listener in (None, listener) and not is_loopback(section.bind.host):
+                yield _warning(
+                    (*loc, "soap", "networks"),
+                    f"is empty: whoever reaches {section.bind} (listeners.{listener}) can call charge points "
+                    "in its name",
+                )
+                break
+
+
+def _route_doubts(route: Route, loc: Loc, config: Config) -> Iterator[Finding]:
+    if route.reject:
+        for key in ("fallback", "mirror", "identity"):
+            if getattr(route, key):
+                yield _warning((*loc, key), "is not used: the route turns charge points away")
+    if "failover" in route.model_fields_set and route.failover != Failover() and not route.fallback:
+        yield _warning((*loc, "failover"), "is not used: the route has no fallback")
+    if route.mirror_queue != Route.model_fields["mirror_queue"].default and not route.mirror:
+        yield _warning((*loc, "mirror_queue"), "is not used: the route has no mirror")
+    yield from _alternatives(route.match.firmware or (), (*loc, "match", "firmware"))
+    callers = [name for name in (route.upstream, route.fallback, *route.mirror) if name]
+    for index, mirror in enumerate(route.mirror):
+        for other in callers:
+            if other != mirror and _called_at_one_place(config.upstreams[mirror], config.upstreams[other]):
+                yield _warning(
+                    (*loc, "mirror", index),
+                    f"{mirror} calls charge points at {config.upstreams[mirror].soap.callback_path} as "
+                    f"{other} does: calls of the one cannot be told from those of the other",
+                )
+                break
+
+
+def _alternatives(versions: Sequence[str], loc: Loc) -> Iterator[Finding]:
+    """``[">=1.2", "<1.4"]``: a list says one or the other, so that every version fits."""
+    single = [found[0] for found in map(comparisons_of, versions) if len(found) == 1]
+    for operator, low in single:
+        for other, high in single:
+            if operator in (">", ">=") and other in ("<", "<=") and _numbers(low) < _numbers(high):
+                yield _warning(
+                    loc,
+                    f"every version fits, as one item of a list is enough: write '{operator}{low},"
+                    f"{other}{high}' where both must hold",
+                )
+                return
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", version)]
+
+
+def _called_at_one_place(one: Upstream, other: Upstream) -> bool:
+    if one.protocol != "ocpp-soap" or other.protocol != "ocpp-soap":
+        return False
+    apart = None not in (one.soap.listener, other.soap.listener) and one.soap.listener != other.soap.listener
+    return one.soap.callback_path == other.soap.callback_path and not apart
+
+
+def _may_go_to(identity: str, config: Config) -> set[str]:
+    """The central systems a listed charge point may be sent to, whatever it says of itself."""
+    found: set[str] = set()
+    for route in config.routes:
+        match = route.match
+        if match.known is False or not any(fnmatchcase(identity, glob) for glob in match.charger or ("*",)):
+            continue
+        found.update(name for name in (route.upstream, route.fallback, *route.mirror) if name)
+        if not (match.vendor or match.model or match.firmware or match.source or match.listener):
+            break
+    return found
+
+
+def _unused_passwords(config: Config) -> Iterator[Finding]:
+    if any(upstream.auth and upstream.auth.basic for upstream in config.upstreams.values()):
+        return
+    for identity, known in config.chargers.items():
+        if known.upstream_password:
+            yield _warning(
+                ("chargers", identity, "upstream_password"), "is not used: no central system has auth.basic"
+            )
 
 
 def literal_secrets(data: dict[str, Any]) -> Iterator[Finding]:
@@ -207,12 +460,3 @@ def literal_secrets(data: dict[str, Any]) -> Iterator[Finding]:
 
 def _warning(loc: Loc, message: str) -> Finding:
     return Finding(loc, message, "warning")
-
-
-def _loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -5,6 +5,7 @@ the JSON Schema and the reference call it.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -126,6 +127,46 @@ class CertificatesKind(Kind):
         return path
 
 
+class KeyKind(Kind):
+    """A file with a private key in PEM, relative to the configuration file."""
+
+    def validate(self, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, str):
+            return super().validate(value, info)
+        if not value:
+            raise ValueError("has no value")
+        path = (info.context or Surroundings()).folder / value
+        content = _read_beside(path, value, MAX_CERTIFICATES)
+        if not re.search("-----BEGIN ([A-Z]+ )*PRIVATE KEY-----", content):
+            raise ValueError(
+                f"file {shorten(value)} holds no private key in PEM (-----BEGIN PRIVATE KEY-----)"
+            )
+        if "-----BEGIN ENCRYPTED" in content or "Proc-Type: 4,ENCRYPTED" in content:
+            raise ValueError(
+                f"file {shorten(value)}: its key is locked with a password, and nobody is there to give it: "
+                "write it without one, readable by the gateway only"
+            )
+        return path
+
+
+def check_pair(certificate: Path, key: Path) -> None:
+    """Raises ValueError when TLS cannot use the two together."""
+    try:
+        # Never ask for a password on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as problem:
+        if problem.reason == "KEY_VALUES_MISMATCH":
+            raise ValueError(
+                f"key {shorten(key.name)} does not belong to certificate {shorten(certificate.name)}: the "
+                "first certificate in the file must be the one the key was made for"
+            ) from None
+        what = f"certificate {shorten(certificate.name)} with key {shorten(key.name)}"
+        reason = (problem.reason or "damaged").replace("_", " ").lower()
+        raise ValueError(f"{what} cannot be used for TLS: {reason}") from None
+    except (OSError, ValueError) as problem:
+        raise ValueError(f"certificate and key cannot be used: {problem}") from None
+
+
 def _secret(text: str, source: str) -> SecretStr:
     if not text:
         raise ValueError(f"{source} is empty")
@@ -223,19 +264,28 @@ SECRET = SecretKind(
     },
 )
 CERTIFICATES = CertificatesKind("file", str)
+KEY = KeyKind("file", str)
 BIND = _plain("host:port", values.read_bind, "0.0.0.0:8080")
 NETWORK = _plain("network", values.read_network, "10.20.0.0/16")
 ZONE = _plain("time zone", values.read_zone, "Europe/Berlin")
 NAME = Kind("name", values.read_name, str, _text_schema(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", "main"))
 IDENTITY = _plain("identity", values.read_identity, "0012345")
 GLOB = _plain("pattern", values.read_glob, "BER-*")
-URL_PATH = _plain("URL path", values.read_url_path, "/ocpp/cs")
+WORD_GLOB = _plain("pattern", values.read_word_glob, "ACME*")
+FIRMWARE = _plain("versions", values.read_firmware, "<1.4")
+REGEX = _plain("regular expression", values.read_regex, "^EVB-(.*)$")
+REPLACEMENT = _plain("text", values.read_template, "DE*ABC*\\1")
+TEXT = _plain("text", values.read_text_line, "not known here")
+LISTENER_PATH = _plain("URL path", values.read_listener_path, "/ocpp/cs")
+CALLBACK_PATH = _plain("URL path", values.read_callback_path, "/ocpp/cp/{charger}")
 PUBLIC_URL = _plain("URL", values.read_public_url, "http://gw.example.net:8080")
 HTTP_URL = _plain("URL", values.read_http_url, "http://10.20.4.17:8090/ocpp")
 URI = _plain("URI", values.read_uri, "http://10.20.4.17:8090/ocpp")
-WEBSOCKET_URL = _plain("URL", values.read_websocket_url, "wss://csms.example.com/ocpp/{charger}")
+UPSTREAM_URL = _plain("URL", values.read_upstream_url, "wss://csms.example.com/ocpp/{charger}")
+CALLBACK_URL = _plain("URL", values.read_callback_url, "https://gw.example.net/ocpp/cp/{charger}")
 TEMPLATE = _plain("URL", values.read_callback_template, "http://{source_ip}:8090/")
 USERNAME = _plain("text", values.read_username, "{charger}")
 SUBPROTOCOL = _plain("text", values.read_token, "ocpp1.6")
 VERSION = Kind("`1`", _one, str, {"const": 1}, quoted=False)
 OCPP_VERSION = Kind('`"1.6"`', words("1.6").read, str, {"enum": ["1.6", 1.6]})
+SOAP_VERSION = Kind('`"1.2"` or `"1.1"`', words("1.2", "1.1").read, str, {"enum": ["1.2", "1.1", 1.2, 1.1]})

@@ -7,10 +7,10 @@ is written here is all there is to know about a key.
 from __future__ import annotations
 
 import collections.abc
+import re
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from zoneinfo import ZoneInfo
@@ -20,16 +20,19 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     SecretStr,
     model_validator,
 )
-from pydantic_core import CoreSchema
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
 
 from wattbridge.config import kinds, values
 from wattbridge.config.kinds import Kind
 from wattbridge.config.tree import Loc
 from wattbridge.config.values import Bind, Network, describe
+from wattbridge.ocpp.errors import FAULT_BY_CODE
 
 
 def _nothing_is_empty(value: Any) -> Any:
@@ -45,10 +48,35 @@ _Mapping = BeforeValidator(_nothing_is_empty)
 _List = BeforeValidator(_nothing_is_no_item)
 
 
+class _OneOrMore:
+    """Of a list of texts: one text may stand alone."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._as_list, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        several = handler(core)
+        return {"anyOf": [several["items"], several]}
+
+    @staticmethod
+    def _as_list(value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+def _nothing_is_no_secret(value: Any) -> Any:
+    if value is None:
+        raise ValueError("has no value: write {env: NAME} or {file: path}")
+    return value
+
+
+# A key left empty is forgotten, not meant: it would let in, or call, without a password.
+_OptionalSecret = Annotated[Annotated[SecretStr, kinds.SECRET] | None, BeforeValidator(_nothing_is_no_secret)]
+
+
 class Section(BaseModel):
     """A mapping of the file with a fixed set of keys. Values cannot be changed once read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, serialize_by_alias=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -62,14 +90,22 @@ class Gateway(Section):
     name: Annotated[str, kinds.NAME] = Field(default="wattbridge", description="What it is called in logs.")
     public_url: Annotated[str, kinds.PUBLIC_URL] | None = Field(
         default=None,
-        description="Where SOAP charge points reach the gateway: scheme, host and port. They are told it as "
-        "wsa:From of what they are sent; without it that header is left out.",
+        description="Where SOAP charge points and SOAP central systems reach the gateway: scheme, host and "
+        "port. They are told it as wsa:From of what they are sent; without it charge points are sent no such "
+        "header.",
     )
     drain: Annotated[float, kinds.duration("0s", "1h")] = Field(  # seconds
         default=30.0, description="How long a stopping gateway waits for calls under way."
     )
     unknown: Annotated[Literal["refuse", "accept"], kinds.words("refuse", "accept")] = Field(
-        default="refuse", description="What happens to charge points that are not listed under `chargers`."
+        default="refuse",
+        description="What happens to charge points that are not listed under `chargers`. A route with "
+        "`match: {known: false}` lets in those that it matches all the same.",
+    )
+    reload: Annotated[bool, kinds.FLAG] = Field(
+        default=True,
+        description="Whether the file, and the certificates it names, are watched for changes and read "
+        "again.",
     )
 
 
@@ -95,6 +131,45 @@ class Limits(Section):
     idle: Annotated[float, kinds.duration("1s", "24h")] = Field(  # seconds
         default=75.0, description="How long a connection is kept open without a request."
     )
+    handshakes: Annotated[int, kinds.whole(1, 1_000_000)] = Field(
+        default=64, description="WebSocket handshakes under way at a time."
+    )
+    handshake_rate: Annotated[float, kinds.rate("1/h", "10000/s")] = Field(  # handshakes per second
+        default=100.0, description="New WebSockets of all charge points together."
+    )
+    max_frame: Annotated[int, kinds.size("1KiB", "16MiB")] = Field(  # bytes
+        default=256 * 1024, description="The largest message on a WebSocket, also after decompression."
+    )
+
+
+class ListenerTls(Section):
+    """TLS of a listener."""
+
+    certificate: Annotated[Path, kinds.CERTIFICATES] = Field(
+        description="The certificate that is shown, and what leads from it to a known authority (PEM)."
+    )
+    key: Annotated[Path, kinds.KEY] = Field(
+        description="The private key of that certificate, in PEM and without a password."
+    )
+    client_ca: Annotated[Path, kinds.CERTIFICATES] | None = Field(
+        default=None, description="The authorities that certificates of charge points must come from (PEM)."
+    )
+    client_auth: Annotated[
+        Literal["none", "optional", "required"], kinds.words("none", "optional", "required")
+    ] = Field(
+        default="none",
+        description="Whether charge points are asked for a certificate: `optional` checks the one that is "
+        "shown, `required` lets nobody in without one. Both need `client_ca`.",
+    )
+
+    @model_validator(mode="after")
+    def _usable(self) -> ListenerTls:
+        kinds.check_pair(self.certificate, self.key)
+        if self.client_auth != "none" and self.client_ca is None:
+            raise ValueError(
+                f"client_auth is {self.client_auth}, but there is no client_ca to check certificates with"
+            )
+        return self
 
 
 class Listener(Section):
@@ -103,24 +178,31 @@ class Listener(Section):
     bind: Annotated[Bind, kinds.BIND] = Field(
         description="Where to listen: `0.0.0.0:8080`, `[::1]:8080`. Port 0 lets the system choose."
     )
-    protocol: Annotated[Literal["ocpp-soap"], kinds.words("ocpp-soap")] = Field(
-        default="ocpp-soap", description="What charge points speak here: OCPP-S."
+    protocol: Annotated[
+        Literal["any", "ocpp-soap", "ocpp-json"], kinds.words("any", "ocpp-soap", "ocpp-json")
+    ] = Field(
+        default="any",
+        description="What charge points may speak here: OCPP-S, OCPP-J, or both on this one address.",
     )
+    tls: ListenerTls | None = Field(default=None, description="TLS. Without it, nothing is encrypted.")
     versions: Annotated[tuple[Annotated[Literal["1.6"], kinds.OCPP_VERSION], ...], _List] = Field(
         default=("1.6",),
         min_length=1,
         description="The versions of OCPP spoken here, told apart by namespace.",
     )
-    paths: Annotated[tuple[Annotated[str, kinds.URL_PATH], ...], _List] = Field(
+    paths: Annotated[tuple[Annotated[str, kinds.LISTENER_PATH], ...], _List] = Field(
         default=(
             "/ocpp/cs",
+            "/ocpp/{charger}",
             # The addresses of a SteVe, so that moving a fleet needs a new host name and nothing else.
             "/steve/services/CentralSystemService",
             "/steve/services/CentralSystemServiceOCPP16",
             "/services/CentralSystemService",
+            "/steve/websocket/CentralSystemService/{charger}",
         ),
-        min_length=1,
-        description="Where CentralSystemService is served. The defaults hold the addresses SteVe uses.",
+        description="Where charge points are served: what ends in `/{charger}` is an address of WebSockets, "
+        "the others are those of CentralSystemService. The defaults hold the addresses SteVe uses. May be "
+        "empty only where a SOAP central system calls (`upstreams.NAME.soap.listener`).",
     )
     limits: Limits = Field(default=Limits(), description="What is taken from anybody.")
     allow: Annotated[tuple[Annotated[Network, kinds.NETWORK], ...], _List] = Field(
@@ -134,8 +216,10 @@ class Basic(Section):
     username: Annotated[str, kinds.USERNAME] = Field(
         default="{charger}", description="The user name; `{charger}` stands for the identity."
     )
-    password: Annotated[SecretStr, kinds.SECRET] = Field(
-        description="The password, as `{env: NAME}` or `{file: path}`; a line break at the end is dropped."
+    password: _OptionalSecret = Field(
+        default=None,
+        description="The password, as `{env: NAME}` or `{file: path}`; a line break at the end is dropped. "
+        "It may be left out when every charge point has its own, `chargers.IDENTITY.upstream_password`.",
     )
 
 
@@ -172,7 +256,7 @@ class Connect(Section):
     """How connections to a central system are made."""
 
     timeout: Annotated[float, kinds.duration("100ms", "10m")] = Field(  # seconds
-        default=10.0, description="How long connecting may take, TLS and the WebSocket handshake included."
+        default=10.0, description="How long connecting may take, TLS and a WebSocket handshake included."
     )
     backoff: Backoff = Field(default=Backoff(), description="The waits between attempts.")
     rate: Annotated[float, kinds.rate("1/h", "10000/s")] = Field(  # connections per second
@@ -192,57 +276,230 @@ class Ping(Section):
     )
 
 
+class WebSocketPing(Section):
+    """Pings on the WebSockets of charge points."""
+
+    every: Annotated[float, kinds.duration("0s", "24h")] = Field(  # seconds
+        default=60.0, description="How often a ping is sent; `0s` sends none."
+    )
+    timeout: Annotated[float, kinds.duration("100ms", "10m")] = Field(  # seconds
+        default=30.0, description="How long the pong may take before the connection counts as lost."
+    )
+
+
+class OwnPing(Section):
+    """Pings on the WebSocket of one charge point."""
+
+    every: Annotated[float, kinds.duration("0s", "24h")] | None = Field(  # seconds
+        default=None, description="How often a ping is sent; `0s` sends none."
+    )
+    timeout: Annotated[float, kinds.duration("100ms", "10m")] | None = Field(  # seconds
+        default=None, description="How long the pong may take before the connection counts as lost."
+    )
+
+
+class WebSocket(Section):
+    """The WebSockets of charge points."""
+
+    ping: WebSocketPing = Field(default=WebSocketPing(), description="Pings.")
+    unanswered: Annotated[int, kinds.whole(0, 100)] = Field(
+        default=3,
+        description="After so many calls in a row without an answer the connection is cut, so that the "
+        "charge point connects anew; `0` never cuts it.",
+    )
+    call_timeout: Annotated[float, kinds.duration("100ms", "1h")] = Field(  # seconds
+        default=30.0, description="How long a reply of a charge point may take."
+    )
+    takeover: Annotated[float, kinds.duration("100ms", "1m")] = Field(  # seconds
+        default=3.0,
+        description="How long an older connection with the same identity has to answer a ping before a new "
+        "one replaces it.",
+    )
+    compression: Annotated[bool, kinds.FLAG] = Field(
+        default=False,
+        description="Whether permessage-deflate is accepted; it costs 30 KiB of memory a charge point.",
+    )
+
+
 class Tls(Section):
-    """TLS towards a central system."""
+    """TLS towards whom the gateway calls."""
 
     ca: Annotated[Path, kinds.CERTIFICATES] | None = Field(
         default=None, description="Certificates to trust (PEM). Without it, those the system trusts."
     )
     verify: Annotated[bool, kinds.FLAG] = Field(
-        default=True, description="Whether the certificate of the central system is checked."
+        default=True, description="Whether the certificate of the other side is checked."
     )
+    certificate: Annotated[Path, kinds.CERTIFICATES] | None = Field(
+        default=None, description="The certificate the gateway shows when it is asked for one (PEM)."
+    )
+    key: Annotated[Path, kinds.KEY] | None = Field(
+        default=None, description="The private key of `certificate`, in PEM and without a password."
+    )
+
+    @model_validator(mode="after")
+    def _usable(self) -> Tls:
+        if self.certificate and self.key:
+            kinds.check_pair(self.certificate, self.key)
+        elif self.certificate or self.key:
+            given, missing = ("certificate", "key") if self.certificate else ("key", "certificate")
+            raise ValueError(f"{given} needs {missing}: one is of no use without the other")
+        return self
+
+
+class Soap(Section):
+    """How OCPP-S is spoken with a central system, and where it calls charge points."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    callback_path: Annotated[str, kinds.CALLBACK_PATH] = Field(
+        default="/ocpp/cp/{charger}",
+        description="Where the central system calls charge points, on the listeners. `{charger}` stands for "
+        "the identity and is the last segment.",
+    )
+    listener: Annotated[str, kinds.NAME] | None = Field(
+        default=None,
+        description="The listener it calls at, a name of `listeners`. Without it, any of them.",
+    )
+    networks: Annotated[tuple[Annotated[Network, kinds.NETWORK], ...], _List] = Field(
+        default=(), description="Networks the central system may call from. Empty: any."
+    )
+    callback_url: Annotated[str, kinds.CALLBACK_URL] | None = Field(
+        default=None,
+        description="The whole address it is told as wsa:From, with `{charger}`. Without it, "
+        "`gateway.public_url` and `callback_path`.",
+    )
+    to: Annotated[str, kinds.URI] | None = Field(
+        default=None, description="What stands in wsa:To; without it, `url`."
+    )
+    version: Annotated[Literal["1.2", "1.1"], kinds.SOAP_VERSION] = Field(
+        default="1.2", description="The version of SOAP. OCPP-S 1.6 has 1.2."
+    )
+    addressing: Annotated[Literal["2005/08", "2004/08"], kinds.words("2005/08", "2004/08")] = Field(
+        default="2005/08", description="The version of WS-Addressing."
+    )
+    from_header: Annotated[bool, kinds.FLAG] = Field(
+        default=True, alias="from", description="Whether wsa:From is sent."
+    )
+    must_understand: Annotated[bool, kinds.FLAG] = Field(
+        default=True, description="Whether wsa:Action and wsa:To are marked mustUnderstand."
+    )
+    connections: Annotated[int, kinds.whole(1, 1000)] = Field(
+        default=8, description="Connections to it at a time, of all charge points together."
+    )
+    answer_within: Annotated[float, kinds.duration("100ms", "1h")] = Field(  # seconds
+        default=25.0, description="How long a charge point may take to answer a call of it."
+    )
+
+
+class Probe(Section):
+    """How a central system that is away is tried again."""
+
+    every: Annotated[float, kinds.duration("100ms", "1h")] = Field(  # seconds
+        default=10.0,
+        description="How often a central system that is unreachable is tried again, by TCP and TLS, where "
+        "a route has a `fallback`.",
+    )
+    timeout: Annotated[float, kinds.duration("100ms", "10m")] = Field(  # seconds
+        default=5.0, description="How long such an attempt may take."
+    )
+
+
+def _protocol_of(url: str) -> Literal["ocpp-json", "ocpp-soap"]:
+    return "ocpp-soap" if url.startswith("http") else "ocpp-json"
 
 
 class Upstream(Section):
     """A central system."""
 
-    url: Annotated[str, kinds.WEBSOCKET_URL] = Field(
-        description="Its address. `{charger}` stands for the identity and is the last segment of the path; "
-        "it is appended when it is not there (OCPP-J 1.6, 3.1.1)."
+    url: Annotated[str, kinds.UPSTREAM_URL] = Field(
+        description="Its address: ws:// or wss:// for OCPP-J, http:// or https:// for OCPP-S. `{charger}` "
+        "stands for the identity. In the address of a WebSocket it is the last segment of the path, and "
+        "appended when it is not there (OCPP-J 1.6, 3.1.1)."
     )
-    protocol: Annotated[Literal["ocpp-json"], kinds.words("ocpp-json")] = Field(
-        default="ocpp-json", description="What it speaks: OCPP-J."
+    protocol: Annotated[Literal["ocpp-json", "ocpp-soap"], kinds.words("ocpp-json", "ocpp-soap")] = Field(
+        default_factory=lambda known: _protocol_of(known["url"]),
+        description="What it speaks: OCPP-J or OCPP-S. Without it, what `url` says.",
     )
     auth: Auth | None = Field(default=None, description="Credentials. Without them, none are sent.")
     connect: Connect = Field(default=Connect(), description="How connections are made.")
-    ping: Ping = Field(default=Ping(), description="WebSocket pings.")
+    ping: Ping = Field(default=Ping(), description="WebSocket pings (OCPP-J).")
     call_timeout: Annotated[float, kinds.duration("100ms", "1h")] = Field(  # seconds
         default=30.0, description="How long a reply to a call may take."
     )
     subprotocol: Annotated[str, kinds.SUBPROTOCOL] = Field(
-        default="ocpp1.6", description="The WebSocket subprotocol to ask for."
+        default="ocpp1.6", description="The WebSocket subprotocol to ask for (OCPP-J)."
     )
     compression: Annotated[bool, kinds.FLAG] = Field(
         default=False,
-        description="Whether permessage-deflate is offered; it costs 30 KiB of memory a charge point.",
+        description="OCPP-J: whether permessage-deflate is offered; it costs 30 KiB of memory a charge "
+        "point. OCPP-S: whether requests are sent compressed by gzip; answers always may be.",
     )
     celsius: Annotated[Literal["Celsius", "Celcius"], kinds.words("Celsius", "Celcius")] = Field(
         default="Celsius",
-        description="How the unit is spelled towards it; the first JSON schemas had `Celcius`. Both are "
-        "read.",
+        description="How the unit is spelled towards it (OCPP-J); the first JSON schemas had `Celcius`. Both "
+        "are read.",
     )
-    tls: Tls = Field(default=Tls(), description="TLS, for `wss://`.")
+    tls: Tls = Field(default=Tls(), description="TLS, for `wss://` and `https://`.")
     max_frame: Annotated[int, kinds.size("1KiB", "16MiB")] = Field(  # bytes
-        default=256 * 1024, description="The largest message it may send."
+        default=256 * 1024, description="The largest message it may send (OCPP-J)."
     )
+    soap: Soap = Field(default=Soap(), description="How OCPP-S is spoken with it.")
+    probe: Probe = Field(default=Probe(), description="How it is tried again when it is away.")
+
+    @model_validator(mode="after")
+    def _one_protocol(self) -> Upstream:
+        if self.protocol != _protocol_of(self.url):
+            scheme = self.url.partition("://")[0]
+            twin = {"http": "ws", "https": "wss", "ws": "http", "wss": "https"}[scheme]
+            raise ValueError(
+                f"protocol is {self.protocol}, but url starts with '{scheme}://' (did you mean {twin}://?)"
+            )
+        if self.protocol == "ocpp-json" and self.soap != Soap():
+            raise ValueError("soap is for central systems that speak SOAP, at http:// or https://")
+        return self
+
+
+_Globs = Annotated[tuple[Annotated[str, kinds.GLOB], ...], Field(min_length=1), _OneOrMore()]
+_WordGlobs = Annotated[tuple[Annotated[str, kinds.WORD_GLOB], ...], Field(min_length=1), _OneOrMore()]
+_Versions = Annotated[tuple[Annotated[str, kinds.FIRMWARE], ...], Field(min_length=1), _OneOrMore()]
+_Networks = Annotated[tuple[Annotated[Network, kinds.NETWORK], ...], Field(min_length=1), _OneOrMore()]
+_Names = Annotated[tuple[Annotated[str, kinds.NAME], ...], Field(min_length=1), _OneOrMore()]
 
 
 class Match(Section):
-    """Which charge points a route is for: `any`, or those whose identity fits a pattern."""
+    """Which charge points a route is for: `any`, or those for which every condition holds."""
 
-    charger: tuple[Annotated[str, kinds.GLOB], ...] = Field(
-        min_length=1,
-        description="Patterns for identities: `*` any text, `?` one character, `[0-9]` one of these.",
+    charger: _Globs | None = Field(
+        default=None,
+        description="Patterns for identities: `*` any text, `?` one character, `[0-9]` one of these. One "
+        "pattern may stand without a list, here and below.",
+    )
+    vendor: _WordGlobs | None = Field(
+        default=None,
+        description="Patterns for chargePointVendor of BootNotification; upper and lower case are the same. "
+        "Before its first BootNotification a charge point does not match, with this, `model` and `firmware`.",
+    )
+    model: _WordGlobs | None = Field(
+        default=None,
+        description="Patterns for chargePointModel of BootNotification; upper and lower case are the same.",
+    )
+    firmware: _Versions | None = Field(
+        default=None,
+        description="firmwareVersion of BootNotification: `<1.4`, `>=1.2,<1.4` (both hold), `!=2.0`, or a "
+        "pattern. Numbers between dots are compared as numbers, what follows them as text. Of a list, one "
+        "must fit.",
+    )
+    source: _Networks | None = Field(
+        default=None, description="Networks the charge point speaks from: `10.20.0.0/16`."
+    )
+    listener: _Names | None = Field(
+        default=None, description="The listeners it comes in at, names of `listeners`."
+    )
+    known: Annotated[bool, kinds.FLAG] | None = Field(
+        default=None,
+        description="Whether it is listed under `chargers`. `false` lets in unknown charge points, whatever "
+        "`gateway.unknown` says.",
     )
 
     @model_validator(mode="before")
@@ -250,6 +507,8 @@ class Match(Section):
     def _accept_any(cls, data: Any) -> Any:
         if data == "any":
             return {"charger": ["*"]}
+        if data == {}:
+            raise ValueError("has no condition: write any, or {charger: [BER-*]}")
         if isinstance(data, Match | Mapping):
             return data
         raise ValueError(f"expected any or {{charger: [BER-*]}}, found {describe(data)}")
@@ -258,18 +517,105 @@ class Match(Section):
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"anyOf": [{"const": "any"}, handler.resolve_ref_schema(handler(core))]}
 
-    def matches(self, identity: str) -> bool:
-        return any(fnmatchcase(identity, pattern) for pattern in self.charger)
+
+class Reject(Section):
+    """How charge points are turned away that no central system is for."""
+
+    boot_status: Annotated[Literal["Rejected", "Pending"], kinds.words("Rejected", "Pending")] = Field(
+        default="Rejected", description="The status their BootNotification is answered with."
+    )
+    interval: Annotated[float, kinds.duration("1s", "7d")] = Field(  # seconds
+        default=3600.0, description="The interval in that answer: when they may try again."
+    )
+    error: Annotated[str, kinds.words(*FAULT_BY_CODE)] = Field(
+        default="SecurityError",
+        description="The error their other calls are answered with, a code of OCPP-J.",
+    )
+    description: Annotated[str, kinds.TEXT] = Field(
+        default="this charge point is not served here", description="The sentence in that error."
+    )
+
+
+class Failover(Section):
+    """When a route turns to its second central system, and back."""
+
+    after: Annotated[float, kinds.duration("0s", "24h")] = Field(  # seconds
+        default=30.0, description="How long `upstream` must be unreachable before `fallback` takes over."
+    )
+    back_after: Annotated[float, kinds.duration("0s", "24h")] = Field(  # seconds
+        default=60.0, description="How long `upstream` must be reachable again before it takes over again."
+    )
+
+
+class Identity(Section):
+    """What a central system calls a charge point."""
+
+    rewrite: Annotated[str, kinds.REGEX] = Field(
+        description="A regular expression that is searched in the identity the charge point gives itself: "
+        "`^EVB-(.*)$`. What it does not find is not changed."
+    )
+    to: Annotated[str, kinds.REPLACEMENT] = Field(
+        description="What is written in the place of what was found; `\\1` is the first group."
+    )
+
+    @model_validator(mode="after")
+    def _template_fits(self) -> Identity:
+        try:
+            re.sub(self.rewrite, self.to, "")
+        except (re.error, IndexError) as problem:
+            raise ValueError(f"to does not fit rewrite: {problem}") from None
+        return self
 
 
 class Route(Section):
     """Which central system a charge point belongs to."""
 
     name: Annotated[str, kinds.NAME] = Field(description="What it is called in logs.")
-    match: Match = Field(description="The charge points it is for: `any`, or `{charger: [BER-*, HAM-*]}`.")
-    upstream: Annotated[str, kinds.NAME] = Field(
-        description="The central system they belong to, a name of `upstreams`."
+    match: Match = Field(
+        description="The charge points it is for: `any`, or conditions such as `{charger: [BER-*, HAM-*]}`, "
+        "which must all hold."
     )
+    upstream: Annotated[str, kinds.NAME] | None = Field(
+        default=None,
+        description="The central system they belong to, a name of `upstreams`. This, or `reject`.",
+    )
+    reject: Reject | None = Field(
+        default=None, description="How they are turned away: instead of `upstream`."
+    )
+    fallback: Annotated[str, kinds.NAME] | None = Field(
+        default=None,
+        description="The central system that takes over while `upstream` is unreachable, a name of "
+        "`upstreams`.",
+    )
+    failover: Failover = Field(default=Failover(), description="When `fallback` takes over.")
+    mirror: Annotated[tuple[Annotated[str, kinds.NAME], ...], _List, _OneOrMore()] = Field(
+        default=(),
+        description="Central systems that get a copy of what charge points send, names of `upstreams`. What "
+        "they answer and ask is dropped.",
+    )
+    mirror_queue: Annotated[int, kinds.whole(1, 100_000)] = Field(
+        default=1000, description="Copies that wait for a mirror at a time; what comes on top is dropped."
+    )
+    identity: Identity | None = Field(
+        default=None, description="What the central system calls them. Without it, what they call themselves."
+    )
+    check: Annotated[Literal["off", "report", "refuse"], kinds.words("off", "report", "refuse")] = Field(
+        default="report",
+        description="What happens to a message that breaks the schema where both sides speak the same and it "
+        "passes as it is: `report` notes it, `refuse` refuses it, `off` does not look. A message that must "
+        "be translated is refused in any case.",
+    )
+    subprotocol: Annotated[Literal["optional", "required"], kinds.words("optional", "required")] = Field(
+        default="optional", description="Whether a WebSocket of a charge point must ask for `ocpp1.6`."
+    )
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> Route:
+        if self.upstream is None and self.reject is None:
+            raise ValueError("leads nowhere: write upstream and the name of a central system, or reject: {}")
+        if self.upstream is not None and self.reject is not None:
+            raise ValueError("has both upstream and reject: charge points are carried, or turned away")
+        return self
 
 
 class ChargePoint(Section):
@@ -285,6 +631,19 @@ class ChargePoint(Section):
         default=None,
         description="What stands in wsa:To of calls to it, for charge points that drop what is not addressed "
         "to the URL they were set up with; without it, the address it is called at.",
+    )
+    password: _OptionalSecret = Field(
+        default=None,
+        description="The password it must present by HTTP Basic authentication, its user name being its "
+        "identity (OCPP-J: AuthorizationKey), in JSON and in SOAP. Without it, none is asked for.",
+    )
+    upstream_password: _OptionalSecret = Field(
+        default=None,
+        description="The password presented to central systems in its name, in the place of "
+        "`auth.basic.password` there; only where `auth.basic` is.",
+    )
+    ping: OwnPing | None = Field(
+        default=None, description="Pings on its WebSocket; what is not given is that of `websocket.ping`."
     )
 
 
@@ -310,15 +669,16 @@ class Callbacks(Section):
     answer: Annotated[int, kinds.size("1KiB", "256KiB")] = Field(  # bytes
         default=256 * 1024, description="The largest response of a charge point, also after decompression."
     )
+    tls: Tls = Field(default=Tls(), description="TLS, for charge points that are called at `https://`.")
 
 
 class Sessions(Section):
-    """How long a SOAP charge point, which has no connection, counts as there."""
+    """How long a charge point counts as there."""
 
     alive: Annotated[float, kinds.number(1, 1000)] = Field(
         default=3.0,
-        description="How many heartbeat intervals a charge point may be silent before its session is closed "
-        "and the central system sees it offline.",
+        description="How many heartbeat intervals a SOAP charge point, which has no connection, may be "
+        "silent before its session is closed and the central system sees it offline.",
     )
     heartbeat: Annotated[float, kinds.duration("1s", "7d")] = Field(  # seconds
         default=300.0, description="The heartbeat interval assumed until a BootNotification.conf tells it."
@@ -327,6 +687,11 @@ class Sessions(Section):
         default=20_000,
         description="Sessions at a time. It bounds what `gateway.unknown: accept` lets in; the charge points "
         "listed under `chargers` always have room.",
+    )
+    linger: Annotated[float, kinds.duration("0s", "10m")] = Field(  # seconds
+        default=10.0,
+        description="How long the session of a JSON charge point is kept after its WebSocket, for it to come "
+        "back.",
     )
 
 
@@ -348,6 +713,44 @@ class Metrics(Section):
     bind: Annotated[Bind, kinds.BIND] = Field(
         default=Bind("127.0.0.1", 9181), description="Where `/metrics`, `/livez` and `/readyz` are served."
     )
+
+
+class AdminTls(Section):
+    """TLS of the admin interface."""
+
+    certificate: Annotated[Path, kinds.CERTIFICATES] = Field(
+        description="The certificate that is shown, and what leads from it to a known authority (PEM)."
+    )
+    key: Annotated[Path, kinds.KEY] = Field(
+        description="The private key of that certificate, in PEM and without a password."
+    )
+
+    @model_validator(mode="after")
+    def _usable(self) -> AdminTls:
+        kinds.check_pair(self.certificate, self.key)
+        return self
+
+
+class Admin(Section):
+    """The admin interface."""
+
+    bind: Annotated[Bind, kinds.BIND] = Field(
+        default=Bind("127.0.0.1", 9180),
+        description="Where it is served. Elsewhere than here only with `tls`.",
+    )
+    token: Annotated[SecretStr, kinds.SECRET] = Field(
+        description="What whoever asks must show. Written as `{env: NAME}` or `{file: path}`."
+    )
+    tls: AdminTls | None = Field(default=None, description="TLS. Without it, nothing is encrypted.")
+
+    @model_validator(mode="after")
+    def _not_in_the_open(self) -> Admin:
+        if self.tls is None and not values.is_loopback(self.bind.host):
+            raise ValueError(
+                f"bind is {self.bind}, where others could read the token on its way: set tls, or bind to "
+                f"127.0.0.1:{self.bind.port}"
+            )
+        return self
 
 
 class Logging(Section):
@@ -381,11 +784,11 @@ class Config(Section):
         default={}, description="Known charge points, by identity."
     )
     callbacks: Callbacks = Field(default=Callbacks(), description="How SOAP charge points are called.")
-    sessions: Sessions = Field(
-        default=Sessions(), description="How long a SOAP charge point counts as there."
-    )
+    websocket: WebSocket = Field(default=WebSocket(), description="The WebSockets of charge points.")
+    sessions: Sessions = Field(default=Sessions(), description="How long a charge point counts as there.")
     time: Time = Field(default=Time(), description="How times are read and written.")
     metrics: Metrics = Field(default=Metrics(), description="Metrics and health.")
+    admin: Admin | None = Field(default=None, description="The admin interface. Without it, there is none.")
     logging: Logging = Field(default=Logging(), description="The log.")
 
     @model_validator(mode="before")
@@ -399,13 +802,15 @@ class Config(Section):
             return {**data, "routes": [{"name": "all", "match": "any", "upstream": name}]}
         return data
 
-    def route_of(self, identity: str) -> Route:
-        """The first route that matches; load() sees to it that the last one matches everything."""
-        return next(route for route in self.routes if route.match.matches(identity))
-
     def zone_of(self, identity: str) -> ZoneInfo:
         known = self.chargers.get(identity)
         return known.zone if known and known.zone else self.time.zone
+
+    def ping_of(self, identity: str) -> WebSocketPing:
+        """How the WebSocket of a charge point is pinged."""
+        known = self.chargers.get(identity)
+        own = known.ping.model_dump(exclude_none=True) if known and known.ping else {}
+        return self.websocket.ping.model_copy(update=own)
 
 
 def json_schema() -> dict[str, Any]:
@@ -427,12 +832,15 @@ def _finish(schema: dict[str, Any], section: type[Section]) -> None:
     if schema.get("type") == "object" and "required" not in schema:
         schema["type"] = ["object", "null"]
     for key, inner in schema.get("properties", {}).items():
-        known = section.model_fields[key]
+        known = keys_of(section)[key]
         shape = shape_of(known.annotation, known.metadata)
-        if isinstance(shape, Kind) and shape.quoted and known.default and not known.is_required():
+        if isinstance(shape, Kind) and shape.quoted and "default" in inner and known.default:
             inner["default"] = shape.write(known.default)
         if isinstance(shape, Entries | Items) and not known.is_required() and "minItems" not in inner:
-            inner["type"] = [inner["type"], "null"]
+            if "type" in inner:
+                inner["type"] = [inner["type"], "null"]
+            elif known.default is not None:  # or null is among them already
+                inner["anyOf"].append({"type": "null"})
 
 
 def _tidy(schema: Any) -> None:
@@ -470,6 +878,11 @@ class Items:
 Shape = type[Section] | Kind | Entries | Items
 
 
+def keys_of(section: type[Section]) -> dict[str, FieldInfo]:
+    """The keys of a section as the file has them, each with its field."""
+    return {known.alias or name: known for name, known in section.model_fields.items()}
+
+
 def shape_of(annotation: Any, metadata: Iterable[Any] = ()) -> Shape:
     """What may stand where a field of a Section has this annotation."""
     for extra in metadata:
@@ -492,7 +905,7 @@ def shape_of(annotation: Any, metadata: Iterable[Any] = ()) -> Shape:
 def child_shape(shape: Shape | None, key: str | int) -> Shape | None:
     if isinstance(shape, Entries | Items):
         return shape.of
-    if isinstance(shape, type) and (known := shape.model_fields.get(str(key))):
+    if isinstance(shape, type) and (known := keys_of(shape).get(str(key))):
         return shape_of(known.annotation, known.metadata)
     return None
 

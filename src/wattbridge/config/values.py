@@ -31,6 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_COMPARISON = re.compile(r"(<=|>=|==|!=|<|>) *([vV]?[0-9][^<>=!, ]*)")
 _NOT_IN_URLS = re.compile(r"[\s\x00-\x1f\x7f\"<>\\^`|]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -176,12 +177,71 @@ def read_glob(text: str) -> str:
     """A pattern for identities: ``BER-*``, ``EVB-P?-[0-9]*``."""
     if not text or _CONTROL.search(text):
         raise ValueError(f"{shorten(text)} is no pattern for identities: write BER-* or EVB-P1")
+    _check_glob(text)
+    return text
+
+
+def read_word_glob(text: str) -> str:
+    """A pattern for what a BootNotification says of a charge point: ``ACME``, ``CC-1*``."""
+    if not text or _CONTROL.search(text):
+        raise ValueError(f"{shorten(text)} is no pattern: write ACME or CC-1*")
+    _check_glob(text)
+    return text
+
+
+def _check_glob(text: str) -> None:
+    """A ``[`` without its end would stand for itself, which is never what was meant."""
+    # As fnmatch reads it: a ] right behind [ or [! is one of the characters.
+    rest = re.sub(r"\[!?+\]?+[^\]]*\]", "", text)
+    if "[" in rest:
+        raise ValueError(f"{shorten(text)} has a [ that is never closed: write [[] for the sign itself")
+
+
+def read_firmware(text: str) -> str:
+    """Which firmware versions are meant: comparisons such as ``<1.4`` or ``>=1.2,<1.4``, or a pattern."""
+    return text if comparisons_of(text) else read_word_glob(text)
+
+
+def comparisons_of(text: str) -> tuple[tuple[str, str], ...]:
+    """``>=1.2,<1.4`` → ``((">=", "1.2"), ("<", "1.4"))``; nothing for a pattern.
+
+    Raises ValueError for what begins like a comparison and is none.
+    """
+    if text[:1] not in ("<", ">", "=", "!"):
+        return ()
+    found = []
+    for part in text.split(","):
+        comparison = _COMPARISON.fullmatch(part.strip())
+        if not comparison:
+            raise ValueError(
+                f"{shorten(part.strip())} compares with no version: write <1.4, <=, >, >=, == or != and a "
+                "version that begins with a number"
+            )
+        found.append((comparison[1], comparison[2]))
+    return tuple(found)
+
+
+def read_regex(text: str) -> str:
+    """A regular expression of Python."""
+    if not text or _CONTROL.search(text):
+        raise ValueError(f"{shorten(text)} is no regular expression: write ^EVB-(.*)$")
+    try:
+        re.compile(text)
+    except (re.error, OverflowError) as problem:
+        raise ValueError(f"{shorten(text)} is no regular expression: {problem}") from None
     return text
 
 
 def read_text_line(text: str) -> str:
     if not text or _CONTROL.search(text):
         raise ValueError("expected one line of text" if text else "has no value")
+    return text
+
+
+def read_template(text: str) -> str:
+    """What re.sub puts in the place of what was found; it is checked with its expression."""
+    if _CONTROL.search(text):
+        raise ValueError("expected one line of text")
     return text
 
 
@@ -276,6 +336,25 @@ def read_url_path(text: str) -> str:
     return text
 
 
+def read_listener_path(text: str) -> str:
+    """Where a listener serves: ``/ocpp/cs`` for SOAP, ``/ocpp/{charger}`` for WebSockets."""
+    plain = text.removesuffix("/{charger}")
+    if "{charger}" in plain:
+        raise ValueError("{charger} must be the last segment of the path, as a whole, and stand there once")
+    if plain != text and not plain:
+        return text
+    read_url_path(plain)
+    return text
+
+
+def read_callback_path(text: str) -> str:
+    """Where a SOAP central system calls a charge point: ``/ocpp/cp/{charger}``."""
+    if not text.endswith("/{charger}") or "{charger}" in text.removesuffix("/{charger}"):
+        raise ValueError(f"{shorten(text)} does not end in /{{charger}}: write /ocpp/cp/{{charger}}")
+    read_url_path(text.removesuffix("/{charger}") or "/")
+    return text
+
+
 def read_public_url(text: str) -> str:
     """``http://gw.example.net:8080``: scheme, host and port, without a slash at the end."""
     parts = _split_url(text, ("http", "https"))
@@ -295,6 +374,34 @@ def read_uri(text: str) -> str:
     if not colon or not rest or not scheme.isascii() or not scheme.isalnum() or _NOT_IN_URLS.search(text):
         raise ValueError(f"{shorten(text)} is no absolute URI: write http://10.20.4.17:8090/ocpp")
     return text
+
+
+def read_upstream_url(text: str) -> str:
+    """The address of a central system: ws:// or wss:// for JSON, http:// or https:// for SOAP.
+
+    Returns that of a WebSocket as ``read_websocket_url`` does; that of SOAP is used as it is.
+    """
+    scheme = text.partition("://")[0].lower()
+    if scheme in ("ws", "wss"):
+        return read_websocket_url(text)
+    _split_url(_with_a_charger(text), ("ws", "wss", "http", "https"))
+    return f"{scheme}{text[len(scheme) :]}"
+
+
+def read_callback_url(text: str) -> str:
+    """What a SOAP central system is told to call: ``https://gw.example.net/ocpp/cp/{charger}``."""
+    if "{charger}" not in text:
+        raise ValueError("has no {charger}: every charge point would have the same address")
+    _split_url(_with_a_charger(text), ("http", "https"))
+    return text
+
+
+def _with_a_charger(text: str) -> str:
+    """*text* as it is for one charge point."""
+    for name in _PLACEHOLDER.findall(text):
+        if name != "charger":
+            raise ValueError(f"{{{name}}} is no placeholder here: only {{charger}} is")
+    return text.replace("{charger}", "CP1")
 
 
 def read_websocket_url(text: str) -> str:
@@ -345,9 +452,20 @@ def read_username(text: str) -> str:
     return text
 
 
-def _split_url(text: str, schemes: tuple[str, str]) -> SplitResult:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split_url(text: str, schemes: tuple[str, ...]) -> SplitResult:
     """Take a URL apart. The messages never repeat a whole URL: it might hold a password."""
-    expected = f"{schemes[0]}:// or {schemes[1]}://"
+    *others, last = (f"{scheme}://" for scheme in schemes)
+    expected = f"{', '.join(others)} or {last}"
     if _NOT_IN_URLS.search(text):
         raise ValueError('is no URL: it has blanks or one of "<>\\^`|')
     scheme, separator, _ = text.partition("://")
