@@ -58,7 +58,7 @@ def _changes(was: Any, becomes: Any, shape: Shape | None, loc: Loc) -> Iterator[
 def _parts(value: Any) -> dict[str, Any] | None:
     """What is inside a section, a mapping, or a list of sections that have names; None for a value."""
     if isinstance(value, Section):
-        return {key: getattr(value, key) for key in type(value).model_fields}
+        return {known.alias or name: getattr(value, name) for name, known in type(value).model_fields.items()}
     if isinstance(value, dict):
         return dict(value)
     if isinstance(value, tuple) and any(hasattr(item, "name") for item in value):

@@ -25,10 +25,20 @@ MAX_CERTIFICATES = 16 * 1024 * 1024  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a value may refer to: files beside the configuration file, and the environment."""
+    """What a value may refer to: files beside the configuration file, and the environment.
+
+    ``files`` are those that were referred to, for whoever watches them.
+    """
 
     folder: Path = field(default_factory=Path)
     env: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    files: set[Path] = field(default_factory=set)
+
+    def file(self, name: str) -> Path:
+        """The file *name* of the configuration."""
+        path = self.folder / name
+        self.files.add(path)
+        return path
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +107,7 @@ class SecretKind(Kind):
                     raise ValueError(f"environment variable {shorten(name)} is not set")
                 return _secret(surroundings.env[name], f"environment variable {shorten(name)}")
             if source == "file" and isinstance(name, str) and name:
-                content = _read_beside(surroundings.folder / name, name, MAX_SECRET)
+                content = _read_beside(surroundings.file(name), name, MAX_SECRET)
                 return _secret(content.removesuffix("\n").removesuffix("\r"), f"file {shorten(name)}")
         raise ValueError("is no secret: write {env: NAME} or {file: path}")
 
@@ -110,7 +120,7 @@ class CertificatesKind(Kind):
             return super().validate(value, info)
         if not value:
             raise ValueError("has no value")
-        path = (info.context or Surroundings()).folder / value
+        path = (info.context or Surroundings()).file(value)
         if "-----BEGIN CERTIFICATE-----" not in _read_beside(path, value, MAX_CERTIFICATES):
             raise ValueError(
                 f"file {shorten(value)} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"
@@ -135,7 +145,7 @@ class KeyKind(Kind):
             return super().validate(value, info)
         if not value:
             raise ValueError("has no value")
-        path = (info.context or Surroundings()).folder / value
+        path = (info.context or Surroundings()).file(value)
         content = _read_beside(path, value, MAX_CERTIFICATES)
         if not re.search("-----BEGIN ([A-Z]+ )*PRIVATE KEY-----", content):
             raise ValueError(

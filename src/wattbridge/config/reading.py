@@ -52,11 +52,15 @@ class ConfigErrors(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that can be used, and what its author should know."""
+    """A configuration that can be used, and what its author should know.
+
+    ``files`` are those it refers to: certificates, keys, secrets.
+    """
 
     config: Config
     warnings: tuple[Problem, ...]
     file: str
+    files: frozenset[Path] = frozenset()
 
 
 def load(
@@ -133,7 +137,7 @@ def read_text(
     problems.sort(key=lambda problem: (problem.file != name, problem.line or 0, problem.column or 0))
     if config is None or any(problem.severity == "error" for problem in problems):
         raise ConfigErrors(problems)
-    return Loaded(config, tuple(problems), name)
+    return Loaded(config, tuple(problems), name, frozenset(surroundings.files))
 
 
 def _find(env: Mapping[str, str]) -> str:

@@ -1,0 +1,145 @@
+"""Reads the configuration again when it has changed, or when somebody asks, and has the gateway take it over.
+
+A new configuration is read whole and built whole before anything of the old one is let go; one that is wrong
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from watchfiles import awatch
+
+from wattbridge.config import Config, ConfigErrors, Loaded, Problem
+from wattbridge.config.changes import Changed, changes
+from wattbridge.relay.journal import Event, Journal
+
+MOST_TOLD = 50  # changes, or problems, of one reload in the log
+SETTLED = 200  # milliseconds without a further change; editors and package managers write in several steps
+
+
+class CannotReload(Exception):
+    """The old configuration stays. ``problems`` are those of the file, when it is the file that is wrong."""
+
+    def __init__(self, text: str, problems: Iterable[Problem] = ()) -> None:
+        super().__init__(text)
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload changed, what its author should know, and how many sessions went another way."""
+
+    changed: tuple[Changed, ...]
+    warnings: tuple[Problem, ...]
+    moved: int = 0
+
+
+class TakesConfig(Protocol):
+    """The gateway, as far as it is the reloader's business."""
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def journal(self) -> Journal: ...
+
+    async def take_over(self, config: Config) -> None:
+        """Raises ``CannotReload``; everything is as it was then."""
+        ...
+
+    def move_all(self) -> int: ...
+
+
+class Reloader:
+    """``load`` reads the configuration; *loaded* is what the gateway was started with."""
+
+    def __init__(self, gateway: TakesConfig, load: Callable[[], Loaded], loaded: Loaded) -> None:
+        self._gateway = gateway
+        self._load = load
+        self._loaded = loaded
+        self._seen = _fingerprints(_files(loaded))
+        self._one_at_a_time = asyncio.Lock()
+
+    async def reload(self, why: str, *, move: bool = False) -> Reloaded:
+        """Read and take over the configuration. With *move*, sessions go where their routes now lead.
+
+        Raises CannotReload.
+        """
+        async with self._one_at_a_time:
+            journal = self._gateway.journal
+            try:
+                loaded, changed = await self._read()
+                await self._gateway.take_over(loaded.config)
+            except CannotReload as problem:
+                for each in problem.problems[:MOST_TOLD]:
+                    journal.event(Event("configuration refused", text=str(each)))
+                text = f"{why}: {problem}; the old configuration stays"
+                journal.event(Event("reload failed", text=text))
+                raise
+            self._loaded = loaded
+            for each in changed[:MOST_TOLD]:
+                journal.event(Event("configuration changed", text=str(each)))
+            moved = self._gateway.move_all() if move else 0
+            text = f"{why}: {len(changed)} values changed"
+            if move:
+                text += f", {moved} sessions moved"
+            journal.event(Event("configuration reloaded", text=text))
+            return Reloaded(changed, loaded.warnings, moved)
+
+    async def check(self) -> Reloaded:
+        """Read the configuration and say what it would change. Raises CannotReload."""
+        loaded, changed = await self._read()
+        return Reloaded(changed, loaded.warnings)
+
+    async def watch(self) -> None:
+        """Reload when the file, or a file it refers to, has changed. Goes on until it is cancelled."""
+        while True:
+            # Folders, not files: a file that is replaced is another file, and so is where a link leads.
+            folders = {path.parent for path in _files(self._loaded)}
+            present = [folder for folder in folders if folder.is_dir()]
+            async for _ in awatch(*present, recursive=False, debounce=1600, step=SETTLED, watch_filter=None):
+                await self._look()
+                if folders != {path.parent for path in _files(self._loaded)}:
+                    break
+
+    async def _look(self) -> None:
+        seen = await asyncio.to_thread(_fingerprints, _files(self._loaded))
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            await self.reload("a file has changed")
+        except CannotReload:
+            return  # it is told, and the next change may mend it
+        self._seen = await asyncio.to_thread(_fingerprints, _files(self._loaded))
+
+    async def _read(self) -> tuple[Loaded, tuple[Changed, ...]]:
+        try:
+            # Elsewhere: a large fleet takes a second, and messages must not wait for it.
+            loaded = await asyncio.to_thread(self._load)
+        except ConfigErrors as errors:
+            count = sum(problem.severity == "error" for problem in errors.problems)
+            raise CannotReload(f"the configuration has {count} errors", errors.problems) from None
+        return loaded, tuple(changes(self._gateway.config, loaded.config))
+
+
+def _files(loaded: Loaded) -> set[Path]:
+    return {path.absolute() for path in (Path(loaded.file), *loaded.files)}
+
+
+def _fingerprints(files: Iterable[Path]) -> dict[Path, bytes]:
+    """What stands in each file; nothing for one that cannot be read."""
+    return {path: _fingerprint(path) for path in files}
+
+
+def _fingerprint(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return b""
