@@ -50,6 +50,7 @@ def test_a_secret_may_be_named_in_either_way() -> None:
         auth = config_of(text, override, env={"NEW": "new"}).upstreams["main"].auth
         assert auth
         assert auth.basic
+        assert auth.basic.password
         assert auth.basic.password.get_secret_value() == "new"
 
 

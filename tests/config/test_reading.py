@@ -138,6 +138,7 @@ class TestSecrets:
         auth = config.upstreams["main"].auth
         assert auth
         assert auth.basic
+        assert auth.basic.password
         return auth.basic.password.get_secret_value()
 
     def test_a_secret_comes_from_the_environment(self) -> None:
@@ -433,6 +434,7 @@ class TestFiles:
         auth = load(file).config.upstreams["main"].auth
         assert auth
         assert auth.basic
+        assert auth.basic.password
         assert auth.basic.password.get_secret_value() == "geheim"
 
 
