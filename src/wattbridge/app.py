@@ -37,7 +37,9 @@ from wattbridge.operation.health import HealthPort
 from wattbridge.operation.metrics import Metrics, State
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
+from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
+from wattbridge.routing import routes_of
 
 # How a listener refuses: HTTP status → reason. With the first two it is a connection, else a request.
 REFUSED_CONNECTIONS = {403: "auth", 503: "rate_limited"}
@@ -63,6 +65,7 @@ class Gateway:
         self.journal = Journal()
         self._not_ready_because = ["the gateway is starting"]
         self._draining = False
+        self._routes = routes_of(config)
         self._links: Counter[tuple[str, str]] = Counter()  # to each upstream, by state
         self._upstreams = {
             name: _Upstream(name, upstream, config.gateway.drain)
@@ -104,7 +107,8 @@ class Gateway:
         self._listeners = [
             self._listener(name, CentralSystemService(
                 self.registry, self.journal, self._charge_point, usual, policy, self._client,
-                paths=section.paths, public_url=config.gateway.public_url or "",
+                paths=tuple(path for path in section.paths if not path.endswith("/{charger}")),
+                public_url=config.gateway.public_url or "",
             ))
             for name, section in config.listeners.items()
         ]  # fmt: skip
@@ -240,7 +244,8 @@ class Gateway:
         return dialect("1.6", Options(zone=zone, milliseconds=self.config.time.milliseconds, celsius=celsius))
 
     def _open_link(self, session: Session) -> CentralSystemJson:
-        name = self.config.route_of(session.identity).upstream
+        name = self._routes.choose(Heard(session.identity)).upstream
+        assert name is not None
         upstream = self._upstreams[name]
         zone = self.config.zone_of(session.identity).key
         codec = JsonCodec(self._dialect(zone, upstream.celsius), Side.CENTRAL_SYSTEM)
@@ -294,7 +299,7 @@ class _Upstream:
             url=section.url,
             name=name,
             username=basic.username if basic else "",
-            password=basic.password.get_secret_value().encode() if basic else None,
+            password=basic.password.get_secret_value().encode() if basic and basic.password else None,
             tls=_tls(section) if section.url.startswith("wss:") else None,
             subprotocol=section.subprotocol,
             user_agent=f"wattbridge/{version('wattbridge')}",
