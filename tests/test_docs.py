@@ -31,7 +31,7 @@ from typer.testing import CliRunner
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from tests.config.certificates import AUTHORITY
+from tests.config.certificates import write_certificates
 from tests.interop.running import Running, running
 from wattbridge.cli import app, pages
 from wattbridge.config import ConfigErrors, read_text
@@ -55,7 +55,9 @@ TROUBLESHOOTING = ROOT / "docs/guides/troubleshooting.md"
 GRAPHS = ROOT / "grafana/README.md"
 EXAMPLE = ROOT / "deploy/gateway.yaml"
 
-SECRETS = {"CSMS_PASSWORD": "correct horse battery staple"}
+SECRETS = dict.fromkeys(
+    ("CSMS_PASSWORD", "CSMS_0012345", "CP_0012345", "ADMIN_TOKEN"), "correct horse battery staple"
+)
 # What a fragment of a configuration needs around it.
 AROUND = {
     "listeners": "listeners: {soap: {bind: 0.0.0.0:8080}}\n",
@@ -148,8 +150,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("block", [block for block in ALL if block.language == "yaml"], ids=str)
 def test_configurations_can_be_used(block: Block, tmp_path: Path) -> None:
-    (tmp_path / "certs").mkdir()
-    (tmp_path / "certs/ca.pem").write_text(AUTHORITY)
+    write_certificates(tmp_path)
     text = block.text
     for section, around in AROUND.items():
         if f"\n{section}:" not in f"\n{text}":

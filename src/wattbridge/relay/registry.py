@@ -292,9 +292,12 @@ class Registry:
 
 
 def told(heard: Heard, boot: Call) -> Heard:
-    """*heard*, and what a BootNotification tells; what it does not tell is known to be nothing."""
-    vendor, model, firmware = (
-        str(boot.payload.get(name, ""))
-        for name in ("chargePointVendor", "chargePointModel", "firmwareVersion")
+    """*heard*, and what a BootNotification tells."""
+    vendor = str(boot.payload.get("chargePointVendor", ""))
+    model, firmware = boot.payload.get("chargePointModel"), boot.payload.get("firmwareVersion")
+    return replace(
+        heard,
+        vendor=vendor,
+        model=None if model is None else str(model),
+        firmware=None if firmware is None else str(firmware),
     )
-    return replace(heard, vendor=vendor, model=model, firmware=firmware)
