@@ -11,6 +11,7 @@ REASONS = {
     "not_connected": "the other party is not connected, or its address is not known",
     "busy": "too many calls wait for the other party",
     "auth": "the charge point is unknown or its credential is wrong",
+    "duplicate": "the charge point has another connection, which answers",
     "rate_limited": "the charge point sends more than it may",
     "too_large": "the message is larger than the limit",
     "malformed": "the message is not XML, not SOAP or not a JSON frame",
