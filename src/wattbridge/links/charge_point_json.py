@@ -13,6 +13,7 @@ from typing import Any
 
 from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from wattbridge.links.charge_points import Admit, ChargePoint, Once, presents
 from wattbridge.links.json_link import USUAL_LIMITS, Closed, JsonLimits, JsonLink
@@ -256,6 +257,8 @@ class ChargePointConnection:
         if self._open is None:
             return not self._closing  # its WebSocket is opened at this moment
         _, socket, _ = self._open
+        if socket.state is not State.OPEN:  # it has said goodbye
+            return False
         try:
             async with asyncio.timeout(within):
                 await (await socket.ping())

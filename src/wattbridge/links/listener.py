@@ -69,6 +69,7 @@ class Limits:
     handshakes: int = 64  # requests for a WebSocket under way at a time
     handshake_rate: float = 100.0  # requests for a WebSocket a second, of all together
     max_frame: int = 262_144  # one message on a WebSocket
+    close_timeout: float = 5.0  # for the peer to take its part in closing a WebSocket
     gzip_from: int = 2048  # answers smaller than this are compressed only for peers that compress themselves
 
 
@@ -339,8 +340,14 @@ class Listener:
         self, connection: _Connection, upgrade: Upgrade, answer: WebSocket
     ) -> UpgradedConnection:
         """A connection that is counted goes on as a WebSocket, and its talk begins."""
+        limits = self.limits
         websocket = UpgradedConnection(
-            upgrade, answer, connection.source, self.limits.max_frame, self._websocket_lost
+            upgrade,
+            answer,
+            connection.source,
+            limits.max_frame,
+            limits.close_timeout,
+            self._websocket_lost,
         )
         self._connections.discard(connection)
         self._websockets.add(websocket)

@@ -96,9 +96,7 @@ class Paths:
 
 def read_segment(segment: str) -> str:
     """The identity in a segment of a path, percent-decoded once. Raises ValueError when it is not UTF-8."""
-    identity = unquote(segment, errors="strict")
-    identity.encode()  # what came as bytes that are no UTF-8 is still in it
-    return identity
+    return unquote(segment, errors="strict")
 
 
 def _segments(path: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ the listener, with its limits and times. Whether there is a WebSocket is a handl
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,7 +22,6 @@ from websockets.protocol import Protocol as WebSocketProtocol
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-CLOSE_TIMEOUT = 5.0  # seconds for the closing handshake
 RETRY_AFTER = 10  # seconds that who comes when there are too many is asked to wait
 
 # What the library reads of a handshake. It would insist on `Connection: Upgrade`, which some charge points
@@ -148,6 +148,7 @@ class UpgradedConnection(Connection):
         answer: WebSocket,
         source: str,
         max_size: int,
+        close_timeout: float,
         on_lost: Callable[[UpgradedConnection], None],
     ) -> None:
         protocol = WebSocketProtocol(SERVER, state=State.OPEN, max_size=max_size)
@@ -157,13 +158,22 @@ class UpgradedConnection(Connection):
             protocol,
             ping_interval=answer.ping_interval,
             ping_timeout=answer.ping_timeout,
-            close_timeout=CLOSE_TIMEOUT,
+            close_timeout=close_timeout,
         )
         self.source = source
         self.talk = answer.talk
         self._on_lost = on_lost
+        self._cut: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # The library waits for a peer that has said goodbye, but does not hang up, as long as somebody reads.
+        if self.close_deadline is not None and self._cut is None:
+            self._cut = self.loop.call_at(self.close_deadline, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
         super().connection_lost(exc)
         self._on_lost(self)
 
