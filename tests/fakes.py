@@ -259,7 +259,102 @@ async def a_central_system(
         yield central_system
 
 
-# --- a charge point of plain bytes -------------------------------------------------------------------------
+# --- a JSON charge point of plain bytes ---------------------------------------------------------------------
+
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10  # opcodes (RFC 6455, 5.2)
+
+
+@dataclass
+class PlainWebSocket:
+    """The charge point's end of a WebSocket, frame by frame; it answers no ping by itself.
+
+    ``head`` is the answer to its handshake, up to the empty line.
+    """
+
+    head: str
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    @property
+    def status(self) -> int:
+        return int(self.head.split()[1])
+
+    def header(self, name: str) -> str | None:
+        found = re.search(rf"(?im)^{name}: (.*?)\r?$", self.head)
+        return found[1] if found else None
+
+    def send(self, text: str | bytes, opcode: int = TEXT) -> None:
+        self.writer.write(client_frame(text, opcode))
+
+    async def frame(self) -> tuple[int, bytes]:
+        """The next frame: opcode and payload."""
+        async with asyncio.timeout(PATIENCE):
+            first, length = await self.reader.readexactly(2)
+            if length >= 126:
+                length = int.from_bytes(await self.reader.readexactly(2 if length == 126 else 8))
+            return first & 0x0F, await self.reader.readexactly(length)
+
+    async def text(self) -> str:
+        opcode, payload = await self.frame()
+        assert opcode == TEXT, (opcode, payload)
+        return payload.decode()
+
+    async def closed(self) -> tuple[int, str]:
+        """Code and reason of the frame that closes it; it is answered, and other frames are dropped."""
+        while True:
+            opcode, payload = await self.frame()
+            if opcode == CLOSE:
+                self.send(payload, CLOSE)
+                self.writer.write_eof()
+                return int.from_bytes(payload[:2]), payload[2:].decode()
+
+    async def rest(self) -> bytes:
+        """Everything until the other side ends the connection."""
+        async with asyncio.timeout(PATIENCE):
+            return await self.reader.read()
+
+    async def call(self, message_id: str, action: str, payload: dict[str, Any]) -> list[Any]:
+        """Ask the central system; the reply as JSON."""
+        self.send(json.dumps([2, message_id, action, payload]))
+        reply: list[Any] = json.loads(await self.text())
+        return reply
+
+    def hang_up(self) -> None:
+        self.writer.transport.abort()
+
+
+def client_frame(payload: str | bytes, opcode: int = TEXT) -> bytes:
+    """One masked frame; its key is zero, so that one can read it."""
+    data = payload.encode() if isinstance(payload, str) else payload
+    length = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2)
+    return bytes([0x80 | opcode]) + length + bytes(4) + data
+
+
+def handshake(path: str, *headers: str, subprotocol: str | None = "ocpp1.6") -> bytes:
+    """A request for a WebSocket."""
+    lines = [
+        f"GET {path} HTTP/1.1",
+        "Host: gateway",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+        *([f"Sec-WebSocket-Protocol: {subprotocol}"] if subprotocol is not None else []),
+        *headers,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+async def dial(port: int, request: bytes, **settings: Any) -> PlainWebSocket:
+    """Send a handshake and read the head of its answer."""
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, **settings)
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    return PlainWebSocket(head, reader, writer)
+
+
+# --- a SOAP charge point of plain bytes ---------------------------------------------------------------------
 
 
 @dataclass

@@ -27,6 +27,7 @@ from wattbridge.links.central_system_json import (
     LinkState,
     Pacer,
 )
+from wattbridge.links.charge_point_json import CentralSystemEndpoint
 from wattbridge.links.charge_point_soap import CentralSystemService
 from wattbridge.links.charge_points import ChargePoint
 from wattbridge.links.json_link import JsonLimits
@@ -45,6 +46,9 @@ from wattbridge.relay.session import Session
 # How a listener refuses: HTTP status → reason. With the first two it is a connection, else a request.
 REFUSED_CONNECTIONS = {403: "auth", 503: "rate_limited"}
 REFUSED_REQUESTS = {400: "malformed", 408: "timeout", 413: "too_large", 431: "too_large"}
+
+# Where charge points open their WebSockets; the second is where they do with a SteVe.
+WEBSOCKET_PATHS = ("/ocpp/{charger}", "/steve/websocket/CentralSystemService/{charger}")
 
 LAG_EVERY = 1.0  # seconds
 OWN_FILES = 64  # what the gateway itself keeps open, and room for callbacks
@@ -92,6 +96,7 @@ class Gateway:
             self._state,
             upstreams=config.upstreams,
             listeners=config.listeners,
+            pairs=(("soap", "json"), ("json", "json")),
         )
         self.metrics.listen_to(self.journal)
         callbacks = config.callbacks
@@ -104,10 +109,13 @@ class Gateway:
             template=callbacks.template,
             own=own_addresses(bind.host for bind in binds),
         )
+        limits = JsonLimits(close_wait=min(10.0, config.gateway.drain))
         self._listeners = [
             self._listener(name, CentralSystemService(
                 self.registry, self.journal, self._admit, usual, policy, self._client,
-                paths=section.paths, public_url=config.gateway.public_url or "",
+                paths=section.paths + WEBSOCKET_PATHS, public_url=config.gateway.public_url or "",
+            ), CentralSystemEndpoint(
+                self.registry, self.journal, self._admit, paths=section.paths + WEBSOCKET_PATHS, limits=limits
             ))
             for name, section in config.listeners.items()
         ]  # fmt: skip
@@ -189,7 +197,9 @@ class Gateway:
             await asyncio.sleep(LAG_EVERY)
             self.metrics.observe_lag(max(0.0, loop.time() - due))
 
-    def _listener(self, name: str, service: CentralSystemService) -> Listener:
+    def _listener(
+        self, name: str, service: CentralSystemService, endpoint: CentralSystemEndpoint
+    ) -> Listener:
         section = self.config.listeners[name]
         limits = section.limits
 
@@ -223,6 +233,7 @@ class Gateway:
                 connections_per_source=limits.connections_per_source,
             ),
             section.allow,
+            upgrade=endpoint.handle,
             on_connection=connected,
             on_refusal=refused,
             on_error=failed,
@@ -278,7 +289,9 @@ class Gateway:
         return State(
             ready=not self._not_ready_because,
             draining=self._draining,
-            charge_points=len(self.registry),
+            charge_points=Counter(
+                session.links[Side.CHARGE_POINT].transport for session in self.registry.sessions()
+            ),
             offline=sum(identity not in self.registry for identity in self._listed),
             sessions={
                 (name, state): self._links[name, state] for name in self._upstreams for state in states

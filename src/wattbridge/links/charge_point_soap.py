@@ -16,8 +16,9 @@ from functools import partial
 from urllib.parse import parse_qsl
 
 from wattbridge.links.callbacks import ANONYMOUS, Address, AddressPolicy, CallbackClient, Refusal, choose
-from wattbridge.links.charge_points import Admit, ChargePoint, presents
+from wattbridge.links.charge_points import Admit, ChargePoint, Once, presents
 from wattbridge.links.listener import HttpRequest, HttpResponse
+from wattbridge.links.paths import Paths, Place, Protocol, read_segment
 from wattbridge.ocpp import soap, wsdl
 from wattbridge.ocpp.actions import Dialect
 from wattbridge.ocpp.errors import Unreachable, Violation
@@ -29,10 +30,6 @@ from wattbridge.relay.registry import Registry, told
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Answer, Session, still_deliverable
 
-GREETING = (
-    b"This is the OCPP-S address of a Wattbridge gateway.\n"
-    b"Charge points POST their SOAP messages here; the service description is at ?wsdl.\n"
-)
 XML = "text/xml; charset=utf-8"
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 
@@ -61,12 +58,12 @@ class HeardFrom:
 
 
 class CentralSystemService:
-    """Answers the HTTP requests of SOAP charge points.
+    """Answers the HTTP requests of SOAP charge points, and of whoever looks.
 
-    ``paths`` are the paths it is served on, in any letter case, with or without a trailing slash;
-    ``admit`` gives what is configured for a charge point, None when it is not to be served.
-    ``public_url`` is how charge points reach this gateway, for the service description and wsa:From.
-    *clock* is the one of the sessions.
+    ``paths`` are the addresses of the listener, for both transports, and ``protocol`` says which of them are
+    served; what is posted to the address of a WebSocket is served too. ``admit`` gives what is configured for
+    a charge point, None when it is not to be served. ``public_url`` is how charge points reach this gateway,
+    for the service description and wsa:From. *clock* is the one of the sessions.
     """
 
     def __init__(
@@ -79,6 +76,7 @@ class CentralSystemService:
         client: CallbackClient,
         *,
         paths: tuple[str, ...],
+        protocol: Protocol = "any",
         public_url: str = "",
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -90,34 +88,46 @@ class CentralSystemService:
         self._dialect = dialect
         self._policy = policy
         self._client = client
-        self._paths = {_folded(path): path for path in paths}
+        self._paths = Paths(paths, protocol)
         self._public_url = public_url.rstrip("/")
-        self._from_address = f"{self._public_url}{paths[0]}" if public_url else ""
+        served = self._paths.soap
+        self._from_address = f"{self._public_url}{served[0]}" if public_url and served else ""
+        self._wrong_addresses = Once()
         self._clock = clock
         self._wall_clock = wall_clock
         self._message_id = message_id
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one HTTP request: a SOAP call, or a look at the service description."""
-        path = self._paths.get(_folded(request.path))
-        if path is None:
-            served = ", ".join(self._paths.values())
-            if request.method == "POST":
-                # A charge point that was told the wrong URL: all it says ends here, so somebody must hear.
-                text = f"no OCPP service at {request.path!r}; there is one at {served}"
-                labels = {"listener": request.listener, "source": request.source}
-                self._journal.event(Event("request refused", text=text, reason="unsupported", labels=labels))
+        place = self._paths.find(request.raw_path)
+        if place is None:
+            served = self._paths.everything_served
+            text = f"no OCPP service at {request.path!r}; there is one at {served}"
+            self._tell_refusal(request, text)
             return HttpResponse(404, f"no OCPP service at this path; there is one at {served}\n".encode())
         if request.method == "POST":
-            return await self._answer_call(request)
+            unserved = self._paths.refusal("soap")
+            if unserved is not None:
+                self._tell_refusal(request, unserved)
+                return HttpResponse(403, f"{unserved}\n".encode())
+            return await self._answer_call(request, place)
         if request.method in ("GET", "HEAD"):
-            return self._describe(request, path)
+            return self._describe(request, place)
         return HttpResponse(405, b"OCPP-S messages come by POST\n", headers={"Allow": "POST, GET, HEAD"})
 
-    def _describe(self, request: HttpRequest, path: str) -> HttpResponse:
+    def _tell_refusal(self, request: HttpRequest, text: str) -> None:
+        """A charge point that was told the wrong URL: all it says ends here, so somebody must hear."""
+        if request.method == "POST":
+            labels = {"listener": request.listener, "source": request.source}
+            self._journal.event(Event("request refused", text=text, reason="unsupported", labels=labels))
+
+    def _describe(self, request: HttpRequest, place: Place) -> HttpResponse:
+        if place.transport == "json" or self._paths.refusal("soap") is not None:
+            return HttpResponse(body=self._paths.greeting(place).encode())
         asked = {key.lower(): value for key, value in parse_qsl(request.query, keep_blank_values=True)}
         host = request.headers.get("host", "")
-        address = f"{self._public_url or 'http://' + (host if _HOST.fullmatch(host) else 'localhost')}{path}"
+        address = f"{self._public_url or 'http://' + (host if _HOST.fullmatch(host) else 'localhost')}"
+        address += place.address
         if "wsdl" in asked:
             return HttpResponse(body=wsdl.published("CentralSystemService", address), content_type=XML)
         if "xsd" in asked:
@@ -125,15 +135,16 @@ class CentralSystemService:
             if schema is None:
                 return HttpResponse(404, b"no such schema\n")
             return HttpResponse(body=schema, content_type=XML)
-        return HttpResponse(body=GREETING)
+        return HttpResponse(body=self._paths.greeting(place).encode())
 
-    async def _answer_call(self, request: HttpRequest) -> HttpResponse:
+    async def _answer_call(self, request: HttpRequest, place: Place) -> HttpResponse:
         began = self._clock()
         envelope, call = soap.Envelope(), None
         try:
             try:
                 envelope = soap.read_envelope(request.body)
                 charge_point = self._authenticated(envelope, request)
+                self._tell_wrong_address(place, envelope.identity, request)
                 session = self._registry.find(envelope.identity)
                 if session is not None:
                     await self._claim(session)
@@ -235,6 +246,17 @@ class CentralSystemService:
             problem = "its password is missing or wrong, expected HTTP Basic authentication"
             raise Violation("SecurityError", "Authorization", problem, "auth")
         return charge_point
+
+    def _tell_wrong_address(self, place: Place, identity: str, request: HttpRequest) -> None:
+        if place == Place(place.address, "soap", None) or not self._wrong_addresses.first(identity):
+            return
+        text = f"it posts its messages to {request.path!r}, which is no address of OCPP-S; that is served, "
+        text += f"but its address is {self._paths.served('soap') or 'that of another listener'}"
+        named = _named(place)
+        if named not in ("", identity):
+            text += f". The path names charge point {named!r}; what the message says counts"
+        labels = {"listener": request.listener, "source": request.source}
+        self._journal.event(Event("wrong address", identity, text, labels=labels))
 
     def _refuse(
         self,
@@ -449,6 +471,9 @@ def _response(written: soap.Written | None, unheard: Callable[[], None] | None =
     return HttpResponse(written.status, written.body, written.content_type, unheard=unheard)
 
 
-def _folded(path: str) -> str:
-    """A path as it is compared: charge points lowercase what they are given (DBT), and lose the slash."""
-    return path.rstrip("/").lower()
+def _named(place: Place) -> str:
+    """Whom a path names; ``""`` when it names nobody, or in no way that can be read."""
+    try:
+        return read_segment(place.segment or "")
+    except ValueError:
+        return ""

@@ -39,6 +39,23 @@ class ChargePoint:
 Admit = Callable[[str, str, str], ChargePoint | None]
 
 
+class Once:
+    """Remembers of whom something was told, so that it is told once; of the latest *most*."""
+
+    def __init__(self, most: int = 20_000) -> None:
+        self._most = most
+        self._told: dict[str, None] = {}
+
+    def first(self, identity: str) -> bool:
+        """Whether it was not told of *identity* before."""
+        if identity in self._told:
+            return False
+        self._told[identity] = None
+        if len(self._told) > self._most:
+            del self._told[next(iter(self._told))]
+        return True
+
+
 def presents(authorization: str | None, identity: str, password: bytes | None) -> bool:
     """Whether the value of an Authorization header is the credential of *identity*.
 

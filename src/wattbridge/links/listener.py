@@ -1,11 +1,11 @@
 """The HTTP listeners: connections, limits, refusals, TLS and a graceful stop.
 
-A listener reads HTTP/1.x requests and hands each to one handler; what stands in a body, and which path means
-what, is the handler's. llhttp (through aiohttp's parser) reads the heads, and every head gets a parser of its
-own, so that nothing a peer sent earlier changes how the next request is read. The framing around the heads is
-ours: aiohttp's own server has no header timeout, refuses charge points that send Content-Type twice, and
-takes several times the work for a request. Nothing here is armed per request: one sweep per listener ends
-what is late.
+A listener reads HTTP/1.x requests and hands each to one handler, those for a WebSocket to another; what
+stands in a body, and which path means what, is the handler's. llhttp (through aiohttp's parser) reads the
+heads, and every head gets a parser of its own, so that nothing a peer sent earlier changes how the next
+request is read. The framing around the heads is ours: aiohttp's own server has no header timeout, refuses
+charge points that send Content-Type twice, and takes several times the work for a request. Nothing here is
+armed per request: one sweep per listener ends what is late.
 """
 
 from __future__ import annotations
@@ -31,6 +31,17 @@ from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessa
 
 from wattbridge.links import bodies
 from wattbridge.links.bodies import BadBody, Chunks
+from wattbridge.links.upgrades import (
+    RETRY_AFTER,
+    BadUpgrade,
+    Handshakes,
+    Upgrade,
+    UpgradedConnection,
+    WebSocket,
+    asks_for_websocket,
+    read_upgrade,
+    switching,
+)
 from wattbridge.ocpp.soap import LARGEST_BODY
 
 _log = logging.getLogger(__name__)
@@ -55,6 +66,10 @@ class Limits:
     linger: float = 2.0  # for the peer to close after a refusal, while what it still sends is thrown away
     connections: int = 2000
     connections_per_source: int = 64
+    handshakes: int = 64  # requests for a WebSocket under way at a time
+    handshake_rate: float = 100.0  # requests for a WebSocket a second, of all together
+    max_frame: int = 262_144  # one message on a WebSocket
+    close_timeout: float = 5.0  # for the peer to take its part in closing a WebSocket
     gzip_from: int = 2048  # answers smaller than this are compressed only for peers that compress themselves
 
 
@@ -62,10 +77,10 @@ class Limits:
 class HttpRequest:
     """One request, complete.
 
-    ``path`` is as sent and percent-decoded once (``/ocpp/CP 1``); ``query`` stands behind the question
-    mark, undecoded. ``headers`` are found by their names in any letter case. ``body`` is decompressed.
-    ``source`` is the address of the peer; ``certificate`` the peer's, as ``ssl.SSLSocket.getpeercert`` gives
-    it, when TLS asked for one.
+    ``path`` is as sent and percent-decoded once (``/ocpp/CP 1``), ``raw_path`` not decoded at all
+    (``/ocpp/CP%201``); ``query`` stands behind the question mark, undecoded. ``headers`` are found by their
+    names in any letter case. ``body`` is decompressed. ``source`` is the address of the peer; ``certificate``
+    the peer's, as ``ssl.SSLSocket.getpeercert`` gives it, when TLS asked for one.
     """
 
     method: str
@@ -76,6 +91,7 @@ class HttpRequest:
     source: str
     listener: str
     certificate: Mapping[str, Any] | None = None
+    raw_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +114,19 @@ class HttpResponse:
 
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+# Answers a request for a WebSocket; also gets the subprotocols that are offered, as the peer spelled them.
+UpgradeHandler = Callable[[HttpRequest, tuple[str, ...]], Awaitable[HttpResponse | WebSocket]]
 Network = IPv4Network | IPv6Network
 
 
 class _Refused(Exception):
-    """A request, or a connection, that is answered here."""
+    """A request, or a connection, that is answered here; ``lines`` are further ones of the head."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, lines: str = "") -> None:
         super().__init__(text)
         self.status = status
         self.text = text
+        self.lines = lines
 
 
 _STATUS_OF = {"too_large": 413, "unsupported": 415, "malformed": 400}  # by the reason of a BadBody
@@ -128,6 +147,9 @@ _MOST_READ_AHEAD = 65_536  # bytes of a request that follow before the one befor
 class Listener:
     """Binds one address and hands every request to *handler*.
 
+    *upgrade* answers requests for a WebSocket; without it they are requests like others. With *compression*
+    WebSockets are compressed where the peer offers that, which costs each of them memory.
+
     *allow* holds the networks that may connect; empty: all. With port 0 the system chooses, and ``port`` says
     what it chose.
 
@@ -146,6 +168,8 @@ class Listener:
         allow: tuple[Network, ...] = (),
         tls: ssl.SSLContext | None = None,
         *,
+        upgrade: UpgradeHandler | None = None,
+        compression: bool = False,
         on_connection: Callable[[], None] | None = None,
         on_refusal: Callable[[str, int, str], None] | None = None,
         on_error: Callable[[Exception, HttpRequest | None], None] | None = None,
@@ -157,12 +181,15 @@ class Listener:
         self.limits = limits or Limits()
         self.allow = allow
         self.tls = tls
+        self.upgrade = upgrade
+        self.compression = compression
         self.stopping = False
         self._on_connection = on_connection
         self._on_refusal = on_refusal
         self._on_error = on_error
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
+        self._websockets: set[UpgradedConnection] = set()
         self._admitted: Counter[str] = Counter()  # connections by source
         self._open = 0
         self._lingering = 0
@@ -183,6 +210,7 @@ class Listener:
         self.stopping = False
         # aiohttp's parsers want a protocol to slow down when a body comes too fast; ours see no bodies.
         self.parser_protocol = BaseProtocol(self.loop)
+        self._handshakes = Handshakes(self.limits.handshakes, self.limits.handshake_rate, self.loop.time)
         self._server = await self.loop.create_server(
             lambda: _Connection(self),
             self.host,
@@ -201,7 +229,8 @@ class Listener:
     async def stop(self, drain: float = 10.0) -> None:
         """Stop accepting, close idle connections, let what is in flight end within *drain* seconds.
 
-        What is not done by then is cancelled, and its connection cut.
+        WebSockets are closed when nothing is in flight on them. What is not done by then is cancelled, and
+        its connection cut.
         """
         if self._server is None or self.stopping:
             return
@@ -210,6 +239,10 @@ class Listener:
         ends = self.loop.time() + drain
         for connection in tuple(self._connections):
             connection.finish()
+        for websocket in tuple(self._websockets):
+            self.tasks.create_task(self._finish(websocket))
+        # Whoever is cancelled on a WebSocket still waits for the peer to close it.
+        cut = self.loop.call_at(ends, self._cut_websockets)
         # Time running out cancels what is left of the group, and waits for it to end.
         with suppress(TimeoutError):
             async with asyncio.timeout_at(ends):
@@ -217,6 +250,8 @@ class Listener:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(ends):
                 await self._connections_gone()
+        cut.cancel()
+        self._cut_websockets()
         for connection in tuple(self._connections):
             connection.cut()
         await self._connections_gone()
@@ -230,9 +265,20 @@ class Listener:
         self._server = None
 
     async def _connections_gone(self) -> None:
-        while self._connections:
+        while self._connections or self._websockets:
             self._all_gone = self.loop.create_future()
             await self._all_gone
+
+    async def _finish(self, websocket: UpgradedConnection) -> None:
+        try:
+            await websocket.talk.close("the gateway is stopping")
+        except Exception as problem:
+            self.error(problem, None)
+            websocket.transport.abort()
+
+    def _cut_websockets(self) -> None:
+        for websocket in tuple(self._websockets):
+            websocket.transport.abort()
 
     # What connections ask and tell.
 
@@ -262,12 +308,64 @@ class Listener:
         if connection.lingers:
             self._lingering -= 1
         if connection.admitted:
-            self._open -= 1
-            self._admitted[connection.source] -= 1
-            if not self._admitted[connection.source]:
-                del self._admitted[connection.source]
-        if not self._connections and self._all_gone is not None and not self._all_gone.done():
+            self._forget(connection.source)
+        self._tell_if_all_gone()
+
+    def _forget(self, source: str) -> None:
+        self._open -= 1
+        self._admitted[source] -= 1
+        if not self._admitted[source]:
+            del self._admitted[source]
+
+    def _tell_if_all_gone(self) -> None:
+        gone = not self._connections and not self._websockets
+        if gone and self._all_gone is not None and not self._all_gone.done():
             self._all_gone.set_result(None)
+
+    async def grant(self, request: HttpRequest, offered: tuple[str, ...]) -> HttpResponse | WebSocket:
+        """Ask the handler for a WebSocket, unless too many others do."""
+        assert self.upgrade is not None
+        busy = self._handshakes.begin()
+        if busy is not None:
+            if self._on_refusal is not None:
+                self._on_refusal(request.source, 503, busy)
+            again = {"Retry-After": str(RETRY_AFTER)}
+            return HttpResponse(503, f"{busy}\n".encode(), headers=again, close=True)
+        try:
+            return await self.upgrade(request, offered)
+        finally:
+            self._handshakes.end()
+
+    def become_websocket(
+        self, connection: _Connection, upgrade: Upgrade, answer: WebSocket
+    ) -> UpgradedConnection:
+        """A connection that is counted goes on as a WebSocket, and its talk begins."""
+        limits = self.limits
+        websocket = UpgradedConnection(
+            upgrade,
+            answer,
+            connection.source,
+            limits.max_frame,
+            limits.close_timeout,
+            self._websocket_lost,
+        )
+        self._connections.discard(connection)
+        self._websockets.add(websocket)
+        self.tasks.create_task(self._talk(websocket))
+        return websocket
+
+    async def _talk(self, websocket: UpgradedConnection) -> None:
+        try:
+            await websocket.talk.run(websocket)
+        except Exception as problem:  # the edge of the task: one talk's bug must not end the others
+            self.error(problem, None)
+        finally:
+            websocket.transport.abort()  # when the talk has not closed it
+
+    def _websocket_lost(self, websocket: UpgradedConnection) -> None:
+        self._websockets.discard(websocket)
+        self._forget(websocket.source)
+        self._tell_if_all_gone()
 
     def may_linger(self) -> bool:
         if self.stopping or self._lingering >= _MOST_LINGERING:
@@ -322,6 +420,7 @@ class _Connection(asyncio.Protocol):
         "_stage",
         "_thrown_away",
         "_transport",
+        "_upgrade",
         "_waiter",
         "admitted",
         "deadline",
@@ -347,6 +446,7 @@ class _Connection(asyncio.Protocol):
         self._reading_paused = False
         self._thrown_away = 0
         self._request: HttpRequest | None = None
+        self._upgrade: Upgrade | None = None  # what the request asks for, beside its answer
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._certificate: Mapping[str, Any] | None = None
@@ -581,20 +681,31 @@ class _Connection(asyncio.Protocol):
                 self._coding = ""
             body = plain
         message = self._message
+        if self._listener.upgrade is not None and asks_for_websocket(message):
+            self._upgrade = self._read_upgrade(message, body)
         path, query = _target(message.path)
         self._request = HttpRequest(
             message.method,
-            path,
+            unquote(path) if "%" in path else path,
             query,
             message.headers,
             body,
             self.source,
             self._listener.name,
             self._certificate,
+            path,
         )
         self._stage = _BUSY
         self.deadline = float("inf")
         self._wake()
+
+    def _read_upgrade(self, message: RawRequestMessage, body: bytes) -> Upgrade:
+        if body:
+            raise _Refused(400, "a request for a WebSocket has no body")
+        try:
+            return read_upgrade(message, compression=self._listener.compression)
+        except BadUpgrade as bad:
+            raise _Refused(bad.status, bad.text, bad.lines) from None
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -614,8 +725,17 @@ class _Connection(asyncio.Protocol):
                 await self._waiter
                 continue
             request, self._request = self._request, None
+            upgrade, self._upgrade = self._upgrade, None
             try:
-                response = await handler(request)
+                if upgrade is None:
+                    response = await handler(request)
+                else:
+                    answer = await self._listener.grant(request, upgrade.offered)
+                    if isinstance(answer, WebSocket):
+                        if self._becomes(upgrade, answer):
+                            return
+                        answer = HttpResponse(503, b"the gateway is stopping\n")
+                    response = answer
                 data = self._response_bytes(request, response)
             except Exception as problem:
                 self._listener.error(problem, request)
@@ -635,6 +755,25 @@ class _Connection(asyncio.Protocol):
                 self.deadline = self._loop.time() + self._limits.send_timeout
                 await self._drained
             self._go_on(response)
+
+    def _becomes(self, upgrade: Upgrade, answer: WebSocket) -> bool:
+        """Open the WebSocket and let it have the transport; tells whether somebody was still there for it."""
+        if self._eof or self._stage == _LEAVING or self._listener.stopping:
+            if answer.unheard is not None:
+                answer.unheard()
+            return False
+        transport, buffer = self._transport, self._buffer
+        head = switching(upgrade, answer.subprotocol, _date())
+        websocket = self._listener.become_websocket(self, upgrade, answer)
+        transport.set_protocol(websocket)
+        websocket.connection_made(transport)
+        transport.write(head)
+        if self._reading_paused:
+            transport.resume_reading()
+        if buffer:  # what it has said already, without waiting for the answer
+            websocket.data_received(buffer)
+        websocket.start_keepalive()
+        return True
 
     def _response_bytes(self, request: HttpRequest, response: HttpResponse) -> bytes:
         """Write head and body of an answer. Raises ValueError for what cannot stand in a head."""
@@ -696,7 +835,9 @@ class _Connection(asyncio.Protocol):
         self._transport.write(
             f"{_STATUS_LINES[problem.status]}"
             f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
-            f"Date: {_date()}\r\nServer: wattbridge\r\nConnection: close\r\n\r\n".encode("ascii")
+            f"Date: {_date()}\r\nServer: wattbridge\r\n{problem.lines}Connection: close\r\n\r\n".encode(
+                "ascii"
+            )
             + body
         )
         self._leave(unread=True)
@@ -724,7 +865,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _target(target: str) -> tuple[str, str]:
-    """Take path and query from a request target.
+    """Take path and query from a request target, both as they were sent.
 
     The origin form is usual (``/ocpp?a=1``); the absolute form (``http://127.0.0.1:29310/ocpp``, from glurp)
     is read the same, whatever host it names.
@@ -738,7 +879,7 @@ def _target(target: str) -> tuple[str, str]:
     if "#" in target:
         target = target.partition("#")[0]
     path, _, query = target.partition("?")
-    return (unquote(path) if "%" in path else path), query
+    return path, query
 
 
 def _without_repeats(head: bytes) -> bytes:

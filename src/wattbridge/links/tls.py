@@ -1,4 +1,4 @@
-"""TLS contexts: of a listener, and of whoever connects to others; both can be given new certificates in place.
+"""TLS contexts of listeners and of connections to others; both can be given new certificates in place.
 
 What is loaded into a context in use counts for handshakes from then on; connections that are open stay.
 """

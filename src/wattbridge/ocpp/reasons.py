@@ -12,6 +12,7 @@ REASONS = {
     "busy": "too many calls wait for the other party",
     "auth": "the charge point is unknown or its credential is wrong",
     "rejected": "the route of the charge point rejects it",
+    "duplicate": "the charge point has another connection, which answers",
     "rate_limited": "the charge point sends more than it may",
     "too_large": "the message is larger than the limit",
     "malformed": "the message is not XML, not SOAP or not a JSON frame",

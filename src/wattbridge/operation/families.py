@@ -87,7 +87,9 @@ _TABLE = (
     _gauge("chargers_unknown", "", "Unknown identities that were refused in the last hour"),
     _gauge("connections", "listener", "Open TCP connections of charge points"),
     _counter("connections_opened", "listener", "TCP connections of charge points"),
-    _counter("connections_refused", "listener reason", "TCP connections refused"),
+    _counter(
+        "connections_refused", "listener reason", "TCP connections refused, and requests for a WebSocket"
+    ),
     _counter("requests_refused", "listener reason", "HTTP requests refused before they were read"),
     # Central systems
     _gauge("upstream_up", "upstream", "0 while charge points want to be connected to it and none is"),
@@ -117,12 +119,12 @@ foreseen begin at 0.
 | Label | Values |
 |---|---|
 | `action` | an action of OCPP 1.6, or `other` |
-| `charger_protocol`, `csms_protocol` | `ocpp1.6-soap`, `ocpp1.6-json` |
+| `charger_protocol`, `csms_protocol` | `ocpp1.6-soap`, `ocpp1.6-json`, `none` of a party that was not known |
 | `code` | a close code of WebSocket, `3xxx` or `4xxx` |
 | `direction` | `to_csms`, `to_charger`: where the call goes |
 | `listener`, `upstream` | a name of the configuration, or `_other` |
 | `peer` | `charger`, `csms`: the party that was asked |
-| `protocol` | `soap`, `json`; of `chargers` as `charger_protocol` |
+| `protocol` | `soap`, `json`; of `chargers` as `charger_protocol`, `none` of those that are offline |
 | `reason` | a word of the list below |
 | `rule` | why a part was lost, a word of `ocpp/reasons.py` |
 | `side` | `charge_point`, `central_system`: the party that sent it, or was sent it |

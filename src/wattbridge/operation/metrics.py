@@ -25,7 +25,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from wattbridge.ocpp.messages import CallError, Loss, Passage, Side
+from wattbridge.ocpp.messages import Breach, CallError, Loss, Passage, Side
 from wattbridge.ocpp.reasons import REASONS
 from wattbridge.operation.families import FAMILIES
 from wattbridge.relay.journal import Event, Journal, Record
@@ -36,8 +36,9 @@ PAGE_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 DIRECTIONS = {Side.CHARGE_POINT: "to_csms", Side.CENTRAL_SYSTEM: "to_charger"}  # by the party that asks
 PEERS = {Side.CHARGE_POINT: "charger", Side.CENTRAL_SYSTEM: "csms"}
 PROTOCOLS = {"soap": "ocpp1.6-soap", "json": "ocpp1.6-json"}
+NO_PROTOCOL = "none"  # of a party that is not known, or not there
 CONNECT_REASONS = ("refused", "timeout", "unreachable")
-CONNECTION_REASONS = ("auth", "rate_limited")
+CONNECTION_REASONS = ("auth", "rate_limited", "duplicate", "unsupported", "busy", "draining")
 REQUEST_REASONS = ("timeout", "too_large", "malformed", "unsupported")
 # Reasons for which a charge point was not asked, or whatever was asked is no charge point.
 CALLBACK_FAILURES = (
@@ -51,14 +52,14 @@ MOST_UNKNOWN = 10_000  # identities; who sends more is counted as so many
 class State:
     """The gauges of one moment.
 
-    ``charge_points`` counts those with a session, ``offline`` those that are configured and have none.
+    ``charge_points`` counts those with a session by transport, ``offline`` those configured that have none.
     ``sessions`` counts links by upstream and state, ``connections`` the open TCP connections of each
     listener, ``in_flight`` calls by the party that asked.
     """
 
     ready: bool
     draining: bool
-    charge_points: int = 0
+    charge_points: Mapping[str, int] = field(default_factory=dict)
     offline: int = 0
     sessions: dict[tuple[str, str], int] = field(default_factory=dict)
     connections: dict[str, int] = field(default_factory=dict)
@@ -67,19 +68,22 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class _Action:
-    """The series of one direction and action."""
+    """The series of one direction and action; calls by the transports of who asked and who was asked."""
 
-    calls: Counter
+    calls: dict[tuple[str, str], Counter]
     seconds: Histogram
 
 
 @dataclass(frozen=True, slots=True)
 class _Direction:
-    """The series that a call of one party feeds, looked up once; those of bytes by transport."""
+    """The series that a call of one party feeds, looked up once.
+
+    Those of bytes are found by transport, the gateway's own time by those of who asked and who was asked.
+    """
 
     actions: dict[str, _Action]
     peer_seconds: Histogram
-    own_seconds: Histogram
+    own_seconds: dict[tuple[str, str], Histogram]
     received: dict[str, Counter]  # from the asking party
     sent: dict[str, Counter]
     peer_received: dict[str, Counter]  # from the asked party
@@ -90,7 +94,8 @@ class Metrics:
     """The registry of the gateway's metrics.
 
     ``actions`` are the actions each party may be asked for; ``state`` gives the gauges when a scrape asks.
-    ``upstreams`` and ``listeners`` are the names in the configuration.
+    ``upstreams`` and ``listeners`` are the names in the configuration, ``pairs`` the transports of charge
+    point and central system that may meet.
     """
 
     def __init__(
@@ -101,6 +106,12 @@ class Metrics:
         *,
         upstreams: Iterable[str] = (),
         listeners: Iterable[str] = (),
+        pairs: Iterable[tuple[str, str]] = (
+            ("soap", "json"),
+            ("json", "json"),
+            ("soap", "soap"),
+            ("json", "soap"),
+        ),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -108,6 +119,7 @@ class Metrics:
         self._clock = clock
         self._upstreams = frozenset(upstreams)
         self._listeners = frozenset(listeners)
+        self._pairs = tuple(pairs)
         self._unknown: dict[int, float] = {}  # hash of an identity → when it was last refused, latest last
         self._calls = self._counter("calls")
         self._failures = self._counter("call_failures")
@@ -148,7 +160,6 @@ class Metrics:
 
     def _direction(self, arrived_from: Side) -> _Direction:
         peer = arrived_from.other
-        transports = ("soap", "json") if arrived_from is Side.CHARGE_POINT else ("json", "soap")
 
         def by_transport(family: Counter, side: Side) -> dict[str, Counter]:
             return {transport: family.labels(side.value, transport) for transport in PROTOCOLS}
@@ -156,19 +167,27 @@ class Metrics:
         return _Direction(
             actions={"other": self._action(arrived_from, "other")},
             peer_seconds=self._peer_seconds.labels(PEERS[peer]),
-            own_seconds=self._own_seconds.labels(*transports),
+            own_seconds={pair: self._own_seconds.labels(*pair) for pair in self._met(arrived_from)},
             received=by_transport(self._received, arrived_from),
             sent=by_transport(self._sent, arrived_from),
             peer_received=by_transport(self._received, peer),
             peer_sent=by_transport(self._sent, peer),
         )
 
+    def _met(self, arrived_from: Side) -> Iterable[tuple[str, str]]:
+        """The transports of who asks and who is asked, as they may meet."""
+        return (pair if arrived_from is Side.CHARGE_POINT else pair[::-1] for pair in self._pairs)
+
     def _action(self, arrived_from: Side, action: str) -> _Action:
-        direction = DIRECTIONS[arrived_from]
         return _Action(
-            self._calls.labels(direction, action, PROTOCOLS["soap"], PROTOCOLS["json"]),
-            self._seconds.labels(direction, action),
+            {pair: self._calls_of(arrived_from, action, *pair) for pair in self._met(arrived_from)},
+            self._seconds.labels(DIRECTIONS[arrived_from], action),
         )
+
+    def _calls_of(self, arrived_from: Side, action: str, asking: str, asked: str) -> Counter:
+        protocols = PROTOCOLS.get(asking, NO_PROTOCOL), PROTOCOLS.get(asked, NO_PROTOCOL)
+        charger, csms = protocols if arrived_from is Side.CHARGE_POINT else protocols[::-1]
+        return self._calls.labels(DIRECTIONS[arrived_from], action, charger, csms)
 
     def _begin_at_zero(self, actions: Iterable[tuple[Side, str]]) -> None:
         """Make the series that can be foreseen, so that a rate sees their first event."""
@@ -208,15 +227,23 @@ class Metrics:
 
     def count(self, record: Record) -> None:
         direction = self._directions[record.arrived_from]
-        series = direction.actions.get(record.action) or direction.actions["other"]
-        series.calls.inc()
-        series.seconds.observe(record.seconds)
+        action = record.action if record.action in direction.actions else "other"
+        series = direction.actions[action]
         arrived, asked, answered, replied = record.arrived, record.asked, record.answered, record.replied
+        pair = arrived.transport, record.other_transport
+        calls = series.calls.get(pair)
+        if calls is None:
+            calls = series.calls[pair] = self._calls_of(record.arrived_from, action, *pair)
+        calls.inc()
+        series.seconds.observe(record.seconds)
         direction.received[arrived.transport].inc(len(arrived.text))
         direction.sent[replied.transport].inc(len(replied.text))
         if asked is not None:
             direction.peer_seconds.observe(record.peer_seconds)
-            direction.own_seconds.observe(max(0.0, record.seconds - record.peer_seconds))
+            own = direction.own_seconds.get((arrived.transport, asked.transport))
+            if own is None:
+                own = self._own_seconds.labels(arrived.transport, asked.transport)
+            own.observe(max(0.0, record.seconds - record.peer_seconds))
             direction.peer_sent[asked.transport].inc(len(asked.text))
             if answered is not None:
                 direction.peer_received[answered.transport].inc(len(answered.text))
@@ -226,7 +253,7 @@ class Metrics:
             self._count_failure(record, record.reply.reason)
         for passage in (arrived, asked, answered, replied):
             if passage is not None and passage.notes:
-                self._count_losses(record, passage)
+                self._count_notes(record, passage)
 
     def _known(self, record: Record) -> str:
         """The action as a label."""
@@ -246,11 +273,14 @@ class Metrics:
         if _is_callback(record) and reason in CALLBACK_FAILURES:
             self._callback_failures.labels(reason).inc()
 
-    def _count_losses(self, record: Record, passage: Passage) -> None:
+    def _count_notes(self, record: Record, passage: Passage) -> None:
         action = self._known(record)
         for note in passage.notes:
             if isinstance(note, Loss):
                 self._losses.labels(action, note.rule).inc()
+        if any(isinstance(note, Breach) for note in passage.notes):
+            sender = record.arrived_from if passage is record.arrived else record.arrived_from.other
+            self._violations.labels(sender.value, action).inc()
 
     def _remember_unknown(self, identity: str) -> None:
         key = hash(identity)
@@ -275,6 +305,8 @@ class Metrics:
                 self._opened.labels(listener).inc()
             case "connection refused":
                 self._connections_refused.labels(listener, event.reason).inc()
+                if event.reason == "auth" and event.identity:
+                    self._remember_unknown(event.identity)
             case "request refused":
                 self._requests_refused.labels(listener, event.reason).inc()
             case "central system connected":
@@ -313,8 +345,8 @@ class _StateCollector(Collector):
         now = self._state()
         yield _gauge("ready", {(): now.ready})
         yield _gauge("draining", {(): now.draining})
-        soap = PROTOCOLS["soap"]
-        yield _gauge("chargers", {(soap, "connected"): now.charge_points, (soap, "offline"): now.offline})
+        chargers = {(name, "connected"): now.charge_points.get(each, 0) for each, name in PROTOCOLS.items()}
+        yield _gauge("chargers", chargers | {(NO_PROTOCOL, "offline"): now.offline})
         yield _gauge("csms_sessions", now.sessions)
         yield _gauge("upstream_up", _up(now.sessions))
         yield _gauge("connections", {(name,): count for name, count in now.connections.items()})

@@ -67,10 +67,10 @@ class Event:
 
     ``kind`` is a word of a closed set: ``session opened``, ``session closed``, ``route changed``,
     ``route kept`` (the new one leads nowhere), ``mirror dropped``, ``mirror refused``,
-    ``central system connected``,
+    ``charge point connected``, ``charge point disconnected``, ``central system connected``,
     ``central system lost``, ``central system left`` (closed by us), ``central system unreachable``,
-    ``callback address``, ``connection opened``, ``connection refused``, ``request refused``, ``late reply``,
-    ``answer not delivered``,
+    ``callback address``, ``connection opened``, ``connection refused``, ``connection cut off``,
+    ``request refused``, ``wrong address``, ``no subprotocol``, ``late reply``, ``answer not delivered``,
     ``unknown reply``, ``repeated call``, ``reused message id``, ``malformed message``, ``internal error``.
     The last one is told while the exception is being handled: a listener can show where it came from.
     """

@@ -145,17 +145,17 @@ class Registry:
     async def claim(self, session: Session) -> bool:
         """Whether somebody else may speak for the charge point of *session*.
 
-        An older connection that answers a ping keeps its place; one that is silent loses it.
+        An older connection that answers a ping keeps its place; one that is silent loses it. Who connects at
+        once, without waiting for anything after this, has the place: of two that claim it one gets it.
         """
-        connection = session.connection
-        if connection is None:
-            return True
-        if await connection.is_alive(self.takeover):
-            return False
-        session.disconnect(connection, "it was silent when another connection came")
-        if self._tasks is not None:
-            why = "another connection has taken its place"
-            self._tasks.create_task(connection.close(why), name=f"closing {session.identity}")
+        while (connection := session.connection) is not None:
+            if await connection.is_alive(self.takeover):
+                return False
+            if session.connection is connection:  # or somebody else has replaced it meanwhile
+                session.disconnect(connection, "it was silent when another connection came")
+                if self._tasks is not None:
+                    why = "another connection has taken its place"
+                    self._tasks.create_task(connection.close(why), name=f"closing {session.identity}")
         return True
 
     def move(self, session: Session, leads: Callable[[Way, Heard], bool]) -> bool:

@@ -1,0 +1,209 @@
+"""WebSockets on a listener: which request asks for one, how that is answered, and the connection it becomes.
+
+The websockets library checks the handshake and speaks the protocol; the head of the request has been read by
+the listener, with its limits and times. Whether there is a WebSocket is a handler's word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiohttp.http import RawRequestMessage
+from websockets.asyncio.connection import Connection
+from websockets.datastructures import Headers
+from websockets.extensions.base import Extension
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.http11 import Request
+from websockets.protocol import SERVER, State
+from websockets.protocol import Protocol as WebSocketProtocol
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+RETRY_AFTER = 10  # seconds that who comes when there are too many is asked to wait
+
+# What the library reads of a handshake. It would insist on `Connection: Upgrade`, which some charge points
+# forget (RFC 6455, 4.2.1 wants it); a GET with the rest of it can be nothing else.
+_HANDSHAKE = ("Sec-WebSocket-Key", "Sec-WebSocket-Extensions")
+
+
+class Talk(Protocol):
+    """What happens on a WebSocket from its handshake to its end."""
+
+    async def run(self, socket: Connection) -> None:
+        """Talk until the connection has ended."""
+        ...
+
+    async def close(self, reason: str) -> None:
+        """Let what is in flight end, then close the connection."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocket:
+    """The answer to a request for a WebSocket that gets one.
+
+    ``subprotocol`` is named in the answer, None: none is. ``unheard`` is called in place of ``talk`` when the
+    peer had gone before it could be answered; it may not raise.
+    """
+
+    talk: Talk
+    subprotocol: str | None = None
+    ping_interval: float | None = None  # seconds; None sends none
+    ping_timeout: float | None = None  # seconds; None waits for ever
+    unheard: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """A request for a WebSocket that keeps the rules of RFC 6455.
+
+    ``offered`` are the subprotocols as the peer spelled them. ``accept`` is the value that proves the
+    handshake was understood, ``extensions`` are those that were agreed on.
+    """
+
+    offered: tuple[str, ...]
+    accept: str
+    extensions: tuple[Extension, ...]
+    extensions_header: str | None
+
+
+class BadUpgrade(Exception):
+    """A request for a WebSocket that breaks the rules: HTTP status, a sentence, and lines for the head."""
+
+    def __init__(self, status: int, text: str, lines: str = "") -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.lines = lines
+
+
+def asks_for_websocket(message: RawRequestMessage) -> bool:
+    """Whether a request asks for a WebSocket. What is posted is no handshake, whatever it says."""
+    return message.method == "GET" and "websocket" in map(str.lower, _tokens(message, "Upgrade"))
+
+
+def read_upgrade(message: RawRequestMessage, *, compression: bool) -> Upgrade:
+    """Check a request for a WebSocket. Raises BadUpgrade.
+
+    Source: RFC 6455, 4.2.1 and 4.4.
+    """
+    headers = message.headers
+    if message.version != (1, 1):
+        raise BadUpgrade(505, "a WebSocket needs HTTP/1.1")
+    if _tokens(message, "Sec-WebSocket-Version") != ["13"]:
+        found = headers.get("Sec-WebSocket-Version", "")[:64]
+        text = f"Sec-WebSocket-Version {found!r} is not served; expected 13"
+        raise BadUpgrade(426, text, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
+    read = Headers({"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"})
+    for name in _HANDSHAKE:
+        for value in headers.getall(name, ()):
+            read[name] = value
+    # It wants nothing that costs: by default it would keep a megabyte to compress a few messages.
+    factory = ServerPerMessageDeflateFactory(
+        server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
+    )
+    handshake = ServerProtocol(extensions=[factory] if compression else None)
+    response = handshake.accept(Request("/", read))
+    if response.status_code != 101:
+        problem = handshake.handshake_exc
+        raise BadUpgrade(response.status_code, f"this is no handshake of a WebSocket: {problem}")
+    return Upgrade(
+        tuple(_tokens(message, "Sec-WebSocket-Protocol")),
+        response.headers["Sec-WebSocket-Accept"],
+        tuple(handshake.extensions),
+        response.headers.get("Sec-WebSocket-Extensions"),
+    )
+
+
+def _tokens(message: RawRequestMessage, name: str) -> list[str]:
+    """The items of a list, maybe of several headers, without the empty ones (KEBA and Java-OCA send such)."""
+    items = ",".join(message.headers.getall(name, ())).split(",")
+    return [item.strip() for item in items if item.strip()]
+
+
+def switching(upgrade: Upgrade, subprotocol: str | None, date: str) -> bytes:
+    """The head that opens the WebSocket. Raises ValueError for a subprotocol that cannot be named."""
+    head = (
+        f"HTTP/1.1 101 Switching Protocols\r\nDate: {date}\r\nServer: wattbridge\r\n"
+        f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {upgrade.accept}\r\n"
+    )
+    if upgrade.extensions_header is not None:
+        head += f"Sec-WebSocket-Extensions: {upgrade.extensions_header}\r\n"
+    if subprotocol is not None:
+        if not (subprotocol.isascii() and subprotocol.isprintable()):
+            raise ValueError(f"subprotocol {subprotocol!r} cannot be named")
+        head += f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
+    return f"{head}\r\n".encode("ascii")
+
+
+class UpgradedConnection(Connection):
+    """A WebSocket that tells its listener when it is gone. ``source`` is the address of the peer."""
+
+    def __init__(
+        self,
+        upgrade: Upgrade,
+        answer: WebSocket,
+        source: str,
+        max_size: int,
+        close_timeout: float,
+        on_lost: Callable[[UpgradedConnection], None],
+    ) -> None:
+        protocol = WebSocketProtocol(SERVER, state=State.OPEN, max_size=max_size)
+        protocol.extensions = list(upgrade.extensions)
+        protocol.subprotocol = None if answer.subprotocol is None else Subprotocol(answer.subprotocol)
+        super().__init__(
+            protocol,
+            ping_interval=answer.ping_interval,
+            ping_timeout=answer.ping_timeout,
+            close_timeout=close_timeout,
+        )
+        self.source = source
+        self.talk = answer.talk
+        self._on_lost = on_lost
+        self._cut: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # The library waits for a peer that has said goodbye, but does not hang up, as long as somebody reads.
+        if self.close_deadline is not None and self._cut is None:
+            self._cut = self.loop.call_at(self.close_deadline, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+        super().connection_lost(exc)
+        self._on_lost(self)
+
+
+class Handshakes:
+    """How many handshakes there may be: *most* at a time, *rate* a second, as many at once after a pause.
+
+    A fleet that comes back at once is taken in at that pace.
+    """
+
+    def __init__(self, most: int, rate: float, clock: Callable[[], float]) -> None:
+        self._most = most
+        self._rate = rate
+        self._clock = clock
+        self._under_way = 0
+        self._turns = self._burst = max(1.0, rate)
+        self._counted = clock()
+
+    def begin(self) -> str | None:
+        """Take one's turn, which lasts until ``end``; returns why there is none."""
+        if self._under_way >= self._most:
+            return f"too many handshakes: {self._under_way} are under way"
+        now = self._clock()
+        self._turns = min(self._burst, self._turns + (now - self._counted) * self._rate)
+        self._counted = now
+        if self._turns < 1.0:
+            return f"too many handshakes: {self._rate:g} a second are taken"
+        self._turns -= 1.0
+        self._under_way += 1
+        return None
+
+    def end(self) -> None:
+        self._under_way -= 1
