@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import parse_qsl
 
-from wattbridge.links.callbacks import ANONYMOUS, Address, AddressPolicy, CallbackClient, Refusal, choose
+from wattbridge.links.callbacks import ANONYMOUS, AddressPolicy, CallbackClient, Refusal, choose
 from wattbridge.links.charge_points import Admit, ChargePoint, presents
+from wattbridge.links.http_client import Address
 from wattbridge.links.listener import HttpRequest, HttpResponse
 from wattbridge.ocpp import soap, wsdl
 from wattbridge.ocpp.actions import Dialect
