@@ -12,7 +12,8 @@ import asyncio
 import re
 import select
 import ssl
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -29,12 +30,16 @@ from wattbridge.ocpp.soap import LARGEST_BODY
 
 IpAddress = IPv4Address | IPv6Address
 
+# What a proxy answers for a server that is not there, or not yet (RFC 9110, 15.6).
+AWAY_STATUSES = frozenset({502, 503, 504})
+
 _MOST_HEAD = 16_384  # bytes
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _MOST_INTERIM = 8  # answers like 100 Continue before the real one
 _MOST_URL = 2048  # characters
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _KEPT_FOR = re.compile(r"timeout\s*=\s*(\d{1,9})", re.IGNORECASE | re.ASCII)
+_WEB_SOCKET = re.compile("^ws", re.IGNORECASE)
 _STOPPING = "the gateway is stopping"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -194,7 +199,7 @@ class HttpClient:
     async def within(self, seconds: float | None, late: Unreachable) -> AsyncIterator[None]:
         """Do what is inside in so many seconds.
 
-        Raises *late* after them, and draining instead when the client is closed, or is being closed meanwhile.
+        Raises *late* after them, and draining when the client is closed, or is being closed meanwhile.
         """
         if self._closed:
             raise NotSent("draining", _STOPPING)
@@ -239,6 +244,20 @@ class HttpClient:
             ) from None
         return connection
 
+    async def answers(self, address: Address, within: float = 5.0) -> bool:
+        """Whether a GET there is answered in so many seconds, and not by a proxy before an absent server."""
+        head = write_head("GET", address, {"Host": address.authority, "Connection": "close"})
+        try:
+            async with self.within(within, Unreachable("timeout", f"no answer from {address}")):
+                connection = await self.connect(address)
+                try:
+                    message, _ = await connection.exchange(head)
+                finally:
+                    connection.close()
+        except Unreachable as gone:
+            return gone.reason == "too_large"  # that is an answer, too
+        return message.code not in AWAY_STATUSES
+
     async def exchange(self, connection: Connection, address: Address, request: bytes) -> HttpAnswer:
         """Send the request and read the answer. Raises Unreachable; NotSent when it was never sent."""
         message, body = await connection.exchange(request)
@@ -247,6 +266,48 @@ class HttpClient:
         except BadBody as problem:
             raise _unreadable(address, problem) from None
         return HttpAnswer(message.code, message.headers.get(hdrs.CONTENT_TYPE, ""), body)
+
+
+async def tcp_reachable(url: str, tls: ssl.SSLContext | None = None, within: float = 5.0) -> bool:
+    """Whether a connection to the server of *url* can be made: TCP, and TLS for https and wss.
+
+    Raises ValueError when it is no URL.
+    """
+    address = Address.of(_WEB_SOCKET.sub("http", url.strip()))
+    client = HttpClient(connect_timeout=within, tls=tls)
+    try:
+        connection = await client.connect(address)
+    except Unreachable:
+        return False
+    connection.close()
+    return True
+
+
+class SharedProbe:
+    """A probe that many ask and that is made once: what it said holds for *every* seconds.
+
+    So 5,000 sessions that wait for one central system are no load to it when it comes back.
+    """
+
+    def __init__(
+        self,
+        probe: Callable[[], Awaitable[bool]],
+        *,
+        every: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._probe = probe
+        self._every = every
+        self._clock = clock
+        self._said: tuple[float, bool] | None = None  # when, and what
+        self._one_at_a_time = asyncio.Lock()
+
+    async def __call__(self) -> bool:
+        async with self._one_at_a_time:
+            if self._said is None or self._clock() - self._said[0] >= self._every:
+                began = self._clock()
+                self._said = began, await self._probe()
+            return self._said[1]
 
 
 class KeptClient(HttpClient):

@@ -62,10 +62,10 @@ class Limits:
 class HttpRequest:
     """One request, complete.
 
-    ``path`` is as sent and percent-decoded once (``/ocpp/CP 1``); ``query`` stands behind the question
-    mark, undecoded. ``headers`` are found by their names in any letter case. ``body`` is decompressed.
-    ``source`` is the address of the peer; ``certificate`` the peer's, as ``ssl.SSLSocket.getpeercert`` gives
-    it, when TLS asked for one.
+    ``path`` is as sent and percent-decoded once (``/ocpp/CP 1``), ``raw_path`` the same undecoded; ``query``
+    stands behind the question mark, undecoded. ``headers`` are found by their names in any letter case.
+    ``body`` is decompressed. ``source`` is the address of the peer; ``certificate`` the peer's, as
+    ``ssl.SSLSocket.getpeercert`` gives it, when TLS asked for one.
     """
 
     method: str
@@ -76,6 +76,7 @@ class HttpRequest:
     source: str
     listener: str
     certificate: Mapping[str, Any] | None = None
+    raw_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -581,16 +582,17 @@ class _Connection(asyncio.Protocol):
                 self._coding = ""
             body = plain
         message = self._message
-        path, query = _target(message.path)
+        raw_path, query = _target(message.path)
         self._request = HttpRequest(
             message.method,
-            path,
+            unquote(raw_path) if "%" in raw_path else raw_path,
             query,
             message.headers,
             body,
             self.source,
             self._listener.name,
             self._certificate,
+            raw_path,
         )
         self._stage = _BUSY
         self.deadline = float("inf")
@@ -724,7 +726,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _target(target: str) -> tuple[str, str]:
-    """Take path and query from a request target.
+    """Take path and query from a request target, both undecoded.
 
     The origin form is usual (``/ocpp?a=1``); the absolute form (``http://127.0.0.1:29310/ocpp``, from glurp)
     is read the same, whatever host it names.
@@ -738,7 +740,7 @@ def _target(target: str) -> tuple[str, str]:
     if "#" in target:
         target = target.partition("#")[0]
     path, _, query = target.partition("?")
-    return (unquote(path) if "%" in path else path), query
+    return path, query
 
 
 def _without_repeats(head: bytes) -> bytes:

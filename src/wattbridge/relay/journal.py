@@ -67,6 +67,7 @@ class Event:
 
     ``kind`` is a word of a closed set: ``session opened``, ``session closed``, ``central system connected``,
     ``central system lost``, ``central system left`` (closed by us), ``central system unreachable``,
+    ``central system answers`` (again), ``fail-over``, ``fail-back``,
     ``callback address``, ``connection opened``, ``connection refused``, ``request refused``, ``late reply``,
     ``answer not delivered``,
     ``unknown reply``, ``repeated call``, ``reused message id``, ``malformed message``, ``internal error``.
