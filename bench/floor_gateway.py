@@ -18,7 +18,8 @@ from websockets.typing import Subprotocol
 
 from bench.processes import until_input_ends
 from bench.workload import EXCHANGES, MESSAGE_ID, SOAP_CONTENT_TYPE, numbered
-from wattbridge.links.callbacks import Address, AddressPolicy, CallbackClient, choose
+from wattbridge.links.callbacks import AddressPolicy, CallbackClient, choose
+from wattbridge.links.http_client import Address
 from wattbridge.links.listener import HttpRequest, HttpResponse, Limits, Listener
 
 ANOTHER = "urn:uuid:6a51a3a0-0000-4000-8000-000000000002"

@@ -35,7 +35,8 @@ from tests.config.certificates import write_certificates
 from tests.interop.running import Running, running
 from wattbridge.cli import app, pages
 from wattbridge.config import ConfigErrors, read_text
-from wattbridge.links.callbacks import Address, AddressPolicy, CallbackClient, Refusal, choose
+from wattbridge.links.callbacks import AddressPolicy, CallbackClient, Refusal, choose
+from wattbridge.links.http_client import Address
 from wattbridge.ocpp import soap
 from wattbridge.ocpp.actions import JsonCodec, dialect
 from wattbridge.ocpp.errors import Unreachable, Violation

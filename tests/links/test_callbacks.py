@@ -20,15 +20,14 @@ import pytest
 
 from wattbridge.config import models
 from wattbridge.links.callbacks import (
-    Address,
     AddressPolicy,
     CallbackClient,
-    HttpAnswer,
     Refusal,
     choose,
     own_addresses,
     resolve_name,
 )
+from wattbridge.links.http_client import Address, HttpAnswer
 from wattbridge.ocpp.errors import Unreachable
 
 SOURCE = "10.1.2.3"

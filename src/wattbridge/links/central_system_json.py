@@ -158,7 +158,8 @@ class CentralSystemJson:
     """The way to one charge point's JSON central system.
 
     ``run`` keeps the connection until ``close``. ``state`` is where it stands; ``on_state`` is called when
-    that changes. Connects, failures and losses are events of the journal.
+    that changes. ``unreachable_since`` is since when there is no connection, on *clock*; None while there is.
+    Connects, failures and losses are events of the journal.
     """
 
     transport = "json"
@@ -184,6 +185,7 @@ class CentralSystemJson:
         self._central_system = central_system
         self._pacer = pacer
         self._on_state = on_state
+        self.unreachable_since: float | None = clock()
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
@@ -333,6 +335,7 @@ class CentralSystemJson:
 
     async def _keep(self, link: JsonLink) -> None:
         began = self._clock()
+        self.unreachable_since = None
         self._become("open")
         self._wake()
         self._tell("central system connected")
@@ -343,7 +346,8 @@ class CentralSystemJson:
             closed = await link.run()
         finally:
             self._link = None
-            held = self._clock() - began
+            self.unreachable_since = self._clock()
+            held = self.unreachable_since - began
             self._failures = 1 if held >= self._central_system.backoff.steady else self._failures + 1
             self._failure = _Failure("not_connected", closed.description)
             kind = "central system left" if self._closing else "central system lost"

@@ -7,35 +7,26 @@ the other way: it posts the central system's calls to the address the charge poi
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from urllib.parse import parse_qsl
 
-from wattbridge.links.callbacks import ANONYMOUS, Address, AddressPolicy, CallbackClient, Refusal, choose
+from wattbridge.links.callbacks import ANONYMOUS, AddressPolicy, CallbackClient, Refusal, choose
 from wattbridge.links.charge_points import Admit, ChargePoint, Once, presents
+from wattbridge.links.http_client import Address
 from wattbridge.links.listener import HttpRequest, HttpResponse
 from wattbridge.links.paths import Paths, Place, Protocol, read_segment
-from wattbridge.ocpp import soap, wsdl
+from wattbridge.links.soap_service import SoapService, call_error, new_message_id, response
+from wattbridge.ocpp import soap
 from wattbridge.ocpp.actions import Dialect
 from wattbridge.ocpp.errors import Unreachable, Violation
 from wattbridge.ocpp.messages import Call, CallError, Check, Passage, Reply, Side
-from wattbridge.ocpp.payloads import local_name
 from wattbridge.ocpp.tolerances import WSA_2005
-from wattbridge.relay.journal import Event, Journal, Record
+from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry, told
 from wattbridge.relay.routes import Heard
-from wattbridge.relay.session import Answer, Session, still_deliverable
-
-XML = "text/xml; charset=utf-8"
-_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
-
-
-def new_message_id() -> str:
-    return f"urn:uuid:{uuid.uuid4()}"
+from wattbridge.relay.session import Answer, Session, still_deliverable, still_deliverable_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +48,7 @@ class HeardFrom:
         return any(address and address not in ANONYMOUS for address in (self.from_address, self.reply_to))
 
 
-class CentralSystemService:
+class CentralSystemService(SoapService):
     """Answers the HTTP requests of SOAP charge points, and of whoever looks.
 
     ``paths`` are the addresses of the listener, for both transports, and ``protocol`` says which of them are
@@ -65,6 +56,9 @@ class CentralSystemService:
     a charge point, None when it is not to be served. ``public_url`` is how charge points reach this gateway,
     for the service description and wsa:From. *clock* is the one of the sessions.
     """
+
+    name = "CentralSystemService"
+    asked = Side.CENTRAL_SYSTEM
 
     def __init__(
         self,
@@ -82,60 +76,40 @@ class CentralSystemService:
         wall_clock: Callable[[], float] = time.time,
         message_id: Callable[[], str] = new_message_id,
     ) -> None:
+        super().__init__(
+            journal,
+            dialect,
+            public_url=public_url,
+            clock=clock,
+            wall_clock=wall_clock,
+            message_id=message_id,
+        )
         self._registry = registry
-        self._journal = journal
         self._admit = admit
-        self._dialect = dialect
         self._policy = policy
         self._client = client
         self._paths = Paths(paths, protocol)
-        self._public_url = public_url.rstrip("/")
         served = self._paths.soap
         self._from_address = f"{self._public_url}{served[0]}" if public_url and served else ""
         self._wrong_addresses = Once()
-        self._clock = clock
-        self._wall_clock = wall_clock
-        self._message_id = message_id
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one HTTP request: a SOAP call, or a look at the service description."""
         place = self._paths.find(request.raw_path)
         if place is None:
-            served = self._paths.everything_served
-            text = f"no OCPP service at {request.path!r}; there is one at {served}"
-            self._tell_refusal(request, text)
-            return HttpResponse(404, f"no OCPP service at this path; there is one at {served}\n".encode())
+            return self._not_here(request, self._paths.everything_served)
+        unserved = self._paths.refusal("soap")
         if request.method == "POST":
-            unserved = self._paths.refusal("soap")
             if unserved is not None:
                 self._tell_refusal(request, unserved)
                 return HttpResponse(403, f"{unserved}\n".encode())
             return await self._answer_call(request, place)
         if request.method in ("GET", "HEAD"):
-            return self._describe(request, place)
+            greeting = self._paths.greeting(place).encode()
+            if place.transport == "json" or unserved is not None:
+                return HttpResponse(body=greeting)
+            return self._describe(request, place.address, greeting)
         return HttpResponse(405, b"OCPP-S messages come by POST\n", headers={"Allow": "POST, GET, HEAD"})
-
-    def _tell_refusal(self, request: HttpRequest, text: str) -> None:
-        """A charge point that was told the wrong URL: all it says ends here, so somebody must hear."""
-        if request.method == "POST":
-            labels = {"listener": request.listener, "source": request.source}
-            self._journal.event(Event("request refused", text=text, reason="unsupported", labels=labels))
-
-    def _describe(self, request: HttpRequest, place: Place) -> HttpResponse:
-        if place.transport == "json" or self._paths.refusal("soap") is not None:
-            return HttpResponse(body=self._paths.greeting(place).encode())
-        asked = {key.lower(): value for key, value in parse_qsl(request.query, keep_blank_values=True)}
-        host = request.headers.get("host", "")
-        address = f"{self._public_url or 'http://' + (host if _HOST.fullmatch(host) else 'localhost')}"
-        address += place.address
-        if "wsdl" in asked:
-            return HttpResponse(body=wsdl.published("CentralSystemService", address), content_type=XML)
-        if "xsd" in asked:
-            schema = wsdl.published_schema(asked["xsd"], address)
-            if schema is None:
-                return HttpResponse(404, b"no such schema\n")
-            return HttpResponse(body=schema, content_type=XML)
-        return HttpResponse(body=self._paths.greeting(place).encode())
 
     async def _answer_call(self, request: HttpRequest, place: Place) -> HttpResponse:
         began = self._clock()
@@ -161,19 +135,19 @@ class CentralSystemService:
                     read = soap.read_located(located, envelope)
                 call = read.call
             except soap.BrokenEnvelope as broken:
-                return self._refuse(broken.envelope, _call_error(broken), request, began)
+                return self._turn_away(broken.envelope, call_error(broken), request, began)
             except Violation as broken:
-                return self._refuse(envelope, _call_error(broken), request, began)
+                return self._turn_away(envelope, call_error(broken), request, began)
             except Unreachable as gone:
                 error = CallError("GenericError", gone.description, reason=gone.reason)
-                return self._refuse(envelope, error, request, began, call)
+                return self._turn_away(envelope, error, request, began, call)
 
             self._hear(session, charge_point, request.source, envelope)
             written: soap.Written | None = None
 
             def write(reply: Reply) -> Passage:
                 nonlocal written
-                if still_deliverable(read.call.action, reply):
+                if still_deliverable_after(read.call.action, reply):
                     return Passage("soap", b"")
                 written = soap.write_reply(
                     envelope, read.operation, reply, charge_point.dialect, self._message_id()
@@ -182,13 +156,10 @@ class CentralSystemService:
 
             arrived = Passage("soap", request.body, read.notes)
             await session.relay(call, arrived, Side.CHARGE_POINT, write, began)
-            return _response(written, partial(self._unheard, envelope.identity, call.action))
+            return response(written, partial(self._unheard, envelope.identity, call.action))
         except Exception as bug:  # the edge of the task: the charge point must not wait for our mistake
-            action = call.action if call else self._action_of(envelope)
-            text = f"{action} {envelope.message_id}: {bug!r}"
-            self._journal.event(Event("internal error", envelope.identity, text, "internal"))
-            error = CallError("InternalError", "an error inside the gateway", reason="internal")
-            return self._refuse(envelope, error, request, began, call)
+            error = self._failed(bug, envelope, call, envelope.identity)
+            return self._turn_away(envelope, error, request, began, call)
 
     def _unheard(self, identity: str, action: str) -> None:
         """The charge point had hung up before its answer came: it will send the message again."""
@@ -258,7 +229,7 @@ class CentralSystemService:
         labels = {"listener": request.listener, "source": request.source}
         self._journal.event(Event("wrong address", identity, text, labels=labels))
 
-    def _refuse(
+    def _turn_away(
         self,
         envelope: soap.Envelope,
         error: CallError,
@@ -268,37 +239,10 @@ class CentralSystemService:
     ) -> HttpResponse:
         """Answer with a fault, or not at all when the message can still be delivered later."""
         action = call.action if call else self._action_of(envelope)
-        written = None
         # Before the action is known, a bug of ours may well have hit a transaction message.
         unread = error.reason == "internal" and not action
-        if not unread and not still_deliverable(action, error):
-            written = soap.write_fault(envelope, error, self._message_id())
-        seconds = self._clock() - began
-        self._journal.record(
-            Record(
-                identity=envelope.identity,
-                arrived_from=Side.CHARGE_POINT,
-                action=action,
-                payload=call.payload if call else None,
-                reply=error,
-                began=self._wall_clock() - seconds,
-                seconds=seconds,
-                peer_seconds=0.0,
-                arrived=Passage("soap", request.body, tuple(envelope.notes)),
-                asked=None,
-                answered=None,
-                replied=Passage("soap", written.body if written else b""),
-                source=request.source,
-            )
-        )
-        return _response(written)
-
-    def _action_of(self, envelope: soap.Envelope) -> str:
-        if envelope.body is None:
-            return ""
-        named = local_name(envelope.body).lower()
-        operation = self._dialect.by_request_element.get((Side.CENTRAL_SYSTEM, named))
-        return operation.action if operation else ""
+        silent = unread or still_deliverable(action, error)
+        return self._refuse(envelope, error, request, began, call, silent=silent)
 
 
 class ChargePointLink:
@@ -456,19 +400,6 @@ class ChargePointLink:
     async def close(self, reason: str) -> None:
         """Take no more calls. There is no connection to close; what is in flight ends by itself."""
         self._closed = reason or "the session is closed"
-
-
-def _call_error(broken: Violation) -> CallError:
-    return CallError(
-        broken.code, str(broken), {"path": broken.path} if broken.path else {}, reason=broken.reason
-    )
-
-
-def _response(written: soap.Written | None, unheard: Callable[[], None] | None = None) -> HttpResponse:
-    """What goes over HTTP; nothing does where nothing was written."""
-    if written is None:
-        return HttpResponse(silent=True)
-    return HttpResponse(written.status, written.body, written.content_type, unheard=unheard)
 
 
 def _named(place: Place) -> str:

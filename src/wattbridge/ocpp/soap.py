@@ -645,10 +645,13 @@ def _not_soap(status: int, content_type: str, body: bytes, broken: Violation) ->
 
 # ---------------------------------------------------------------------------- faults
 
+# The fault of who is called by another name than its own (OCPP 1.5, 8.2). A Violation to be answered with it
+# names it as its code; OCPP-J has no word for it.
+IDENTITY_MISMATCH = "IdentityMismatch"
 # SOAP's own faults; a Violation to be answered with one names it as its code (SOAP 1.2 part 1, 5.4.6).
 _SOAP_FAULTS = ("MustUnderstand", "VersionMismatch")
 # OCPP-J has no words for these; the description keeps them.
-_KEPT_WORDS = {"identitymismatch": "IdentityMismatch", "urlmismatch": "UrlMismatch"}
+_KEPT_WORDS = {"identitymismatch": IDENTITY_MISMATCH, "urlmismatch": "UrlMismatch"}
 _MISSING = re.compile(r"missing|required|mandatory|absent|not present", re.IGNORECASE)
 _NOT_READ = re.compile(r"\bpars(?:e|er|ing)\b|well-?formed|malformed|syntax|unmarshal|\bXML\b", re.IGNORECASE)
 
@@ -784,6 +787,8 @@ def write_fault(envelope: Envelope, error: CallError, message_id: str) -> Writte
     if error.code in _SOAP_FAULTS:
         code, subcode = error.code, ""
         more_headers = _explained(envelope, error.code)
+    elif error.code == IDENTITY_MISMATCH:
+        code, subcode = "Sender", IDENTITY_MISMATCH
     else:
         call_error = error.code
         if call_error not in FAULT_BY_CODE:

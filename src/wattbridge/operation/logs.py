@@ -180,7 +180,7 @@ class ExchangeLog:
         if kind == "central system unreachable":
             again = event.identity in self._unconnected
             self._unconnected.add(event.identity)
-        elif kind in ("central system connected", "session closed"):
+        elif kind in ("central system connected", "central system answers", "session closed"):
             self._unconnected.discard(event.identity)
         if kind == "internal error":
             self._log.error(kind, **keys, exc_info=True)

@@ -24,7 +24,7 @@ TRANSACTION_ACTIONS = frozenset({"StartTransaction", "StopTransaction", "MeterVa
 UNDELIVERED = frozenset(
     {"timeout", "unreachable", "refused", "not_connected", "busy", "draining", "internal"}
 )
-# Answers with which the charge point has not spoken: whatever sits at its address does not know SOAP.
+# Answers with which a party has not spoken: whatever sits at its address does not know SOAP.
 NOT_ITS_WORD = frozenset({"malformed", "too_large"})
 
 
@@ -35,6 +35,13 @@ def still_deliverable(action: str, reply: Reply) -> bool:
     keeps a transaction message and sends it again.
     """
     return isinstance(reply, CallError) and reply.reason in UNDELIVERED and action in TRANSACTION_ACTIONS
+
+
+def still_deliverable_after(action: str, reply: Reply) -> bool:
+    """The same of a reply that was relayed: the login page of a proxy is not the central system's word."""
+    return still_deliverable(action, reply) or (
+        isinstance(reply, CallError) and reply.reason in NOT_ITS_WORD and action in TRANSACTION_ACTIONS
+    )
 
 
 @dataclass(frozen=True, slots=True)

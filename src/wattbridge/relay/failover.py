@@ -1,0 +1,175 @@
+"""Two central systems for one charge point: the second stands in while the first cannot be reached.
+
+Exactly one of them is in use. How a link reaches its central system, and how an unreachable one is looked
+for, is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from wattbridge.ocpp.errors import Unreachable
+from wattbridge.ocpp.messages import Call
+from wattbridge.relay.journal import Event, Journal
+from wattbridge.relay.registry import CentralSystemLink
+from wattbridge.relay.session import Answer, Session
+
+MOST_PATIENCE = 64  # times back_after
+
+
+class WatchedLink(CentralSystemLink, Protocol):
+    """A link that tells since when its central system cannot be reached; None while it can."""
+
+    @property
+    def unreachable_since(self) -> float | None: ...
+
+
+class FailOver:
+    """A link to the first of two central systems, and to the second while that cannot be reached.
+
+    *first* and *second* make a link each time one is needed; *names* are what they are called. After the first
+    has been unreachable for *after* seconds the second takes its place. From then on *reachable* is asked
+    every *probe_every* seconds; when it has said yes for *back_after* seconds, the first is used again. If
+    that does not hold, the next attempt waits twice as long.
+
+    A call that waits for a connection when they change goes to the new one; one that was sent ends with the
+    old one. ``on_switch`` is called with the name of the one that is used now.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        journal: Journal,
+        first: Callable[[], WatchedLink],
+        second: Callable[[], WatchedLink],
+        *,
+        names: tuple[str, str],
+        reachable: Callable[[], Awaitable[bool]],
+        after: float = 30.0,  # seconds, as all of them
+        back_after: float = 60.0,
+        probe_every: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_switch: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        self._session = session
+        self._journal = journal
+        self._first = first
+        self._second = second
+        self._names = names
+        self._reachable = reachable
+        self._after = after
+        self._back_after = back_after
+        self._probe_every = probe_every
+        self._clock = clock
+        self._sleep = sleep
+        self._on_switch = on_switch
+        self._link = first()
+        self._running: dict[str, asyncio.Task[None]] = {}  # the last link to each, by its name
+        self._closing = False
+        self._closed = asyncio.Event()
+        session.upstream = names[0]
+
+    @property
+    def transport(self) -> str:
+        return self._link.transport
+
+    @property
+    def form(self) -> str:
+        return self._link.form
+
+    @property
+    def unreachable_since(self) -> float | None:
+        return self._link.unreachable_since
+
+    async def call(self, call: Call) -> Answer:
+        """Ask the central system that is in use. Raises Unreachable and Violation."""
+        while True:
+            link = self._link
+            try:
+                return await link.call(call)
+            except Unreachable as gone:
+                if gone.asked is not None or self._link is link:
+                    raise
+
+    async def run(self) -> None:
+        """Keep one of them until ``close``."""
+        async with asyncio.TaskGroup() as tasks:
+            self._go(tasks, self._link, self._names[0])
+            switching = tasks.create_task(self._switch(tasks))
+            await self._closed.wait()
+            switching.cancel()
+
+    async def close(self, reason: str) -> None:
+        """Let what is in flight end, then let go of the central system; ``run`` returns."""
+        self._closing = True
+        await self._link.close(reason)
+        self._closed.set()
+
+    async def _switch(self, tasks: asyncio.TaskGroup) -> None:
+        """Use the second while the first is lost, again and again."""
+        (first, second), patience = self._names, 1  # times back_after, until the first is tried again
+        began: float | None = None  # when the first was taken back
+        while True:
+            lost = await self._until_lost()
+            held = began is None or lost - began >= self._back_after
+            patience = 1 if held else min(patience * 2, MOST_PATIENCE)
+            why = f"{first} has not been reachable for {self._after:g} s"
+            if not self._use(tasks, self._second(), second, "fail-over", why):
+                return
+            wait = self._back_after * patience
+            await self._until_back(wait)
+            why = f"{first} has been reachable for {wait:g} s"
+            if not self._use(tasks, self._first(), first, "fail-back", why):
+                return
+            began = self._clock()
+
+    async def _until_lost(self) -> float:
+        """Wait until the link in use has not reached its central system for long enough; gives since when."""
+        while True:
+            since, now = self._link.unreachable_since, self._clock()
+            if since is not None and now - since >= self._after:
+                return since
+            # Nothing that begins while this sleeps can be over before it wakes.
+            await self._sleep(self._after if since is None else since + self._after - now)
+
+    async def _until_back(self, wait: float) -> None:
+        """Wait until the first has been reachable for *wait* seconds in a row."""
+        since: float | None = None
+        while True:
+            if await self._reachable():
+                now = self._clock()
+                since = now if since is None else since
+                if now - since >= wait:
+                    return
+                await self._sleep(min(self._probe_every, since + wait - now))
+            else:
+                since = None
+                await self._sleep(self._probe_every)
+
+    def _use(self, tasks: asyncio.TaskGroup, link: WatchedLink, name: str, kind: str, why: str) -> bool:
+        """Put *link* in the place of the one in use, unless that is being closed for good."""
+        if self._closing:
+            return False
+        old, self._link = self._link, link
+        self._session.upstream = name
+        self._journal.event(
+            Event(kind, self._session.identity, f"to {name}: {why}", labels={"upstream": name})
+        )
+        self._on_switch(name)
+        tasks.create_task(old.close(why))
+        self._go(tasks, link, name)
+        return True
+
+    def _go(self, tasks: asyncio.TaskGroup, link: WatchedLink, name: str) -> None:
+        earlier = self._running.get(name)
+        self._running[name] = tasks.create_task(self._keep(link, earlier), name=f"{name} of a fail-over")
+
+    async def _keep(self, link: WatchedLink, earlier: asyncio.Task[None] | None) -> None:
+        if earlier is not None:
+            # A central system never sees one charge point twice.
+            await asyncio.wait([earlier])
+        await link.run()
