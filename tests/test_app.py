@@ -404,7 +404,7 @@ async def test_the_gauges_tell_what_is_there() -> None:
             "wattbridge_ready 1.0",
             "wattbridge_draining 0.0",
             'wattbridge_chargers{protocol="ocpp1.6-soap",state="connected"} 1.0',
-            'wattbridge_chargers{protocol="ocpp1.6-soap",state="offline"} 1.0',
+            'wattbridge_chargers{protocol="none",state="offline"} 1.0',
             'wattbridge_csms_sessions{state="open",upstream="main"} 1.0',
             'wattbridge_csms_sessions{state="backoff",upstream="main"} 0.0',
             'wattbridge_csms_connects_total{upstream="main"} 1.0',

@@ -22,7 +22,10 @@ MAY_IMPORT = {
     "config": {"ocpp", "config"},
 }
 # What ties all of that together may import everything; nothing of the above may import these.
-EVERYTHING = {"app", "routing", "cli", "__main__", "__init__"}
+EVERYTHING = {
+    *("app", "doors", "fleet", "upstreams", "routing", "reloading", "administration"),
+    *("cli", "__main__", "__init__"),
+}
 
 # The pure part gets bytes, text and the time as arguments.
 IMPURE = {
@@ -42,6 +45,7 @@ NETWORK_ALLOWED = {
     "links": "the four corners, where each party is reached",
     "simulators": "independent parties with sockets of their own",
     "operation.health": "the port for probes and metrics, apart from the charge points' listeners",
+    "operation.api": "the port for operators, apart from the charge points' listeners",
     "cli": "commands that ask a running gateway",
     "config.kinds": "it reads certificates as TLS will",
     "app": "names the families of address it listens on",

@@ -7,48 +7,29 @@ import gc
 import os
 import resource
 import signal
-import ssl
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from importlib.metadata import version
 
 import structlog
 
-from wattbridge.config import Bind, Config, Upstream
-from wattbridge.config.values import read_identity
-from wattbridge.links.callbacks import AddressPolicy, CallbackClient, own_addresses
-from wattbridge.links.central_system_json import (
-    Backoff,
-    CentralSystem,
-    CentralSystemJson,
-    LinkState,
-    Pacer,
-)
-from wattbridge.links.charge_point_json import CentralSystemEndpoint
-from wattbridge.links.charge_point_soap import CentralSystemService
-from wattbridge.links.charge_points import ChargePoint
-from wattbridge.links.json_link import JsonLimits
-from wattbridge.links.listener import HttpRequest, Limits, Listener
-from wattbridge.ocpp.actions import Dialect, JsonCodec, dialect
+from wattbridge.administration import Administration
+from wattbridge.config import Bind, Config, Loaded
+from wattbridge.doors import Door
+from wattbridge.fleet import Counts, Fleet, Way
+from wattbridge.links import tls
 from wattbridge.ocpp.messages import Side
-from wattbridge.ocpp.payloads import Options
 from wattbridge.operation import logs
+from wattbridge.operation.api import AdminPort
 from wattbridge.operation.health import HealthPort
 from wattbridge.operation.metrics import Metrics, State
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
-
-# How a listener refuses: HTTP status → reason. With the first two it is a connection, else a request.
-REFUSED_CONNECTIONS = {403: "auth", 503: "rate_limited"}
-REFUSED_REQUESTS = {400: "malformed", 408: "timeout", 413: "too_large", 431: "too_large"}
-
-# Where charge points open their WebSockets; the second is where they do with a SteVe.
-WEBSOCKET_PATHS = ("/ocpp/{charger}", "/steve/websocket/CentralSystemService/{charger}")
+from wattbridge.reloading import CannotReload, Reloader
 
 LAG_EVERY = 1.0  # seconds
 OWN_FILES = 64  # what the gateway itself keeps open, and room for callbacks
@@ -59,82 +40,55 @@ class CannotStart(Exception):
 
 
 class Gateway:
-    """The whole gateway: listeners, sessions, links, metrics, built from one configuration.
+    """The whole gateway: listeners, sessions, links, metrics, built from one configuration, or one after the
+    other.
 
     Whoever wants to see exchanges listens to ``journal`` before ``run``. After ``on_ready`` of ``run``,
     ``addresses`` tells where each listener is reached, and ``metrics_address`` where the metrics are.
+    ``reload_with`` gives it an admin API, where the configuration asks for one, that can reload.
+    Raises CannotStart when a file that the configuration names can no longer be used.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.journal = Journal()
-        self._not_ready_because = ["the gateway is starting"]
+        self.not_ready_because = ["the gateway is starting"]
         self._draining = False
-        self._links: Counter[tuple[str, str]] = Counter()  # to each upstream, by state
-        self._upstreams = {
-            name: _Upstream(name, upstream, config.gateway.drain)
-            for name, upstream in config.upstreams.items()
-        }
-        self.registry = Registry(
-            self.journal,
-            self._open_way,
-            alive=config.sessions.alive,
-            heartbeat_interval=config.sessions.heartbeat,
-            most_sessions=max(config.sessions.most, len(config.chargers)),
-        )
-        usual = self._dialect(config.time.zone.key)
-        self._unlisted = ChargePoint(usual) if config.gateway.unknown == "accept" else None
-        self._listed = {
-            identity: ChargePoint(
-                self._dialect(config.zone_of(identity).key), callback_url=known.callback_url, to=known.to
-            )
-            for identity, known in config.chargers.items()
-        }
-        self.metrics = Metrics(
-            version("wattbridge"),
-            usual.operations,
-            self._state,
-            upstreams=config.upstreams,
-            listeners=config.listeners,
-            pairs=(("soap", "json"), ("json", "json")),
-        )
+        self._counts = Counts()
+        try:
+            self.fleet = Fleet(config, self.journal, self._counts)
+        except OSError as problem:
+            raise CannotStart(f"TLS: {problem}") from None
+        self.registry = Registry(self.journal, self._open_way)
+        self._set_up_registry()
+        self.metrics = Metrics(version("wattbridge"), self.fleet.usual.operations, self._state)
+        self._set_up_metrics()
         self.metrics.listen_to(self.journal)
-        callbacks = config.callbacks
-        self._client = CallbackClient(
-            timeout=callbacks.timeout, connect_timeout=callbacks.connect_timeout, limit=callbacks.answer
-        )
-        binds = [config.metrics.bind, *(section.bind for section in config.listeners.values())]
-        policy = AddressPolicy(
-            networks=callbacks.networks,
-            template=callbacks.template,
-            own=own_addresses(bind.host for bind in binds),
-        )
-        limits = JsonLimits(close_wait=min(10.0, config.gateway.drain))
-        self._listeners = [
-            self._listener(name, CentralSystemService(
-                self.registry, self.journal, self._admit, usual, policy, self._client,
-                paths=section.paths + WEBSOCKET_PATHS, public_url=config.gateway.public_url or "",
-            ), CentralSystemEndpoint(
-                self.registry, self.journal, self._admit, paths=section.paths + WEBSOCKET_PATHS, limits=limits
-            ))
-            for name, section in config.listeners.items()
-        ]  # fmt: skip
-        self._health = HealthPort(
-            config.metrics.bind.host, config.metrics.bind.port, self.metrics, lambda: self._not_ready_because
-        )
+        self._doors = {name: self._door(name, self.fleet) for name in config.listeners}
+        self._health = self._health_port(config)
+        self._admin: AdminPort | None = None
+        self._administration: Administration | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def reload_with(self, reloader: Reloader) -> None:
+        self._administration = Administration(self, reloader)
 
     @property
     def addresses(self) -> dict[str, str]:
         """Where each listener is reached, by its name: ``{"soap": "http://127.0.0.1:8080/ocpp/cs"}``."""
-        sections = self.config.listeners
-        return {
-            bound.name: f"http://{Bind(bound.host or '', bound.port)}{sections[bound.name].paths[0]}"
-            for bound in self._listeners
-        }
+        return {name: door.address for name, door in self._doors.items()}
 
     @property
     def metrics_address(self) -> str:
         return f"http://{Bind(self.config.metrics.bind.host, self._health.port)}/metrics"
+
+    @property
+    def admin_address(self) -> str | None:
+        """Where the admin API is; None where there is none."""
+        if self._admin is None or self.config.admin is None:
+            return None
+        scheme = "https" if self.config.admin.tls else "http"
+        return f"{scheme}://{Bind(self.config.admin.bind.host, self._admin.port)}"
 
     async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None] = lambda: None) -> None:
         """Serve until *stopping* is set, then let go of everything in order.
@@ -144,14 +98,15 @@ class Gateway:
         async with AsyncExitStack() as stack:
             # The health port answers from the beginning to the end.
             await _bind("metrics", self.config.metrics.bind, self._health.start)
-            stack.push_async_callback(self._health.stop)
+            stack.push_async_callback(self._stop_health)
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 sessions = tasks.create_task(self.registry.run(), name="sessions")
                 lag = tasks.create_task(self._watch_loop(), name="event loop lag")
                 try:
                     problem = await self._listen()
                     if problem is None:
-                        self._not_ready_because = []
+                        self.not_ready_because = []
                         on_ready()
                         await stopping.wait()
                 finally:
@@ -161,13 +116,13 @@ class Gateway:
                 raise problem
 
     async def _listen(self) -> CannotStart | None:
-        """Start every listener; returns why one of them cannot."""
-        for listener in self._listeners:
-            bind = self.config.listeners[listener.name].bind
-            try:
-                await _bind(f"listeners.{listener.name}", bind, listener.start)
-            except CannotStart as problem:
-                return problem
+        """Start everything that listens; returns why something cannot."""
+        try:
+            self._admin = await self._start_admin(self.config)
+            for name, door in self._doors.items():
+                await _bind(f"listeners.{name}", door.section.bind, door.start)
+        except CannotStart as problem:
+            return problem
         return None
 
     async def _stop(self, sessions: asyncio.Task[None]) -> None:
@@ -178,16 +133,21 @@ class Gateway:
         the closing handshake costs up to 15 s more.
         """
         self._draining = True
-        self._not_ready_because = ["the gateway is stopping"]
+        self.not_ready_because = ["the gateway is stopping"]
         self.registry.drain()
         drain = self.config.gateway.drain
         ends = asyncio.get_running_loop().time() + drain
-        await asyncio.gather(*(listener.stop(drain) for listener in self._listeners))
+        if self._admin is not None:
+            await self._admin.stop()
+        await asyncio.gather(*(door.stop(drain) for door in self._doors.values()))
         self.registry.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(ends):
                 await asyncio.wait([sessions])
-        await self._client.close()  # whoever still waits for a charge point is told so
+        await self.fleet.close()  # whoever still waits for a party is told so
+
+    async def _stop_health(self) -> None:
+        await self._health.stop()
 
     async def _watch_loop(self) -> None:
         """See how late timers fire."""
@@ -197,204 +157,241 @@ class Gateway:
             await asyncio.sleep(LAG_EVERY)
             self.metrics.observe_lag(max(0.0, loop.time() - due))
 
-    def _listener(
-        self, name: str, service: CentralSystemService, endpoint: CentralSystemEndpoint
-    ) -> Listener:
-        section = self.config.listeners[name]
-        limits = section.limits
+    # --- another configuration ---
 
-        def connected() -> None:
-            self.journal.event(Event("connection opened", labels={"listener": name}))
+    async def take_over(self, config: Config) -> None:
+        """Go on with another configuration. Sessions keep their ways; everything that is heard or opened from
+        now on follows the new one.
 
-        def refused(source: str, status: int, text: str) -> None:
-            connection = REFUSED_CONNECTIONS.get(status)
-            kind = "connection refused" if connection else "request refused"
-            reason = connection or REFUSED_REQUESTS.get(status, "unsupported")
-            labels = {"listener": name, "source": source}
-            self.journal.event(Event(kind, text=text, reason=reason, labels=labels))
-
-        def failed(problem: Exception, request: HttpRequest | None) -> None:
-            text = f"{request.method} {request.path}: {problem!r}" if request else repr(problem)
-            self.journal.event(
-                Event("internal error", text=text, reason="internal", labels={"listener": name})
-            )
-
-        return Listener(
-            name,
-            section.bind.host,
-            section.bind.port,
-            service.handle,
-            Limits(
-                body=limits.body,
-                header_timeout=limits.header_timeout,
-                body_timeout=limits.body_timeout,
-                idle=limits.idle,
-                connections=limits.connections,
-                connections_per_source=limits.connections_per_source,
-            ),
-            section.allow,
-            upgrade=endpoint.handle,
-            on_connection=connected,
-            on_refusal=refused,
-            on_error=failed,
-        )
-
-    def _admit(self, identity: str, source: str, listener: str) -> ChargePoint | None:
-        """What is configured for a charge point; None when it is not to be served."""
-        known = self._listed.get(identity)
-        if known is not None or self._unlisted is None:
-            return known
+        Raises CannotReload when an address cannot be bound or a file cannot be used; nothing has changed then
+        but the certificates that could be read.
+        """
+        assert self._tasks is not None
+        if self._draining:
+            raise CannotReload("the gateway is stopping")
         try:
-            read_identity(identity)  # whoever is not listed still has to be one that could be
-        except ValueError:
+            fleet = Fleet(config, self.journal, self._counts, self.fleet)
+            fleet.reload_certificates()
+            for name, door in self._doors.items():
+                if name in config.listeners:
+                    door.reload_certificates(config.listeners[name])
+            doors, opened, closed = await self._new_doors(config, fleet)
+        except OSError as problem:
+            raise CannotReload(f"TLS: {problem}") from None
+        try:
+            health = await self._moved_health(config)
+            try:
+                admin = await self._moved_admin(config)
+            except CannotStart:
+                if health is not self._health:
+                    await health.stop()
+                raise
+        except CannotStart as problem:
+            await asyncio.gather(*(door.stop(0.0) for door in opened))
+            raise CannotReload(str(problem)) from None
+        # From here on nothing can fail, and nobody can come in between.
+        left = [
+            each for each, new in ((self._health, health), (self._admin, admin)) if each and each is not new
+        ]
+        drain = self.config.gateway.drain
+        self.config, self.fleet, self._doors = config, fleet, doors
+        self._health, self._admin = health, admin
+        for name, door in doors.items():
+            door.lead_to(config.listeners[name], fleet)
+        self._set_up_registry()
+        self._set_up_metrics()
+        for door in closed:
+            self._tasks.create_task(door.stop(drain), name=f"closing listener {door.name}")
+        for port in left:
+            await port.stop()
+
+    def move_all(self) -> int:
+        """Send every session the way its route now is; returns how many went another way."""
+        return sum(self.registry.move(session, self.fleet.leads) for session in self.registry.sessions())
+
+    async def _new_doors(
+        self, config: Config, fleet: Fleet
+    ) -> tuple[dict[str, Door], list[Door], list[Door]]:
+        """The doors of a configuration, those of them that were opened for it, and those nobody needs."""
+        doors: dict[str, Door] = {}
+        opened: list[Door] = []
+        for name, section in config.listeners.items():
+            known = self._doors.get(name)
+            if known is not None and known.fits(section):
+                doors[name] = known
+                continue
+            door = Door(name, section, fleet, self.registry, self.journal)
+            # Who has the address already hands its socket over: what waits there is not lost.
+            owner = next((each for each in self._doors.values() if each.section.bind == section.bind), None)
+            try:
+                await _bind(f"listeners.{name}", section.bind, lambda: door.start(owner))  # noqa: B023
+            except CannotStart as problem:
+                await asyncio.gather(*(each.stop(0.0) for each in opened))
+                raise CannotReload(str(problem)) from None
+            doors[name] = door
+            opened.append(door)
+        return doors, opened, [door for door in self._doors.values() if door not in doors.values()]
+
+    async def _moved_health(self, config: Config) -> HealthPort:
+        if config.metrics.bind == self.config.metrics.bind:
+            return self._health
+        health = self._health_port(config)
+        await _bind("metrics", config.metrics.bind, health.start)
+        return health
+
+    async def _moved_admin(self, config: Config) -> AdminPort | None:
+        old, new = self.config.admin, config.admin
+        if self._admin is not None and old is not None and new is not None and old.bind == new.bind:
+            if (old.tls is None) != (new.tls is None):
+                raise CannotStart(
+                    "admin.tls cannot come or go at one address: change admin.bind too, or restart"
+                )
+            return self._admin
+        return await self._start_admin(config)
+
+    # --- its parts ---
+
+    def _open_way(self, session: Session, heard: Heard) -> Way:
+        return self.fleet.open_way(session, heard)
+
+    def _set_up_registry(self) -> None:
+        registry, sessions = self.registry, self.config.sessions
+        registry.alive = sessions.alive
+        registry.heartbeat_interval = sessions.heartbeat
+        registry.linger = sessions.linger
+        registry.takeover = self.config.websocket.takeover
+        registry.most_sessions = max(sessions.most, len(self.config.chargers))
+
+    def _set_up_metrics(self) -> None:
+        self.metrics.know(self.config.upstreams, self.config.listeners)
+
+    def _door(self, name: str, fleet: Fleet) -> Door:
+        return Door(name, self.config.listeners[name], fleet, self.registry, self.journal)
+
+    def _health_port(self, config: Config) -> HealthPort:
+        bind = config.metrics.bind
+        return HealthPort(bind.host, bind.port, self.metrics, lambda: self.not_ready_because)
+
+    async def _start_admin(self, config: Config) -> AdminPort | None:
+        section = config.admin
+        if section is None or self._administration is None:
             return None
-        return self._unlisted
-
-    def _dialect(self, zone: str, celsius: str = "Celsius") -> Dialect:
-        return dialect("1.6", Options(zone=zone, milliseconds=self.config.time.milliseconds, celsius=celsius))
-
-    def _open_way(self, session: Session, heard: Heard) -> _Way:
-        name = self.config.route_of(session.identity).upstream
-        upstream = self._upstreams[name]
-        zone = self.config.zone_of(session.identity).key
-        codec = JsonCodec(self._dialect(zone, upstream.celsius), Side.CENTRAL_SYSTEM)
-        session.upstream = name
-        return _Way(
-            CentralSystemJson(
-                session,
-                codec,
-                self.journal,
-                upstream.central_system,
-                upstream.pacer,
-                on_state=self._count_states(name),
-            )
-        )
-
-    def _count_states(self, upstream: str) -> Callable[[LinkState], None]:
-        """Count one more link to *upstream*; what is returned is told how its state changes."""
-        counted: LinkState = "connecting"
-        self._links[upstream, counted] += 1
-
-        def changed(state: LinkState) -> None:
-            nonlocal counted
-            self._links[upstream, counted] -= 1
-            if state != "closed":
-                self._links[upstream, state] += 1
-            counted = state
-
-        return changed
+        token = section.token.get_secret_value()
+        context = tls.server_context(section.tls.certificate, section.tls.key) if section.tls else None
+        admin = AdminPort(section.bind.host, section.bind.port, token, self._administration, context)
+        await _bind("admin", section.bind, admin.start)
+        return admin
 
     def _state(self) -> State:
         states = ("open", "connecting", "backoff")
+        transports = Counter(
+            session.links[Side.CHARGE_POINT].transport for session in self.registry.sessions()
+        )
         return State(
-            ready=not self._not_ready_because,
+            ready=not self.not_ready_because,
             draining=self._draining,
-            charge_points=Counter(
-                session.links[Side.CHARGE_POINT].transport for session in self.registry.sessions()
-            ),
-            offline=sum(identity not in self.registry for identity in self._listed),
+            charge_points=dict(transports),
+            offline=sum(identity not in self.registry for identity in self.fleet.listed),
             sessions={
-                (name, state): self._links[name, state] for name in self._upstreams for state in states
+                (name, state): self._counts.links[name, state]
+                for name in self.config.upstreams
+                for state in states
             },
-            connections={listener.name: listener.open for listener in self._listeners},
+            connections={name: door.open for name, door in self._doors.items()},
             in_flight=self.journal.in_flight,
+            waiting_for_mirrors=self._counts.waiting_for_mirrors,
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    link: CentralSystemJson
-
-    def leads(self, heard: Heard) -> bool:
-        return True
-
-
-class _Upstream:
-    """One central system as its links share it: one pace for all of them, one TLS context."""
-
-    def __init__(self, name: str, section: Upstream, drain: float) -> None:
-        basic = section.auth.basic if section.auth else None
-        connect, ping = section.connect, section.ping
-        self.celsius = section.celsius
-        self.pacer = Pacer(connect.rate)
-        self.central_system = CentralSystem(
-            url=section.url,
-            name=name,
-            username=basic.username if basic else "",
-            password=basic.password.get_secret_value().encode() if basic else None,
-            tls=_tls(section) if section.url.startswith("wss:") else None,
-            subprotocol=section.subprotocol,
-            user_agent=f"wattbridge/{version('wattbridge')}",
-            open_timeout=connect.timeout,
-            connect_wait=connect.timeout,
-            backoff=Backoff(connect.backoff.first, connect.backoff.max, connect.backoff.jitter),
-            ping_interval=ping.every or None,
-            ping_timeout=ping.timeout,
-            compression=section.compression,
-            max_size=section.max_frame,
-            limits=JsonLimits(call_timeout=section.call_timeout, close_wait=min(10.0, drain)),
-        )
-
-
-def _tls(section: Upstream) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(section.tls.ca) if section.tls.ca else None)
-    if not section.tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def run(config: Config, *, exit_when_ready: bool = False) -> int:
-    """Run the gateway until SIGTERM or SIGINT; a second one ends it at once.
+def run(loaded: Loaded, load: Callable[[], Loaded], *, exit_when_ready: bool = False) -> int:
+    """Run the gateway until SIGTERM or SIGINT; a second one ends it at once. SIGHUP reads the configuration
+    again, by *load*, and so does a change of its files.
 
     Returns the exit code: 0, or 2 when it cannot start.
     """
+    config = loaded.config
     logs.set_up(config.logging.level, config.logging.format)
-    log = structlog.get_logger()
     make_room_for_files(config)
-    gateway = Gateway(config)
-    logs.ExchangeLog().listen_to(gateway.journal)
-
-    async def serve() -> None:
-        stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def told_to_stop(number: signal.Signals) -> None:
-            if stopping.is_set():
-                log.warning("stopped at once", signal=number.name)
-                os._exit(128 + number)
-            log.info("stopping", signal=number.name, drain=config.gateway.drain)
-            stopping.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, told_to_stop, number)
-
-        def ready() -> None:
-            log.info(
-                "ready",
-                name=config.gateway.name,
-                version=version("wattbridge"),
-                listeners=gateway.addresses,
-                metrics=gateway.metrics_address,
-            )
-            if exit_when_ready:
-                stopping.set()
-
-        await gateway.run(stopping, ready)
-        log.info("stopped")
-
-    # What was built lives as long as the gateway, and messages leave no cycles behind: without this the
-    # collector walks everything again and again for nothing (measured: 5 % of the CPU under load).
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 10, 20)
     try:
+        gateway = Gateway(config)
+        exchange_log = logs.ExchangeLog()
+        exchange_log.listen_to(gateway.journal)
+        # What was built lives as long as the gateway, and messages leave no cycles behind: without this the
+        # collector walks everything again and again for nothing (measured: 5 % of the CPU under load).
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 10, 20)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(serve())
+            runner.run(
+                _serve(
+                    gateway, Reloader(gateway, load, loaded), exchange_log, exit_when_ready=exit_when_ready
+                )
+            )
     except CannotStart as problem:
         sys.stderr.write(f"wattbridge: cannot start: {problem}\n")
         return 2
     return 0
+
+
+async def _serve(
+    gateway: Gateway, reloader: Reloader, exchange_log: logs.ExchangeLog, *, exit_when_ready: bool
+) -> None:
+    log = structlog.get_logger()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    gateway.reload_with(reloader)
+    watched = gateway.config.gateway.reload
+
+    def told_to_stop(number: signal.Signals) -> None:
+        if stopping.is_set():
+            log.warning("stopped at once", signal=number.name)
+            os._exit(128 + number)
+        log.info("stopping", signal=number.name, drain=gateway.config.gateway.drain)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_stop, number)
+
+    async def reload() -> None:
+        with suppress(CannotReload):  # it is told
+            await reloader.reload("SIGHUP")
+
+    def follow(event: Event) -> None:
+        if event.kind == "configuration reloaded":
+            logging = gateway.config.logging
+            logs.set_up(logging.level, logging.format)
+            exchange_log.follow()
+            make_room_for_files(gateway.config)
+
+    gateway.journal.listen(event=follow)
+
+    async with asyncio.TaskGroup() as tasks:
+        loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload(), name="SIGHUP"))
+        beside: list[asyncio.Task[None]] = []
+
+        def ready() -> None:
+            addresses = {"listeners": gateway.addresses, "metrics": gateway.metrics_address}
+            if gateway.admin_address is not None:
+                addresses["admin"] = gateway.admin_address
+            name = gateway.config.gateway.name
+            log.info("ready", name=name, version=version("wattbridge"), **addresses)
+            if exit_when_ready:
+                stopping.set()
+            elif watched:
+                beside.append(tasks.create_task(reloader.watch(), name="configuration"))
+
+        problem = None
+        try:
+            await gateway.run(stopping, ready)
+        except CannotStart as cannot:
+            problem = cannot
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)
+            for task in beside:
+                task.cancel()
+    if problem is not None:
+        raise problem
+    log.info("stopped")
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

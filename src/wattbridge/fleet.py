@@ -1,31 +1,33 @@
-"""What one configuration says of charge points and central systems, built: who may come in, which way it goes,
-and how each central system is reached. A reload builds another fleet; sessions keep what they were given.
+"""What one configuration says of charge points and central systems, built: who may come in, which way they
+go, and how each central system is reached. A reload builds another; sessions keep what they were given.
 """
 
 from __future__ import annotations
 
-import ssl
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 
-from wattbridge.config import Basic, Config, Upstream
+from wattbridge.config import Config
 from wattbridge.config.values import read_identity
-from wattbridge.links.central_system_json import Backoff, CentralSystem, CentralSystemJson, LinkState, Pacer
+from wattbridge.links import tls
+from wattbridge.links.callbacks import AddressPolicy, CallbackClient, own_addresses
+from wattbridge.links.central_system_json import LinkState
+from wattbridge.links.central_system_soap import Caller
 from wattbridge.links.charge_points import ChargePoint
-from wattbridge.links.json_link import JsonLimits
-from wattbridge.ocpp.actions import Dialect, JsonCodec, dialect
+from wattbridge.ocpp.actions import Dialect, dialect
 from wattbridge.ocpp.errors import Unreachable
-from wattbridge.ocpp.messages import Side
 from wattbridge.ocpp.payloads import Options
-from wattbridge.relay.journal import Event, Journal
+from wattbridge.relay.failover import FailOver, WatchedLink
+from wattbridge.relay.journal import Journal
 from wattbridge.relay.mirror import Bystander, Mirror, Mirrored
 from wattbridge.relay.registry import CentralSystemLink
+from wattbridge.relay.registry import Way as RelayWay
 from wattbridge.relay.rejection import Rejection
 from wattbridge.relay.routes import Heard, Route
 from wattbridge.relay.session import Relays, Session
 from wattbridge.routing import routes_of
+from wattbridge.upstreams import UpstreamParty, client_tls, reload_client_tls, same, upstream
 
 
 class Counts:
@@ -66,7 +68,10 @@ class Way:
 
 
 class Fleet:
-    """Built from *config*. Central systems that *earlier* has and that are the same stay as they are."""
+    """Built from *config*. Central systems that *earlier* has and that are the same stay as they are.
+
+    Raises OSError when a certificate or a key cannot be used.
+    """
 
     def __init__(
         self, config: Config, journal: Journal, counts: Counts, earlier: Fleet | None = None
@@ -77,15 +82,60 @@ class Fleet:
         self._counts = counts
         self.usual = self._dialect(config.time.zone.key)
         self._some_require_subprotocol = any(route.subprotocol_required for route in self.routes.routes)
-        self.upstreams: dict[str, JsonUpstream] = {}
+        drain, public_url = config.gateway.drain, config.gateway.public_url or ""
+        self.upstreams: dict[str, UpstreamParty] = {}
         for name, section in config.upstreams.items():
             known = earlier.upstreams.get(name) if earlier else None
-            if known is not None and known.section == section and known.drain == config.gateway.drain:
-                self.upstreams[name] = known
-            else:
-                self.upstreams[name] = JsonUpstream(name, section, config.gateway.drain)
+            if known is None or not same(known, section, drain, public_url):
+                known = upstream(name, section, drain, public_url)
+            self.upstreams[name] = known
         self.listed = {identity: self._charge_point(identity) for identity in config.chargers}
         self._unlisted = self._charge_point("")
+        callbacks = config.callbacks
+        binds = [config.metrics.bind, *(section.bind for section in config.listeners.values())]
+        self.callback_policy = AddressPolicy(
+            networks=callbacks.networks,
+            template=callbacks.template,
+            own=own_addresses(bind.host for bind in binds),
+        )
+        self._callback_tls: tls.Context | None
+        self.callback_client: CallbackClient
+        if earlier is not None and earlier.config.callbacks == callbacks:
+            self.callback_client, self._callback_tls = earlier.callback_client, earlier._callback_tls
+        else:
+            self._callback_tls = self._tls_of_callbacks()
+            self.callback_client = CallbackClient(
+                timeout=callbacks.timeout,
+                connect_timeout=callbacks.connect_timeout,
+                limit=callbacks.answer,
+                tls=self._callback_tls,
+            )
+        # What earlier fleets left behind is still in use by sessions of theirs.
+        left = earlier.left if earlier is not None else []
+        here = [self.callback_client, *self.upstreams.values()]
+        self.left: list[CallbackClient | UpstreamParty] = [
+            *left,
+            *(each for each in (earlier.parts if earlier else []) if each not in here),
+        ]
+        self.parts: list[CallbackClient | UpstreamParty] = here
+
+    async def close(self) -> None:
+        """End what is under way to any party, for good."""
+        for part in [*self.parts, *self.left]:
+            await part.close()
+
+    def reload_certificates(self) -> None:
+        """Read the files of TLS again. Raises OSError; what was there is kept then."""
+        for each in self.upstreams.values():
+            if each.tls is not None:
+                reload_client_tls(each.tls, each.section.tls)
+        if self._callback_tls is not None:
+            reload_client_tls(self._callback_tls, self.config.callbacks.tls)
+
+    def _tls_of_callbacks(self) -> tls.Context | None:
+        """None where the configuration says nothing: then a context is made when one is needed."""
+        section = self.config.callbacks.tls
+        return client_tls(section) if section.model_fields_set else None
 
     # --- who comes in ---
 
@@ -133,8 +183,9 @@ class Fleet:
     def route_of(self, heard: Heard) -> Route:
         return self.routes.choose(self.known(heard))
 
-    def leads(self, way: Way, heard: Heard) -> bool:
-        """Whether *way*, of this fleet or an earlier one, leads where this one would send the charge point."""
+    def leads(self, way: RelayWay, heard: Heard) -> bool:
+        """Whether *way*, of this fleet or an earlier one, leads where this one would send it."""
+        assert isinstance(way, Way)
         route = self.route_of(heard)
         if way.fleet is self or route != way.route:
             return route is way.route
@@ -145,7 +196,7 @@ class Fleet:
     def open_way(self, session: Session, heard: Heard) -> Way:
         """Make the way of a session, and say on the session what its route says of it.
 
-        Raises Unreachable when there is no way to its central system.
+        Raises Unreachable when there is no way to its central system; the session is as it was then.
         """
         route = self.route_of(heard)
         if route.reject is not None:
@@ -153,41 +204,71 @@ class Fleet:
             session.after_relay = None
             return Way(Rejection(route.reject), route, self)
         assert route.upstream is not None
-        known_as = route.known_as(session.identity)
-        earlier, session.known_as = session.known_as, known_as
+        earlier = session.known_as, session.upstream
+        session.known_as, session.upstream = route.known_as(session.identity), route.upstream
         try:
             link = self._link(session, route)
-            mirrors = [self._mirror(session.identity, known_as, name, route) for name in route.mirrors]
+            mirrors = [self._mirror(session, name, route) for name in route.mirrors]
         except ValueError as problem:  # a name that cannot stand in the URL
-            session.known_as = earlier
-            raise Unreachable("not_connected", str(problem)) from None
-        session.route, session.upstream, session.check = route.name, route.upstream, route.check
-        session.after_relay = None
+            session.known_as, session.upstream = earlier
+            raise Unreachable("not_connected", f"route {route.name}: {problem}") from None
+        session.route, session.check, session.after_relay = route.name, route.check, None
         if mirrors:
             mirrored = Mirrored(link, mirrors)
-            session.after_relay = mirrored.offer
-            link = mirrored
+            session.after_relay, link = mirrored.offer, mirrored
         return Way(link, route, self)
 
     def _link(self, session: Session, route: Route) -> CentralSystemLink:
+        """The link to the central system of a route, or to the two it may use."""
         assert route.upstream is not None
-        return self._link_to(route.upstream, session)
+        first, second = route.upstream, route.fallback
+        if second is None:
+            return self._link_to(first, session)
+        return FailOver(
+            session,
+            self._journal,
+            lambda: self._link_to(first, session),
+            lambda: self._link_to(second, session),
+            names=(first, second),
+            reachable=self.upstreams[first].reachable,
+            after=route.failover_after,
+            back_after=route.failover_back_after,
+            probe_every=self.upstreams[first].section.probe.every,
+        )
 
-    def _link_to(self, name: str, session: Relays) -> CentralSystemLink:
-        upstream = self.upstreams[name]
-        zone = self.config.zone_of(session.identity).key
+    def _link_to(self, name: str, session: Relays, *, mirror: bool = False) -> WatchedLink:
+        party = self.upstreams[name]
         own = self.config.chargers.get(session.identity)
         password = own.upstream_password if own else None
-        return upstream.link(
+        return party.link(
             session,
-            self._dialect(zone, upstream.section.celsius),
+            self._dialect(self.config.zone_of(session.identity).key, party.section.celsius),
             self._journal,
             password.get_secret_value().encode() if password else None,
             self._counts.link(name),
+            mirror=mirror,
         )
 
-    def _mirror(self, identity: str, known_as: str, name: str, route: Route) -> Mirror:
-        link = self._link_to(name, Bystander(identity, known_as, name, self._journal))
+    def _mirror(self, session: Session, name: str, route: Route) -> Mirror:
+        bystander = Bystander(session.identity, session.known_as, name, self._journal)
+        link = self._link_to(name, bystander, mirror=True)
         return Mirror(
-            name, identity, link, self._journal, route.mirror_queue, on_depth=self._counts.mirror
+            name, session.identity, link, self._journal, route.mirror_queue, on_depth=self._counts.mirror
         )
+
+    # --- central systems that call ---
+
+    def callbacks_at(self, listener: str) -> dict[str, dict[str, Caller]]:
+        """The paths where central systems call charge points through a listener, and who calls at each."""
+        paths: defaultdict[str, dict[str, Caller]] = defaultdict(dict)
+        for name, section in self.config.upstreams.items():
+            soap = section.soap
+            if section.protocol == "ocpp-soap" and soap.listener in (None, listener):
+                paths[soap.callback_path][name] = Caller(soap.networks, soap.answer_within)
+        return paths
+
+    def dialect_of(self, session: Session) -> Dialect:
+        """The dialect in which a charge point's central system is spoken with."""
+        section = self.config.upstreams.get(session.upstream)
+        celsius = section.celsius if section else "Celsius"
+        return self._dialect(self.config.zone_of(session.identity).key, celsius)

@@ -77,8 +77,8 @@ class Reloader:
                 loaded, changed = await self._read()
                 await self._gateway.take_over(loaded.config)
             except CannotReload as problem:
-                for each in problem.problems[:MOST_TOLD]:
-                    journal.event(Event("configuration refused", text=str(each)))
+                for wrong in problem.problems[:MOST_TOLD]:
+                    journal.event(Event("configuration refused", text=str(wrong)))
                 text = f"{why}: {problem}; the old configuration stays"
                 journal.event(Event("reload failed", text=text))
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TextIO
 
 from wattbridge.cli.check import write_problems
@@ -11,12 +12,13 @@ from wattbridge.config import ConfigErrors, load
 
 def run(file: str | None, overrides: Sequence[str], *, exit_when_ready: bool, err: TextIO) -> int:
     """Returns 2 when the configuration cannot be used, else what the gateway returns."""
+    read = partial(load, file, overrides=overrides)
     try:
-        loaded = load(file, overrides=overrides)
+        loaded = read()
     except ConfigErrors as errors:
         write_problems(errors.problems, err)
         return 2
     write_problems(loaded.warnings, err)
     from wattbridge import app
 
-    return app.run(loaded.config, exit_when_ready=exit_when_ready)
+    return app.run(loaded, read, exit_when_ready=exit_when_ready)

@@ -11,8 +11,11 @@ armed per request: one sweep per listener ends what is late.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import re
+import socket
 import ssl
 import time
 from collections import Counter
@@ -195,26 +198,39 @@ class Listener:
         self._lingering = 0
         self._sweep_handle: asyncio.TimerHandle | None = None
         self._all_gone: asyncio.Future[None] | None = None
-        limits = self.limits
+        self._handshakes: Handshakes | None = None
+        self.set_limits(self.limits)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Go by other limits: with connections that come from now on, and with how many there may be."""
+        self.limits = limits
         shortest = min(limits.header_timeout, limits.body_timeout, limits.idle, limits.linger)
         self._sweep_interval = min(1.0, max(0.01, shortest / 4))
+        if self._handshakes is not None:
+            self._handshakes.set_limits(limits.handshakes, limits.handshake_rate)
 
     @property
     def open(self) -> int:
         """How many connections there are, the refused ones not counted."""
         return self._open
 
-    async def start(self) -> None:
-        """Bind and accept. Raises OSError when the address cannot be had."""
+    async def start(self, owner: Listener | None = None) -> None:
+        """Bind and accept; on the socket of *owner*, when that has the address already.
+
+        What waits there to be accepted is accepted here then, or by *owner* until it stops.
+        Raises OSError when the address cannot be had.
+        """
         self.loop = asyncio.get_running_loop()
         self.stopping = False
         # aiohttp's parsers want a protocol to slow down when a body comes too fast; ours see no bodies.
         self.parser_protocol = BaseProtocol(self.loop)
         self._handshakes = Handshakes(self.limits.handshakes, self.limits.handshake_rate, self.loop.time)
+        where: dict[str, Any] = {"host": self.host, "port": self.port}
+        if owner is not None:
+            where = {"sock": owner.another_socket()}
         self._server = await self.loop.create_server(
             lambda: _Connection(self),
-            self.host,
-            self.port,
+            **where,
             ssl=self.tls,
             ssl_handshake_timeout=self.limits.header_timeout if self.tls else None,
             ssl_shutdown_timeout=self.limits.linger if self.tls else None,
@@ -225,6 +241,15 @@ class Listener:
         self.tasks = asyncio.TaskGroup()
         await self.tasks.__aenter__()  # left in stop()
         await self._server.start_serving()
+
+    def another_socket(self) -> socket.socket:
+        """Its listening socket under another descriptor. Raises OSError when it has several, or none."""
+        sockets = self._server.sockets if self._server is not None else ()
+        if len(sockets) != 1:
+            raise OSError(
+                errno.EADDRINUSE, f"the address has {len(sockets)} sockets, which cannot be handed over"
+            )
+        return socket.socket(fileno=os.dup(sockets[0].fileno()))
 
     async def stop(self, drain: float = 10.0) -> None:
         """Stop accepting, close idle connections, let what is in flight end within *drain* seconds.
@@ -325,6 +350,7 @@ class Listener:
     async def grant(self, request: HttpRequest, offered: tuple[str, ...]) -> HttpResponse | WebSocket:
         """Ask the handler for a WebSocket, unless too many others do."""
         assert self.upgrade is not None
+        assert self._handshakes is not None
         busy = self._handshakes.begin()
         if busy is not None:
             if self._on_refusal is not None:
@@ -716,7 +742,6 @@ class _Connection(asyncio.Protocol):
 
     async def _serve(self) -> None:
         """Answer one request after the other, until the connection ends."""
-        handler = self._listener.handler
         while True:
             if self._request is None:
                 if self._stage == _LEAVING:
@@ -728,7 +753,7 @@ class _Connection(asyncio.Protocol):
             upgrade, self._upgrade = self._upgrade, None
             try:
                 if upgrade is None:
-                    response = await handler(request)
+                    response = await self._listener.handler(request)
                 else:
                     answer = await self._listener.grant(request, upgrade.offered)
                     if isinstance(answer, WebSocket):

@@ -9,6 +9,7 @@ import ssl
 from pathlib import Path
 from typing import Literal
 
+Context = ssl.SSLContext
 ClientAuth = Literal["none", "optional", "required"]
 
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
@@ -28,6 +29,11 @@ def server_context(
         context.load_verify_locations(client_ca)
     context.verify_mode = _VERIFY[client_auth]
     return context
+
+
+def contents(*files: Path | None) -> tuple[bytes, ...]:
+    """What stands in *files*, to see whether it has changed. Raises OSError."""
+    return tuple(file.read_bytes() if file is not None else b"" for file in files)
 
 
 def client_context(

@@ -192,6 +192,11 @@ class Handshakes:
         self._turns = self._burst = max(1.0, rate)
         self._counted = clock()
 
+    def set_limits(self, most: int, rate: float) -> None:
+        self._most = most
+        self._rate = rate
+        self._burst = max(1.0, rate)
+
     def begin(self) -> str | None:
         """Take one's turn, which lasts until ``end``; returns why there is none."""
         if self._under_way >= self._most:

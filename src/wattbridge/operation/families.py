@@ -52,6 +52,10 @@ _TABLE = (
     _gauge("build_info", "version python_version", "1; what runs here"),
     _gauge("ready", "", "1 while the gateway accepts messages"),
     _gauge("draining", "", "1 while the gateway is stopping"),
+    _gauge("config_last_reload_successful", "", "1 when the last reload of the configuration was successful"),
+    _gauge("config_last_reload_success_timestamp_seconds", "", "When the configuration was last read"),
+    _counter("config_reloads", "", "Reloads of the configuration"),
+    _counter("config_reload_failures", "", "Those with which the old configuration stayed"),
     _histogram(
         "event_loop_lag_seconds",
         "",
@@ -92,6 +96,10 @@ _TABLE = (
     ),
     _counter("requests_refused", "listener reason", "HTTP requests refused before they were read"),
     # Central systems
+    _counter("failovers", "upstream", "Charge points that changed over to a central system, or back to it"),
+    _gauge("queue_depth", "queue", "Messages that wait: for mirrors"),
+    _counter("queue_dropped", "queue reason", "Messages that were not delivered: to mirrors"),
+    _counter("mirror_refusals", "upstream", "Calls of mirrors, which have no say"),
     _gauge("upstream_up", "upstream", "0 while charge points want to be connected to it and none is"),
     _gauge("csms_sessions", "upstream state", "Links to a central system"),
     _counter("csms_connects", "upstream", "WebSockets opened to a central system"),
@@ -125,6 +133,7 @@ foreseen begin at 0.
 | `listener`, `upstream` | a name of the configuration, or `_other` |
 | `peer` | `charger`, `csms`: the party that was asked |
 | `protocol` | `soap`, `json`; of `chargers` as `charger_protocol`, `none` of those that are offline |
+| `queue` | `mirror` |
 | `reason` | a word of the list below |
 | `rule` | why a part was lost, a word of `ocpp/reasons.py` |
 | `side` | `charge_point`, `central_system`: the party that sent it, or was sent it |

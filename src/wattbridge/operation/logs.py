@@ -122,10 +122,14 @@ class ExchangeLog:
     """Writes the journal's records and events as log lines, where ``set_up`` has said."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._log = structlog.get_logger().bind()
-        self._writes_results = self._log.is_enabled_for(logging.INFO)
+        self.follow()
         self._warnings = _Sparingly(clock)
         self._unconnected: set[str] = set()  # charge points whose last attempt to connect failed
+
+    def follow(self) -> None:
+        """Write as ``set_up`` has said since."""
+        self._log = structlog.get_logger().bind()
+        self._writes_results = self._log.is_enabled_for(logging.INFO)
 
     def listen_to(self, journal: Journal) -> None:
         journal.listen(record=self.write, event=self.write_event)

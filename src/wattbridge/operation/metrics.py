@@ -44,6 +44,7 @@ REQUEST_REASONS = ("timeout", "too_large", "malformed", "unsupported")
 CALLBACK_FAILURES = (
     "not_connected", "refused", "unreachable", "timeout", "busy", "draining", "malformed", "too_large",
 )  # fmt: skip
+MIRROR_REASONS = ("queue_full", "untranslatable", "timeout", "unreachable")
 UNKNOWN_FOR = 3600.0  # seconds that a refused identity is counted
 MOST_UNKNOWN = 10_000  # identities; who sends more is counted as so many
 
@@ -64,6 +65,7 @@ class State:
     sessions: dict[tuple[str, str], int] = field(default_factory=dict)
     connections: dict[str, int] = field(default_factory=dict)
     in_flight: dict[Side, int] = field(default_factory=dict)
+    waiting_for_mirrors: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class Metrics:
             ("json", "soap"),
         ),
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -141,8 +144,16 @@ class Metrics:
         self._connect_failures = self._counter("csms_connect_failures")
         self._disconnects = self._counter("csms_disconnects")
         self._directions = {side: self._direction(side) for side in Side}
+        self._reloads = self._counter("config_reloads")
+        self._reload_failures = self._counter("config_reload_failures")
+        self._failovers = self._counter("failovers")
+        self._dropped = self._counter("queue_dropped")
+        self._mirror_refusals = self._counter("mirror_refusals")
+        self._reloaded = True, wall_clock()  # whether the last time went well, and when it last did
+        self._wall_clock = wall_clock
         self._begin_at_zero(actions)
-        self.registry.register(_StateCollector(version, state, self._count_unknown))
+        self.know(upstreams, listeners)
+        self.registry.register(_StateCollector(version, state, self._count_unknown, lambda: self._reloaded))
         # The stock collectors register themselves where they are told to.
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -202,7 +213,15 @@ class Metrics:
             self._malformed.labels(side.value)
         for reason in CALLBACK_FAILURES:
             self._callback_failures.labels(reason)
+        for reason in MIRROR_REASONS:
+            self._dropped.labels("mirror", reason)
+
+    def know(self, upstreams: Iterable[str], listeners: Iterable[str]) -> None:
+        """The names in the configuration, or in another one; what was counted of the old ones stays."""
+        self._upstreams, self._listeners = frozenset(upstreams), frozenset(listeners)
         for upstream in self._upstreams:
+            self._failovers.labels(upstream)
+            self._mirror_refusals.labels(upstream)
             self._connects.labels(upstream)
             for reason in CONNECT_REASONS:
                 self._connect_failures.labels(upstream, reason)
@@ -315,6 +334,19 @@ class Metrics:
                 self._connect_failures.labels(upstream, event.reason).inc()
             case "central system lost" | "central system left":
                 self._disconnects.labels(upstream, event.labels.get("code", "1006")).inc()
+            case "configuration reloaded":
+                self._reloads.inc()
+                self._reloaded = True, self._wall_clock()
+            case "reload failed":
+                self._reloads.inc()
+                self._reload_failures.inc()
+                self._reloaded = False, self._reloaded[1]
+            case "fail-over" | "fail-back":
+                self._failovers.labels(upstream).inc()
+            case "mirror dropped":
+                self._dropped.labels("mirror", event.reason).inc()
+            case "mirror refused":
+                self._mirror_refusals.labels(upstream).inc()
             case "malformed message":
                 self._malformed.labels(event.labels.get("side", "_other")).inc()
             case _:
@@ -329,10 +361,17 @@ def _is_callback(record: Record) -> bool:
 class _StateCollector(Collector):
     """Reads the gauges when a scrape asks, so that nobody has to keep them true in between."""
 
-    def __init__(self, version: str, state: Callable[[], State] | None, unknown: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        version: str,
+        state: Callable[[], State] | None,
+        unknown: Callable[[], int],
+        reloaded: Callable[[], tuple[bool, float]],
+    ) -> None:
         self._version = version
         self._state = state
         self._unknown = unknown
+        self._reloaded = reloaded
 
     def describe(self) -> list[Metric]:
         return []  # asked at registration, before there is a state
@@ -340,6 +379,9 @@ class _StateCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         yield _gauge("build_info", {(self._version, platform.python_version()): 1})
         yield _gauge("chargers_unknown", {(): self._unknown()})
+        successful, last = self._reloaded()
+        yield _gauge("config_last_reload_successful", {(): successful})
+        yield _gauge("config_last_reload_success_timestamp_seconds", {(): last})
         if self._state is None:
             return
         now = self._state()
@@ -348,6 +390,7 @@ class _StateCollector(Collector):
         chargers = {(name, "connected"): now.charge_points.get(each, 0) for each, name in PROTOCOLS.items()}
         yield _gauge("chargers", chargers | {(NO_PROTOCOL, "offline"): now.offline})
         yield _gauge("csms_sessions", now.sessions)
+        yield _gauge("queue_depth", {("mirror",): now.waiting_for_mirrors})
         yield _gauge("upstream_up", _up(now.sessions))
         yield _gauge("connections", {(name,): count for name, count in now.connections.items()})
         yield _gauge("calls_in_flight", {(DIRECTIONS[side],): count for side, count in now.in_flight.items()})

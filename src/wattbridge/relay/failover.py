@@ -30,7 +30,7 @@ class WatchedLink(CentralSystemLink, Protocol):
 class FailOver:
     """A link to the first of two central systems, and to the second while that cannot be reached.
 
-    *first* and *second* make a link each time one is needed; *names* are what they are called. After the first
+    *first* and *second* make a link each time one is needed; *names* is what they are called. After the first
     has been unreachable for *after* seconds the second takes its place. From then on *reachable* is asked
     every *probe_every* seconds; when it has said yes for *back_after* seconds, the first is used again. If
     that does not hold, the next attempt waits twice as long.

@@ -1,0 +1,160 @@
+"""The admin API as whoever asks sees it: HTTP, and nothing without the token."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.fakes import PATIENCE
+from wattbridge.operation.api import MOST_SESSIONS, AdminPort, Refusal
+
+TOKEN = "a-token-of-some-length"
+
+
+@dataclass
+class FakeGateway:
+    """Answers what it is told to, and remembers what it was asked."""
+
+    asked: list[Any] = field(default_factory=list)
+    refusal: Refusal | None = None
+    sessions: list[dict[str, Any]] = field(default_factory=list)
+
+    def _answer(self, *asked: Any) -> dict[str, Any]:
+        self.asked.append(asked)
+        if self.refusal is not None:
+            raise self.refusal
+        return {"changed": ["gateway.drain: 30s → 5s"], "warnings": [], "moved": 0}
+
+    def info(self) -> dict[str, Any]:
+        return {"name": "depot"}
+
+    async def reload(self, *, move: bool) -> dict[str, Any]:
+        return self._answer("reload", move)
+
+    async def check(self) -> dict[str, Any]:
+        return self._answer("check")
+
+    def list_routes(self) -> list[dict[str, Any]]:
+        return [{"route": "all"}]
+
+    def test_route(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return self._answer("test", asked)
+
+    def list_sessions(self, after: str, most: int) -> list[dict[str, Any]]:
+        return [session for session in self.sessions if session["charger"] > after][:most]
+
+    def move(self, identity: str) -> dict[str, Any]:
+        return self._answer("move", identity)
+
+
+@dataclass
+class World:
+    gateway: FakeGateway
+    port: int
+
+    async def ask(
+        self, request: str, body: str = "", *, authorization: str | None = f"Bearer {TOKEN}"
+    ) -> tuple[int, str, Any]:
+        """Status, content type and JSON of the answer to ``GET /path``."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        head = f"{request} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n"
+        if authorization is not None:
+            head += f"Authorization: {authorization}\r\n"
+        content = body.encode()
+        writer.write(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        async with asyncio.timeout(PATIENCE):
+            answer = (await reader.read()).decode()
+        writer.close()
+        lines, _, text = answer.partition("\r\n\r\n")
+        status, *headers = lines.split("\r\n")
+        named = dict(line.split(": ", 1) for line in headers)
+        return int(status.split()[1]), named["Content-Type"].partition(";")[0], json.loads(text)
+
+
+@asynccontextmanager
+async def an_admin_port() -> AsyncIterator[World]:
+    gateway = FakeGateway()
+    port = AdminPort("127.0.0.1", 0, TOKEN, gateway)
+    await port.start()
+    try:
+        yield World(gateway, port.port)
+    finally:
+        await port.stop()
+
+
+async def test_a_reload_tells_what_has_changed() -> None:
+    async with an_admin_port() as world:
+        status, kind, answer = await world.ask("POST /api/v1/config/reload")
+        assert (status, kind) == (200, "application/json")
+        assert answer == {"changed": ["gateway.drain: 30s → 5s"], "warnings": [], "moved": 0}
+        await world.ask("POST /api/v1/config/reload?move=1")
+        await world.ask("POST /api/v1/config/check")
+        assert world.gateway.asked == [("reload", False), ("reload", True), ("check",)]
+
+
+async def test_what_the_gateway_refuses_is_a_problem_with_its_reason() -> None:
+    async with an_admin_port() as world:
+        world.gateway.refusal = Refusal(
+            422, "malformed", "the configuration has 1 errors", errors=[{"line": 3}]
+        )
+        status, kind, answer = await world.ask("POST /api/v1/config/reload")
+        assert (status, kind) == (422, "application/problem+json")
+        assert answer == {
+            "status": 422,
+            "title": "the configuration has 1 errors",
+            "reason": "malformed",
+            "errors": [{"line": 3}],
+        }
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xe9"],
+)
+@pytest.mark.parametrize("request_line", ["GET /api/v1/info", "POST /api/v1/config/reload", "GET /nowhere"])
+async def test_without_the_token_there_is_nothing(authorization: str | None, request_line: str) -> None:
+    async with an_admin_port() as world:
+        status, _, answer = await world.ask(request_line, authorization=authorization)
+        assert (status, answer["reason"]) == (401, "auth")
+        assert world.gateway.asked == []
+
+
+async def test_what_is_not_there_and_what_is_no_method_of_it() -> None:
+    async with an_admin_port() as world:
+        assert (await world.ask("GET /nowhere"))[0] == 404
+        assert (await world.ask("GET /api/v1/config/reload"))[0] == 405
+        assert (await world.ask("POST /api/v1/config/reload?move=perhaps"))[0] == 400
+        assert (await world.ask("POST /api/v1/routes/test", "x" * 70_000))[0] == 413
+
+
+async def test_routes_are_listed_and_tried() -> None:
+    async with an_admin_port() as world:
+        assert (await world.ask("GET /api/v1/routes"))[2] == {"routes": [{"route": "all"}]}
+        assert (await world.ask("GET /api/v1/info"))[2] == {"name": "depot"}
+        await world.ask("POST /api/v1/routes/test", '{"charger": "CP1"}')
+        await world.ask("POST /api/v1/chargers/CP%2F1/move")
+        assert world.gateway.asked == [("test", {"charger": "CP1"}), ("move", "CP/1")]
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{", '"CP1"'])
+async def test_what_is_no_question_is_refused(body: str) -> None:
+    async with an_admin_port() as world:
+        status, _, answer = await world.ask("POST /api/v1/routes/test", body)
+        assert (status, answer["reason"]) == (400, "malformed")
+
+
+async def test_sessions_come_page_by_page() -> None:
+    async with an_admin_port() as world:
+        world.gateway.sessions = [{"charger": f"CP{number}"} for number in range(3)]
+        page = (await world.ask("GET /api/v1/sessions?limit=2"))[2]
+        assert page == {"sessions": [{"charger": "CP0"}, {"charger": "CP1"}], "cursor": "CP1"}
+        rest = (await world.ask("GET /api/v1/sessions?limit=2&cursor=CP1"))[2]
+        assert rest == {"sessions": [{"charger": "CP2"}]}
+        for limit in ("0", "-1", "x", str(MOST_SESSIONS + 1)):
+            assert (await world.ask(f"GET /api/v1/sessions?limit={limit}"))[0] == 400
