@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from wattbridge.simulators.central_system_json import JsonCentralSystem
+from wattbridge.simulators.central_system import CentralSystem
 from wattbridge.simulators.charge_point import ChargePoint
-from wattbridge.simulators.outcomes import CallRefused, Refused, Unanswered
+from wattbridge.simulators.outcomes import Refusal, Unanswered
 
 Payload = dict[str, Any]
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class ScenarioResult:
 
 async def charging_day(
     charge_point: ChargePoint,
-    central_system: JsonCentralSystem,
+    central_system: CentralSystem,
     *,
     until: asyncio.Event | None = None,
     duration: float | None = None,
@@ -64,7 +64,7 @@ class _Day:
     def __init__(
         self,
         charge_point: ChargePoint,
-        central_system: JsonCentralSystem,
+        central_system: CentralSystem,
         until: asyncio.Event | None,
         duration: float | None,
         pause: float,
@@ -195,7 +195,7 @@ class _Day:
                 if connector.transaction is not None:
                     await self.charge_point.stop_transaction(connector_id)
                     await self.charge_point.notify_status(connector_id, "Available")
-        except (Refused, Unanswered) as failure:
+        except (Refusal, Unanswered) as failure:
             self._failures.append(f"{self.identity} evening: {failure}")
 
     # --- Steps -----------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ class _Day:
             self._on_step(f"{self.identity} {name}")
         try:
             answer = await work
-        except (Refused, CallRefused, Unanswered) as failure:
+        except (Refusal, Unanswered) as failure:
             raise self._failed(name, str(failure)) from None
         if expected is not None and isinstance(answer, dict):
             self._expect(f"{name}: {expected[0]}", answer.get(expected[0]), expected[1])
@@ -291,5 +291,5 @@ async def _result(work: Awaitable[Payload]) -> Payload | Exception:
     """The outcome as a value, so that one party's failure does not cut the other's call short."""
     try:
         return await work
-    except (Refused, CallRefused, Unanswered) as failure:
+    except (Refusal, Unanswered) as failure:
         return failure
