@@ -312,6 +312,13 @@ class ChargePoint:
         """Connect again and deliver what was kept, in order; the rest stays kept when that fails."""
         await self._in_mouth(self._come_back)
 
+    def forget(self) -> None:
+        """Forget what runs and what was kept, as after an accident."""
+        with self._state:
+            self.kept.clear()
+            for connector in self.connectors.values():
+                connector.transaction = None
+
     def refuse(self, action: str, refusal: Refusal | None) -> None:
         """From now on answer the central system's *action* with this error; None to behave again."""
         with self._state:
@@ -359,13 +366,17 @@ class ChargePoint:
             self._meter_values(connector_id, "Sample.Periodic")
 
     def _call(self, action: str, payload: Payload) -> Payload:
+        return self._timed(action, functools.partial(self._ask, action, payload))
+
+    def _timed(self, action: str, ask: Callable[[], T]) -> T:
+        """Make one call, at its pace and before whoever looks on."""
         if self.offline:
             raise Unanswered(f"{action}: {self.identity} is offline")
         self.before_call()
         self._last_sent = began = time.monotonic()
         outcome = "ok"
         try:
-            answer = self._ask(action, payload)
+            answer = ask()
         except Exception as failure:
             outcome = str(failure)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import urllib.parse
 from collections.abc import Callable
 from datetime import datetime
@@ -53,6 +54,17 @@ class SoapChargePoint(ChargePoint):
         self.call_timeout = call_timeout
         self._caller: Caller | None = None
         self._callbacks: Callbacks | None = None
+
+    async def post(self, action: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+        """Post bytes as they are, for requests that no stack would write.
+
+        Returns status and body of the response; raises Unanswered when none came.
+        """
+        return await self._in_mouth(self._post, action, body, headers)
+
+    def _post(self, action: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+        assert self._caller is not None
+        return self._timed(action, functools.partial(self._caller.post, action, body, headers))
 
     def _connect(self) -> None:
         # Imported when it is needed, and not in the event loop's thread: zeep takes its time.

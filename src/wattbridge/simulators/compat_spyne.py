@@ -38,21 +38,20 @@ def load_spyne() -> Any:
     It takes 0.2 s the first time. Raises NotInstalled.
     """
     with _importing:
-        if "spyne.server.wsgi" not in sys.modules:
-            found = importlib.util.find_spec("spyne")
-            if found is None or not found.submodule_search_locations:
-                raise NotInstalled(
-                    "the simulated SOAP central system needs spyne: pip install wattbridge[simulators]"
-                )
-            with warnings.catch_warnings(), _stand_in_for_cgi():
-                warnings.simplefilter("ignore")  # its escape sequences and ours do not agree
-                _load_six(Path(next(iter(found.submodule_search_locations))))
-                import spyne.const.xml
-                import spyne.protocol.soap
-                import spyne.server.wsgi
-            # Whatever it reports is in the answers, or in the witness's problems.
-            logging.getLogger("spyne").setLevel(logging.CRITICAL)
-        return sys.modules["spyne"]
+        found = importlib.util.find_spec("spyne")
+        if found is None or not found.submodule_search_locations:
+            raise NotInstalled(
+                "the simulated SOAP central system needs spyne: pip install wattbridge[simulators]"
+            )
+        with warnings.catch_warnings(), _stand_in_for_cgi():
+            warnings.simplefilter("ignore")  # its escape sequences are of another time
+            _load_six(Path(next(iter(found.submodule_search_locations))))
+            import spyne.const.xml
+            import spyne.protocol.soap
+            import spyne.server.wsgi
+        # Whatever it reports is in the answers, or in the witness's problems.
+        logging.getLogger("spyne").setLevel(logging.CRITICAL)
+        return spyne
 
 
 def _load_six(package: Path) -> None:

@@ -1,7 +1,8 @@
-"""A day of one charge point and one central system, as the demo plays it.
+"""What simulators play: a day of one charge point and one central system, as the demo shows it, and what
+charge points do by themselves towards a central system that nobody here knows.
 
-Knows the two simulators and nothing of what stands between them. What does not go as it should is
-collected, and the day goes on.
+Knows the simulators and nothing of what stands between them. What does not go as it should is collected, and
+the play goes on.
 """
 
 from __future__ import annotations
@@ -30,6 +31,84 @@ class ScenarioResult:
 
     calls: int = 0
     failures: list[str] = field(default_factory=list)
+
+
+# A charge point plays its part once, and comes back with what went wrong that it did not record itself.
+Part = Callable[[ChargePoint], Awaitable[list[str]]]
+
+
+async def charge(charge_point: ChargePoint) -> list[str]:
+    """Boot unless that is done, authorize, start, meter values, stop."""
+    await _be_accepted(charge_point)
+    charged = await charge_point.charge(ID_TAG)
+    return _of_a_charge(charge_point, charged)
+
+
+async def boot_storm(charge_point: ChargePoint) -> list[str]:
+    """What charge points do when the power is back: boot, and tell the status of each connector."""
+    await charge_point.power_up()
+    return []
+
+
+async def offline(charge_point: ChargePoint) -> list[str]:
+    """Charge, lose the connection in the middle of the transaction, come back, deliver what was kept."""
+    await _be_accepted(charge_point)
+    await charge_point.authorize(ID_TAG)
+    started = await charge_point.start_transaction(ID_TAG)
+    await charge_point.notify_status(1, "Charging")
+    await charge_point.meter_values()
+    await charge_point.go_offline()
+    await charge_point.meter_values()
+    await charge_point.stop_transaction(id_tag=ID_TAG)
+    await charge_point.come_back()
+    # It has not booted in between, so a central system over JSON wants no BootNotification (OCPP-J 1.6, 5.4).
+    await charge_point.notify_status(1, "Available")
+    return _of_a_charge(charge_point, {"status": started["idTagInfo"]["status"]})
+
+
+async def quirks(charge_point: ChargePoint) -> list[str]:
+    """Everything that real charge points do against the specification, one after the other.
+
+    A quirk that the central system does not live with is told by its name.
+    """
+    from wattbridge.simulators.quirks import show
+
+    await _be_accepted(charge_point)
+    return await show(charge_point)
+
+
+PARTS: dict[str, Part] = {
+    "charge": charge,
+    "boot-storm": boot_storm,
+    "offline": offline,
+    "quirks": quirks,
+}
+
+
+async def _be_accepted(charge_point: ChargePoint) -> None:
+    if not charge_point.accepted:
+        await charge_point.power_up()
+
+
+def _of_a_charge(charge_point: ChargePoint, charged: Payload) -> list[str]:
+    status = charged["status"]
+    return [] if status == "Accepted" else [f"{charge_point.identity}: idTag {ID_TAG} is {status}"]
+
+
+async def play(charge_point: ChargePoint, part: Part) -> list[str]:
+    """Let a charge point play a part; returns each failure as a sentence, its own and those it found.
+
+    What is refused or unanswered ends the part. The charge point can then play another one.
+    """
+    before = len(charge_point.failures)
+    try:
+        if charge_point.offline:  # since an earlier part failed
+            await charge_point.come_back()
+        failures = await part(charge_point)
+    except (Refusal, Unanswered) as failure:
+        failures = [f"{charge_point.identity}: {failure}"]
+        charge_point.forget()
+    return failures + charge_point.failures[before:]
 
 
 async def charging_day(

@@ -166,6 +166,7 @@ class Caller:
         self.from_address = from_address
         self.problems = problems
         self._strict = strict
+        self._timeout = timeout
         self._only_message_id = message_id
         self._identity_namespace = identity_namespace
         self._session = requests.Session()
@@ -222,6 +223,14 @@ class Caller:
             result = {fields[0][0]: result}
         payload = plain(result or {})
         return payload
+
+    def post(self, action: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+        """Post bytes as they are. Returns HTTP status and body; raises Unanswered when none came."""
+        try:
+            response = self._session.post(self.url, body, headers=headers, timeout=self._timeout)
+        except requests.RequestException as absent:
+            raise Unanswered(f"{action}: no answer ({type(absent).__name__}: {absent})") from None
+        return response.status_code, response.content.decode("utf-8", "replace")
 
     def close(self) -> None:
         self._session.close()
