@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import json
 import math
+import os
 import resource
 import signal
 import ssl
@@ -109,7 +110,8 @@ def central_system(
         sys.stderr.write(f"wattbridge: {missing}\n")
         return 2
     except OSError as problem:
-        sys.stderr.write(f"wattbridge: cannot listen at {host}:{port}: {problem.strerror or problem}\n")
+        reason = str(problem) if problem.errno is None else os.strerror(problem.errno)
+        sys.stderr.write(f"wattbridge: cannot listen at {host}:{port}: {reason}\n")
         return 1
 
 

@@ -129,6 +129,10 @@ class CentralSystem:
         """Wait until *identity* can be called; raises Unanswered after *within* seconds."""
         await self._wait_for(lambda: identity in self.connected, f"{identity} did not connect", within)
 
+    async def departure_of(self, identity: str, *, within: float = 5.0) -> None:
+        """Wait until *identity* can be called no more; raises Unanswered after *within* seconds."""
+        await self._wait_for(lambda: identity not in self.connected, f"{identity} did not leave", within)
+
     async def arrival_of(
         self, action: str, *, identity: str | None = None, after: int = 0, within: float = 5.0
     ) -> tuple[str, str, Payload]:

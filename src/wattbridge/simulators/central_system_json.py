@@ -122,6 +122,7 @@ class JsonCentralSystem(CentralSystem):
             connection.end()
             if self._connections.get(identity) is connection:
                 del self._connections[identity]
+                await self._announce()
 
 
 def _identity(path: str) -> str:

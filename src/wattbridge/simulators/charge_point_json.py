@@ -12,6 +12,7 @@ import base64
 import concurrent.futures
 import functools
 import json
+import os
 import ssl
 import traceback
 import urllib.parse
@@ -40,6 +41,11 @@ QUIRKS = {
     "nulls": "writes null instead of an empty payload",
     "celcius": "spells the unit as the first JSON schemas did",
     "short ids": "counts its CALLs from 1 in each connection",
+}
+# Error codes that the package spells as OCPP 2 does, and 1.6 (OCPP-J 1.6, table 7).
+SPELT = {
+    "FormatViolation": "FormationViolation",
+    "OccurrenceConstraintViolation": "OccurenceConstraintViolation",
 }
 
 
@@ -240,6 +246,8 @@ def _tell_failure(
 def _reason(failure: Exception) -> str:
     if isinstance(failure, websockets.InvalidStatus):
         return f"HTTP {failure.response.status_code}"
+    if isinstance(failure, OSError) and failure.errno is not None:
+        return os.strerror(failure.errno)
     return f"{type(failure).__name__}: {failure}"
 
 
@@ -352,7 +360,7 @@ class _Connection:
             )
         except ocpp.exceptions.OCPPError as error:
             self._note(f"{action}: {_told(error)}")
-            raise CallRefused(error.code, _told(error)[:255], {}) from None
+            raise CallRefused(_code(error), _told(error)[:255], {}) from None
         return self.charge_point._answer_call(action, payload)
 
     async def _send(self, frame: list[Any]) -> None:
@@ -364,7 +372,12 @@ class _Connection:
 
 
 def _told(error: ocpp.exceptions.OCPPError) -> str:
-    return f"{error.code}: {error.details.get('cause', error.description)}"
+    problem = str(error.details.get("cause", error.description)).partition("\n")[0]
+    return f"{_code(error)}: {problem}"
+
+
+def _code(error: ocpp.exceptions.OCPPError) -> str:
+    return str(SPELT.get(error.code, error.code))
 
 
 def _with_quirks(payload: Payload, quirks: Collection[str]) -> Payload | None:
