@@ -9,6 +9,7 @@ import base64
 import json
 import re
 import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -86,9 +87,8 @@ async def scripted(**options: Any) -> AsyncIterator[Scripted]:
         yield central_system
 
 
-def a_charge_point(url: str, **options: Any) -> JsonChargePoint:
-    options = {"call_timeout": 5.0, "now": lambda: NOW} | options
-    return JsonChargePoint("CP1", url, **options)
+def a_charge_point(url: str, *, call_timeout: float = 5.0, **options: Any) -> JsonChargePoint:
+    return JsonChargePoint("CP1", url, call_timeout=call_timeout, now=lambda: NOW, **options)
 
 
 # --- All there is to say, between the two witnesses ------------------------------------------------------
@@ -197,15 +197,34 @@ async def test_an_answer_without_the_subprotocol_is_noted() -> None:
         ]
 
 
-async def test_it_trusts_whom_it_is_told_to(tmp_path: Path) -> None:
-    from tests.config.certificates import AUTHORITY
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of 127.0.0.1 that signed itself, with its key, in one file."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    certificate.write_bytes(certificate.read_bytes() + key.read_bytes())
+    return certificate
 
-    file = tmp_path / "ca.pem"
-    file.write_text(AUTHORITY)
-    trust = ssl.create_default_context(cafile=str(file))
-    async with JsonCentralSystem() as central_system:  # which does not speak TLS
-        with pytest.raises(Unanswered, match="no connection: "):
-            await a_charge_point(central_system.url.replace("ws:", "wss:"), tls=trust).start()
+
+async def test_over_tls_it_trusts_whom_it_is_told_to(certificate: Path) -> None:
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certificate)
+    trust = ssl.create_default_context(cafile=certificate)
+    async with scripted(ssl=server_side) as central_system:
+        url = central_system.url.replace("ws:", "wss:")
+        async with a_charge_point(url, tls=trust) as charge_point:
+            await charge_point.heartbeat()
+        with pytest.raises(Unanswered, match=r"no connection: self.signed certificate"):
+            await a_charge_point(url).start()
 
 
 # --- Asking ----------------------------------------------------------------------------------------------

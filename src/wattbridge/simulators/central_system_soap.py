@@ -137,7 +137,8 @@ class SoapCentralSystem(CentralSystem):
             self._stopping.set()
             await asyncio.to_thread(server.close)
             assert self._callers is not None
-            self._callers.shutdown(wait=False, cancel_futures=True)
+            callers, self._callers = self._callers, None
+            callers.shutdown(wait=False, cancel_futures=True)
             for peer in self._connections.values():
                 if peer.caller is not None:
                     peer.caller.close()

@@ -17,10 +17,10 @@ import ssl
 import traceback
 import urllib.parse
 import uuid
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import ocpp.exceptions
 import ocpp.messages
@@ -49,10 +49,6 @@ SPELT = {
 }
 
 
-class _Clock(Protocol):
-    def __call__(self) -> datetime: ...
-
-
 class JsonChargePoint(ChargePoint):
     """One simulated charge point.
 
@@ -76,7 +72,7 @@ class JsonChargePoint(ChargePoint):
         firmware_version: str = "1.3",
         connectors: int = 2,
         call_timeout: float = 30.0,
-        now: _Clock = local_time,
+        now: Callable[[], datetime] = local_time,
     ) -> None:
         super().__init__(
             identity,
@@ -246,7 +242,9 @@ def _tell_failure(
 def _reason(failure: Exception) -> str:
     if isinstance(failure, websockets.InvalidStatus):
         return f"HTTP {failure.response.status_code}"
-    if isinstance(failure, OSError) and failure.errno is not None:
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        return failure.verify_message
+    if isinstance(failure, OSError) and not isinstance(failure, ssl.SSLError) and failure.errno is not None:
         return os.strerror(failure.errno)
     return f"{type(failure).__name__}: {failure}"
 

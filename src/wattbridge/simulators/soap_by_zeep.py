@@ -259,8 +259,10 @@ class Caller:
         if self._only_message_id is not None:
             header.find(f"{{{WSA}}}MessageID").text = self._only_message_id
         if self._identity_namespace is not None:
-            identity = header.find(f"{{{self.service.namespace}}}chargeBoxIdentity")
-            identity.tag = f"{{{self._identity_namespace}}}chargeBoxIdentity"
+            old = header.find(f"{{{self.service.namespace}}}chargeBoxIdentity")
+            new = etree.Element(f"{{{self._identity_namespace}}}chargeBoxIdentity")
+            new.text = self.identity
+            header.replace(old, new)
         self._message_id = text_of(header.find(f"{{{WSA}}}MessageID"))
         body: Any = envelope.find(f"{{{SOAP_12}}}Body")
         if self._strict and (breaches := self.service.breaches(body[0])):
