@@ -535,10 +535,10 @@ async def test_it_can_hang_up(central_system: SoapCentralSystem, actions: set[st
 async def test_it_can_be_silent_until_it_is_stopped() -> None:
     async with SoapCentralSystem() as central_system:
         central_system.silent_on = {"Heartbeat"}
-        charge_point = SoapChargePoint("CP1", central_system.url, call_timeout=0.05)
-        async with charge_point:
+        async with SoapChargePoint("CP1", central_system.url, call_timeout=0.05) as impatient:
             with pytest.raises(Unanswered, match="Heartbeat: no answer"):
-                await charge_point.heartbeat()
+                await impatient.heartbeat()
+        async with a_charge_point(central_system) as charge_point:
             await charge_point.authorize("A")
 
 

@@ -234,9 +234,15 @@ def application(answer: Answer, note: Callable[[str], None], *, qualified_action
                 raise fault_of(asked.refused)
             super().create_in_document(ctx, charset)
 
+        def validate_body(self, ctx: Any, message: Any) -> None:
+            try:
+                super().validate_body(ctx, message)
+            except spyne.Fault as breach:  # with a text in bytes, which spyne itself cannot write
+                problem = breach.faultstring.decode()
+                note(f"spyne refuses what the schema allows: {problem}")
+                raise spyne.Fault("Client.ProtocolError", problem) from None
+
         def serialize(self, ctx: Any, message: Any) -> None:
-            if ctx.in_error is not None and ctx.transport.req_env[ENVIRON].refused is None:
-                note(f"spyne refuses what the schema allows: {ctx.in_error.faultstring}")
             super().serialize(ctx, message)
             _complete(ctx.out_document, ctx.transport.req_env[ENVIRON].heard, qualified_actions)
 
