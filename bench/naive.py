@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -24,16 +23,12 @@ from jsonschema import Draft4Validator  # type: ignore[import-untyped]
 from lxml import etree
 
 from bench.workload import IDENTITY, NAMESPACES, Json
+from wattbridge.simulators.compat_spyne import NotInstalled, load_spyne
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    try:
-        import spyne
-        import spyne.const.xml
-        import spyne.protocol.soap
-        import spyne.server
-    except ImportError:  # spyne does not run on Python 3.12 and later
-        spyne = None
+try:
+    spyne = load_spyne()
+except NotInstalled:
+    spyne = None
 
 HAS_SPYNE = spyne is not None
 WSDL = Path(__file__).parent.parent / "wsdl" / "1.6"

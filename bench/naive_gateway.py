@@ -2,7 +2,7 @@
 
 spyne's methods block while the central system is asked, and zeep's while the charge point is, so each has a
 thread; any WSGI server would give it one. ``python -m bench.naive_gateway`` runs until its standard input
-ends. Needs spyne: Python 3.11.
+ends. Needs spyne.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def print_tables(result: Result) -> None:
     if sys.platform != "linux":
         print("no whole gateways: they are measured on Linux only")
     if sys.version_info >= (3, 12):
-        print("no naive glue for SOAP charge points: spyne does not run on this Python")
+        print("no naive glue for SOAP charge points: spyne is not installed")
     width = max([len(row["name"]) for row in rows] + [len(title) for title in TITLES.values()])
     for group, title in TITLES.items():
         chosen = [row for row in rows if row["group"] == group]

@@ -13,7 +13,8 @@ import pytest
 
 from tests.interop.raw import an_ear, envelope, post, talk
 from tests.interop.running import configuration, running
-from wattbridge.simulators.central_system_json import ALL, JsonCentralSystem
+from wattbridge.simulators.central_system import ALL
+from wattbridge.simulators.central_system_json import JsonCentralSystem
 from wattbridge.simulators.charge_point_soap import SoapChargePoint
 from wattbridge.simulators.outcomes import CallRefused, Refused, Unanswered
 

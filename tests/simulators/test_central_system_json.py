@@ -18,7 +18,8 @@ from websockets import ConnectionClosed, Subprotocol
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from wattbridge.simulators.central_system_json import ALL, JsonCentralSystem, Transaction
+from wattbridge.simulators.central_system import ALL, Transaction
+from wattbridge.simulators.central_system_json import JsonCentralSystem
 from wattbridge.simulators.outcomes import CallRefused, Unanswered
 
 NOW = datetime(2024, 5, 1, 10, 0, tzinfo=UTC)

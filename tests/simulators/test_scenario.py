@@ -1,15 +1,23 @@
-"""The demo's day, with nothing between the two simulators."""
+"""The demo's day, and the parts that charge points play by themselves; nothing between the simulators."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 import pytest
 
+from tests.interop.running import configuration, running
+from wattbridge.simulators.central_system import CentralSystem
 from wattbridge.simulators.central_system_json import JsonCentralSystem
+from wattbridge.simulators.central_system_soap import SoapCentralSystem
+from wattbridge.simulators.charge_point import ChargePoint
+from wattbridge.simulators.charge_point_json import JsonChargePoint
+from wattbridge.simulators.charge_point_soap import SoapChargePoint
 from wattbridge.simulators.outcomes import Refused
-from wattbridge.simulators.scenario import ScenarioResult, charging_day
+from wattbridge.simulators.quirks import SOAP_QUIRKS
+from wattbridge.simulators.scenario import PARTS, ScenarioResult, charging_day, play
 
 from .plugged_in import PluggedIn
 
@@ -192,3 +200,157 @@ async def test_days_run_beside_each_other(central_system: JsonCentralSystem, cha
         ]
         results = [(await day)[0] for day in played]
     assert results == [ScenarioResult(calls=4 + 16 + 11 + 1, failures=[])] * 2
+
+
+# --- Parts that charge points play by themselves ---------------------------------------------------------
+
+
+@pytest.fixture(params=["soap", "json"])
+async def pair(request: pytest.FixtureRequest) -> AsyncIterator[tuple[CentralSystem, ChargePoint]]:
+    central_system: CentralSystem
+    charge_point: ChargePoint
+    if request.param == "soap":
+        central_system = SoapCentralSystem(call_timeout=5.0)
+        async with central_system:
+            charge_point = SoapChargePoint("CP1", central_system.url, call_timeout=5.0)
+            async with charge_point:
+                yield central_system, charge_point
+    else:
+        central_system = JsonCentralSystem(call_timeout=5.0)
+        async with central_system:
+            charge_point = JsonChargePoint("CP1", central_system.url, call_timeout=5.0)
+            async with charge_point:
+                yield central_system, charge_point
+
+
+BOOT = ["BootNotification", *["StatusNotification"] * 3]
+CHARGE = [
+    *("Authorize", "StatusNotification", "StartTransaction", "StatusNotification"),
+    *("MeterValues", "MeterValues", "MeterValues", "StopTransaction"),
+    *("StatusNotification", "StatusNotification"),
+]
+OFFLINE = [
+    *("Authorize", "StartTransaction", "StatusNotification", "MeterValues"),
+    *("MeterValues", "StopTransaction", "StatusNotification"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "once", "twice"),
+    [
+        ("charge", BOOT + CHARGE, BOOT + CHARGE * 2),
+        ("boot-storm", BOOT, BOOT * 2),
+        ("offline", BOOT + OFFLINE, BOOT + OFFLINE * 2),
+    ],
+)
+async def test_a_part_is_played_over_and_over(
+    pair: tuple[CentralSystem, ChargePoint], name: str, once: list[str], twice: list[str]
+) -> None:
+    central_system, charge_point = pair
+    for expected in (once, twice):
+        assert await play(charge_point, PARTS[name]) == []
+        assert [action for _, action, _ in central_system.received] == expected
+    assert charge_point.problems == central_system.problems == []
+    assert None not in [known.meter_stop for known in central_system.transactions.values()]
+
+
+async def test_what_was_measured_offline_is_delivered_with_its_own_times(
+    pair: tuple[CentralSystem, ChargePoint],
+) -> None:
+    central_system, charge_point = pair
+    await play(charge_point, PARTS["offline"])
+    moments = [
+        payload["meterValue"][0]["timestamp"]
+        for _, action, payload in central_system.received
+        if action == "MeterValues"
+    ]
+    assert len(moments) == 2
+    assert moments[0] < moments[1]
+    [transaction] = central_system.transactions.values()
+    assert (transaction.meter_start, transaction.meter_stop) == (1000, 1500)
+
+
+async def test_an_idtag_that_is_not_accepted_is_a_failure(pair: tuple[CentralSystem, ChargePoint]) -> None:
+    central_system, charge_point = pair
+    central_system.id_tags = {}
+    assert await play(charge_point, PARTS["charge"]) == ["CP1: idTag 04E91C5A123456 is Invalid"]
+
+
+@pytest.mark.parametrize("name", ["charge", "offline"])
+async def test_a_refusal_ends_the_part_and_not_the_charge_point(
+    pair: tuple[CentralSystem, ChargePoint], name: str
+) -> None:
+    central_system, charge_point = pair
+    central_system.errors["StopTransaction"] = ("InternalError", "out of order")
+    [failure] = await play(charge_point, PARTS[name])
+    assert failure.startswith("CP1: ")
+    assert failure.endswith("InternalError: out of order")
+    central_system.errors.clear()
+    assert await play(charge_point, PARTS[name]) == []
+
+
+async def test_who_cannot_come_back_tries_it_with_the_next_part() -> None:
+    async with (
+        JsonCentralSystem() as central_system,
+        JsonChargePoint("CP1", central_system.url) as charge_point,
+    ):
+        await charge_point.power_up()
+        await charge_point.go_offline()
+        central_system.refuse_handshakes = 503
+        assert await play(charge_point, PARTS["charge"]) == ["CP1: no connection: HTTP 503"]
+        central_system.refuse_handshakes = None
+        assert await play(charge_point, PARTS["charge"]) == []
+
+
+async def test_a_strict_json_central_system_does_not_live_with_these_quirks() -> None:
+    async with (
+        JsonCentralSystem() as central_system,
+        JsonChargePoint("CP1", central_system.url, call_timeout=0.5) as charge_point,
+    ):
+        failures = await play(charge_point, PARTS["quirks"])
+        assert [failure.split(": ")[1] for failure in failures] == [
+            "offers none in its handshake",
+            "writes sampled values as numbers",
+            "writes null instead of an empty payload",
+        ]
+        assert "CP1: Authorize: sent while 1 CALL of the same side had no answer (4.1.1)" in [
+            *central_system.problems
+        ]
+        assert charge_point.problems == []
+        assert charge_point.quirks == set()
+        await charge_point.heartbeat()
+
+
+async def test_a_strict_soap_central_system_does_not_live_with_these_quirks() -> None:
+    async with (
+        SoapCentralSystem() as central_system,
+        SoapChargePoint("CP1", central_system.url) as charge_point,
+    ):
+        failures = await play(charge_point, PARTS["quirks"])
+        assert [failure.split(": ")[1] for failure in failures] == [
+            "a SOAP 1.1 envelope",
+            "unqualified fields",
+            "the body in the namespace of ChargePointService",
+            "fields in alphabetical order",
+            "white space around an identifier",
+            "an empty line before the XML declaration",
+        ]
+        assert charge_point.answered == 4 + len(SOAP_QUIRKS)
+        local = [
+            payload["timestamp"]
+            for _, action, payload in central_system.received[4:]
+            if "timestamp" in payload
+        ]
+        assert len(local) == 1
+        assert datetime.fromisoformat(local[0]).tzinfo is None
+
+
+async def test_a_gateway_lives_with_every_quirk_of_soap_charge_points() -> None:
+    async with (
+        JsonCentralSystem() as central_system,
+        running(configuration(central_system.url)) as gateway,
+        SoapChargePoint("CP1", gateway.url) as charge_point,
+    ):
+        assert await play(charge_point, PARTS["quirks"]) == []
+        assert central_system.heard == 4 + len(SOAP_QUIRKS)
+        assert central_system.problems == charge_point.problems == []

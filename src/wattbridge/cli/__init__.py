@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -23,6 +23,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+)
+simulate_app = typer.Typer(
+    help="Simulated charge points and central systems, to talk to without any hardware.",
+    no_args_is_help=True,
 )
 config_app = typer.Typer(help="About the format of the configuration file.", no_args_is_help=True)
 
@@ -46,6 +50,19 @@ Overrides = Annotated[
         help="Override one value, such as gateway.drain=5s. May be given more than once.",
         show_default=False,
     ),
+]
+Transport = Annotated[
+    bool | None,
+    typer.Option("--soap/--json", help="How it speaks OCPP 1.6.", show_default=False),
+]
+Output = Annotated[
+    str,
+    typer.Option("--output", "-o", metavar="text|json", help="A line for people or an object for programs."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no exchanges, only what they come to.")]
+For = Annotated[
+    str | None,
+    typer.Option("--for", metavar="DURATION", help="Stop after this time: 20s, 5m.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 
@@ -222,6 +239,181 @@ def _explain_command(
     raise typer.Exit(explain(query, as_json))
 
 
+@simulate_app.command("charge-point", short_help="Simulate charge points.")
+def _charge_point_command(
+    url: Annotated[
+        str,
+        typer.Option(
+            "--url",
+            metavar="URL",
+            help="Where they connect: http(s) for SOAP; ws(s) for JSON, without the identity.",
+            show_default=False,
+        ),
+    ],
+    soap: Transport = None,
+    number: Annotated[
+        int | None,
+        typer.Option("-n", metavar="NUMBER", min=1, max=9999, help="How many.", show_default="1"),
+    ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            "--identity",
+            metavar="ID",
+            help="Who it is; with -n what comes before the number.",
+            show_default="CP-0001 and on",
+        ),
+    ] = None,
+    scenario: Annotated[
+        str, typer.Option("--scenario", metavar="charge|boot-storm|offline|quirks", help="What they do.")
+    ] = "charge",
+    duration: For = None,
+    password_file: Annotated[
+        str | None,
+        typer.Option(
+            "--password-file",
+            metavar="FILE",
+            help="The password of HTTP Basic authentication, the same for all.",
+            show_default=False,
+        ),
+    ] = None,
+    ca: Annotated[
+        str | None,
+        typer.Option(
+            "--ca",
+            metavar="FILE",
+            help="Whom https and wss are trusted by, in PEM.",
+            show_default="the system's authorities",
+        ),
+    ] = None,
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            "--rate",
+            metavar="RATE",
+            help="At most so many calls, of all together: 5/s, 300/m.",
+            show_default="as fast as they are answered",
+        ),
+    ] = None,
+    call_timeout: Annotated[
+        str, typer.Option("--call-timeout", metavar="DURATION", help="How long an answer may take.")
+    ] = "30s",
+    callback_host: Annotated[
+        str,
+        typer.Option(
+            "--callback-host", metavar="HOST", help="Where SOAP charge points listen for the central system."
+        ),
+    ] = "127.0.0.1",
+    output: Output = "text",
+    quiet: Quiet = False,
+) -> None:
+    """Simulate charge points, and show every exchange with whatever they talk to.
+
+    \b
+      wattbridge simulate charge-point --soap --url http://127.0.0.1:8080/ocpp/cs
+      wattbridge simulate charge-point --json --url ws://127.0.0.1:9000/ocpp -n 100 --for 20s --rate 50/s -q
+
+    \b
+    Scenarios:
+      charge      boot, authorize, start, meter values, stop
+      boot-storm  all of them boot at once and tell the status of each connector
+      offline     lose the connection in the middle of a charge, come back, deliver what was kept
+      quirks      what real charge points do against the specification, one after the other
+
+    Without --for each does its part once. With it they do it over and over until the time is over; after a
+    boot-storm they stay. They answer all that a central system can ask.
+
+    Exit codes: 0 all went well, 1 something failed or the other side broke a rule, 2 wrong usage.
+    """
+    transport = _transport(soap, url)
+    _check_output(output)
+    scenarios = ("charge", "boot-storm", "offline", "quirks")
+    _check(scenario in scenarios, "--scenario", f"{scenario!r} is none of {', '.join(scenarios)}")
+    seconds = None if duration is None else _seconds(duration, "--for")
+    timeout = _seconds(call_timeout, "--call-timeout")
+    per_second = None if rate is None else _rate(rate, "--rate")
+    password = None if password_file is None else _read_password(password_file)
+    if ca is not None:
+        _check_authorities(ca)
+    from wattbridge.cli.simulate import ChargePoints, charge_points, identities
+
+    wanted = ChargePoints(
+        transport=transport,
+        url=url,
+        identities=identities(identity, number),
+        scenario=scenario,
+        password=password,
+        ca_file=ca,
+        callback_host=callback_host,
+        call_timeout=timeout,
+        rate=per_second,
+    )
+    raise typer.Exit(charge_points(wanted, seconds, as_json=output == "json", quiet=quiet))
+
+
+@simulate_app.command("central-system", short_help="Simulate a central system.")
+def _central_system_command(
+    soap: Transport = None,
+    bind: Annotated[
+        str, typer.Option("--bind", metavar="HOST:PORT", help="Where it listens; port 0 is any free one.")
+    ] = "127.0.0.1:9100",
+    habits: Annotated[
+        str | None,
+        typer.Option(
+            "--habits",
+            metavar="steve|ev-server",
+            help="With --soap: behave like one that is in use.",
+            show_default=False,
+        ),
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(
+            "--for", metavar="DURATION", help="Stop after this time: 20s, 5m.", show_default="until Ctrl-C"
+        ),
+    ] = None,
+    output: Output = "text",
+    quiet: Quiet = False,
+) -> None:
+    """Simulate a central system that accepts every charge point, and show every exchange.
+
+    \b
+      wattbridge simulate central-system --json --bind 127.0.0.1:9000
+      wattbridge simulate central-system --soap --habits steve
+
+    With --json charge points connect to ws://HOST:PORT/ocpp/IDENTITY, with --soap they post to
+    http://HOST:PORT/ocpp; the latter needs `pip install wattbridge[simulators]`.
+
+    \b
+    Habits:
+      steve      fully qualified wsa:Action in responses, no wsa:From in calls, and a SecurityError for all
+                 that comes before an accepted BootNotification
+      ev-server  the same wsa:MessageID in every call, chargeBoxIdentity in the namespace of OCPP 1.5
+
+    Exit codes: 0 all went well, 1 a charge point broke a rule or nothing can listen there, 2 wrong usage, or
+    something is not installed.
+    """
+    _check(soap is not None, "--soap/--json", "say how it speaks: --soap or --json")
+    _check_output(output)
+    _check(habits in (None, "steve", "ev-server"), "--habits", f"{habits!r} is neither steve nor ev-server")
+    _check(habits is None or soap is True, "--habits", "they are those of SOAP central systems: add --soap")
+    seconds = None if duration is None else _seconds(duration, "--for")
+    host, port = _bind(bind, "--bind")
+    from wattbridge.cli.simulate import central_system
+
+    raise typer.Exit(
+        central_system(
+            "soap" if soap else "json",
+            host,
+            port,
+            cast(Literal["steve", "ev-server"] | None, habits),
+            seconds,
+            as_json=output == "json",
+            quiet=quiet,
+        )
+    )
+
+
 @app.command("version", short_help="Show the version.")
 def _version_command(as_json: AsJson = False) -> None:
     """Show the version of Wattbridge; with --json also those of Python and the libraries it stands on."""
@@ -255,6 +447,7 @@ def _reference_command() -> None:
     sys.stdout.write(page())
 
 
+app.add_typer(simulate_app, name="simulate")
 app.add_typer(config_app, name="config")
 
 
@@ -270,6 +463,64 @@ def _seconds(text: str, option: str) -> float:
         return read_duration(text)
     except ValueError as problem:
         raise typer.BadParameter(str(problem), param_hint=option) from None
+
+
+def _rate(text: str, option: str) -> float:
+    from wattbridge.config.values import read_rate
+
+    try:
+        rate = read_rate(text)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint=option) from None
+    _check(rate > 0, option, f"{text} is never")
+    return rate
+
+
+def _bind(text: str, option: str) -> tuple[str, int]:
+    from wattbridge.config.values import read_bind
+
+    try:
+        return read_bind(text)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint=option) from None
+
+
+def _transport(soap: bool | None, url: str) -> Literal["soap", "json"]:
+    """How the charge points speak: what was said, or what the URL can only mean."""
+    scheme = url.partition("://")[0].lower()
+    by_url = {"http": True, "https": True, "ws": False, "wss": False}.get(scheme)
+    _check(by_url is not None, "--url", f"{url!r} is neither http(s):// for SOAP nor ws(s):// for JSON")
+    if soap is not None and soap != by_url:
+        means = "--soap" if by_url else "--json"
+        raise typer.BadParameter(f"{scheme}:// is for {means}", param_hint="--url")
+    return "soap" if by_url else "json"
+
+
+def _check_output(output: str) -> None:
+    _check(output in ("text", "json"), "--output", f"{output!r} is neither text nor json")
+
+
+def _read_password(file: str) -> bytes:
+    """The first line of a file, as bytes: a password need not be text."""
+    try:
+        return Path(file).read_bytes().partition(b"\n")[0].rstrip(b"\r")
+    except OSError as problem:
+        from wattbridge.config.files import reason_of
+
+        raise typer.BadParameter(f"{file}: {reason_of(problem)}", param_hint="--password-file") from None
+
+
+def _check_authorities(file: str) -> None:
+    import ssl
+
+    try:
+        ssl.create_default_context(cafile=file)
+    except ssl.SSLError:
+        raise typer.BadParameter(f"{file}: no certificate in PEM is in it", param_hint="--ca") from None
+    except OSError as problem:
+        from wattbridge.config.files import reason_of
+
+        raise typer.BadParameter(f"{file}: {reason_of(problem)}", param_hint="--ca") from None
 
 
 def _check_zone(text: str, option: str) -> None:

@@ -1,9 +1,9 @@
 """What a simulated charge point does: its connectors and transactions, what it says and what it answers.
 
-How it speaks is left to others (charge_point_soap.py). Like a real one it has one mouth and one ear: a
-thread that calls the central system, one call at a time, and whatever serves the calls back, in threads
-of its own. What it is asked to do it does: a RemoteStartTransaction
-starts a transaction, a TriggerMessage sends the message. ``problems`` holds what the other party does
+How it speaks is left to others (charge_point_json.py, charge_point_soap.py). Like a real one it has one mouth
+and one ear: a thread that calls the central system, one call at a time, and whatever serves the calls back.
+What it is asked to do it does: a RemoteStartTransaction starts a transaction, a TriggerMessage sends the
+message. ``problems`` holds what the other party does
 against the rules; ``failures`` what was refused or unanswered of the calls it makes by itself.
 """
 
@@ -24,7 +24,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from wattbridge.simulators.outcomes import Refused, Unanswered
+from wattbridge.simulators.outcomes import Exchange, Refusal, Unanswered, tell_nobody
 
 Payload = dict[str, Any]
 T = TypeVar("T")
@@ -39,6 +39,10 @@ MAX_LIMIT = {"A": Decimal("16.0"), "W": Decimal("11040.0")}  # of a connector wi
 def local_time() -> datetime:
     """Now, with an offset that is not UTC, as many charge points send it."""
     return datetime.now(CENTRAL_EUROPE)
+
+
+def wait_for_nothing() -> None:
+    """There is no pace to keep."""
 
 
 @dataclass(slots=True)
@@ -105,6 +109,9 @@ class ChargePoint:
     ``now`` gives the time of its messages, with an offset. It says nothing before it is told to; once
     accepted it sends Heartbeat, and while charging MeterValues, at the intervals of its configuration (0:
     never).
+
+    ``before_call`` is called before each call it makes, and may wait: a pace for many of them.
+    ``on_exchange`` hears of every call that has ended. Both are called from threads of the charge point.
     """
 
     def __init__(
@@ -134,7 +141,11 @@ class ChargePoint:
         self.local_list_version = 0
         self.patience = 1.0  # seconds a call under way is given when the charge point is stopped
         self.own_interval = 10.0  # seconds between two boots when the central system leaves it to us
-        self._refusals: dict[str, Refused] = {}
+        self.offline = False
+        self.kept: list[tuple[str, Payload]] = []  # transaction messages that wait for the connection
+        self.before_call: Callable[[], None] = wait_for_nothing
+        self.on_exchange: Callable[[Exchange], None] = tell_nobody
+        self._refusals: dict[str, Refusal] = {}
         self._now = now
         self._state = threading.RLock()  # two threads know the state: the mouth and the ear
         self._mouth: _Mouth | None = None
@@ -176,15 +187,18 @@ class ChargePoint:
             await asyncio.to_thread(self._disconnect)
 
     def _connect(self) -> None:
-        """Open what it takes to be called and to call. Blocking; from now on ``_answer`` may be called."""
+        """Open what it takes to be called and to call. Blocking; raises Unanswered.
+
+        From now on ``_answer_call`` may be called.
+        """
         raise NotImplementedError
 
     def _disconnect(self) -> None:
-        """Close it again. Blocking."""
+        """Close it again, if it is open. Blocking."""
         raise NotImplementedError
 
     def _ask(self, action: str, payload: Payload) -> Payload:
-        """Call the central system. Blocking; raises Refused or Unanswered."""
+        """Call the central system. Blocking; raises Refusal or Unanswered."""
         raise NotImplementedError
 
     async def __aenter__(self) -> Self:
@@ -201,7 +215,7 @@ class ChargePoint:
         await self._in_mouth(lambda: None)
 
     # --- What it can say -------------------------------------------------------------------------------
-    # Each gives the payload of the answer as a plain dict, times as text; raises Refused for a fault and
+    # Each gives the payload of the answer as a plain dict, times as text; raises Refusal for an error and
     # Unanswered when no usable answer came.
 
     async def call(self, action: str, **payload: Any) -> Payload:
@@ -287,13 +301,31 @@ class ChargePoint:
         await for_it(self._finish, connector_id, None, id_tag)
         return {"status": started["idTagInfo"]["status"], "transactionId": transaction_id}
 
-    def refuse(self, action: str, refused: Refused | None) -> None:
-        """From now on answer the central system's *action* with this fault; None to behave again."""
+    async def go_offline(self) -> None:
+        """Lose the connection.
+
+        MeterValues of transactions and StopTransaction are kept from now on, all else is Unanswered.
+        """
+        await self._in_mouth(self._go_offline)
+
+    async def come_back(self) -> None:
+        """Connect again and deliver what was kept, in order; the rest stays kept when that fails."""
+        await self._in_mouth(self._come_back)
+
+    def forget(self) -> None:
+        """Forget what runs and what was kept, as after an accident."""
         with self._state:
-            if refused is None:
+            self.kept.clear()
+            for connector in self.connectors.values():
+                connector.transaction = None
+
+    def refuse(self, action: str, refusal: Refusal | None) -> None:
+        """From now on answer the central system's *action* with this error; None to behave again."""
+        with self._state:
+            if refusal is None:
                 self._refusals.pop(action, None)
             else:
-                self._refusals[action] = refused
+                self._refusals[action] = refusal
 
     # --- The mouth -------------------------------------------------------------------------------------
     # All of this runs in the one thread that calls the central system.
@@ -309,7 +341,7 @@ class ChargePoint:
             self._mouth.say(functools.partial(work, *args, **kwargs), alone=True)
 
     def _failed(self, error: Exception) -> None:
-        if isinstance(error, Refused | Unanswered):
+        if isinstance(error, Refusal | Unanswered):
             self.failures.append(f"{self.identity}: {error}")
         else:  # a fault of the simulator itself: loud
             self.problems.append("".join(traceback.format_exception(error)))
@@ -321,7 +353,7 @@ class ChargePoint:
             heartbeat = float(self.configuration["HeartbeatInterval"].value)
             sample = float(self.configuration["MeterValueSampleInterval"].value)
             charging = [number for number, connector in self.connectors.items() if connector.transaction]
-        if self.accepted and heartbeat > 0:
+        if self.accepted and heartbeat > 0 and not self.offline:
             # Any other message tells the central system as well that we are there (OCPP 1.6, 4.6).
             duties.append((self._last_sent + heartbeat, lambda: self._call("Heartbeat", {})))
         if sample > 0 and charging:
@@ -334,19 +366,37 @@ class ChargePoint:
             self._meter_values(connector_id, "Sample.Periodic")
 
     def _call(self, action: str, payload: Payload) -> Payload:
-        self._last_sent = time.monotonic()
-        answer = self._ask(action, payload)
+        return self._timed(action, functools.partial(self._ask, action, payload))
+
+    def _timed(self, action: str, ask: Callable[[], T]) -> T:
+        """Make one call, at its pace and before whoever looks on."""
+        if self.offline:
+            raise Unanswered(f"{action}: {self.identity} is offline")
+        self.before_call()
+        self._last_sent = began = time.monotonic()
+        outcome = "ok"
+        try:
+            answer = ask()
+        except Exception as failure:
+            outcome = str(failure)
+            raise
+        finally:
+            seconds = time.monotonic() - began
+            self.on_exchange(Exchange(self.identity, action, "central system", outcome, seconds))
         self.answered += 1
         return answer
 
     def _transaction_call(self, action: str, payload: Payload) -> Payload:
         """A transaction message is tried again, later each time, before it is given up (OCPP 1.6, 3.7.1)."""
+        if self.offline and "transactionId" in payload:  # one that begins offline has no id to go on with
+            self.kept.append((action, payload))
+            return {}
         attempts = int(self.configuration["TransactionMessageAttempts"].value)
         interval = float(self.configuration["TransactionMessageRetryInterval"].value)
         for attempt in range(1, attempts):
             try:
                 return self._call(action, payload)
-            except (Refused, Unanswered):
+            except (Refusal, Unanswered):
                 if self._mouth is None or self._mouth.closing.wait(interval * attempt):
                     raise
         return self._call(action, payload)
@@ -509,12 +559,36 @@ class ChargePoint:
         if self.accepted:
             self._notify_all()
 
+    def _go_offline(self) -> None:
+        self.offline = True
+        self._disconnect()
+
+    def _come_back(self) -> None:
+        self._connect()
+        self.offline = False
+        while self.kept:
+            self._call(*self.kept[0])
+            del self.kept[0]
+
     def _report(self, action: str, *statuses: str) -> None:
         for status in statuses:
             self._call(action, {"status": status})
 
     # --- The ear ---------------------------------------------------------------------------------------
     # Runs in the threads that serve the central system; answers at once, and leaves the rest to the mouth.
+
+    def _answer_call(self, action: str, payload: Payload) -> Payload:
+        """What the transport calls: ``_answer``, with somebody who looks on."""
+        began = time.monotonic()
+        outcome = "ok"
+        try:
+            return self._answer(action, payload)
+        except Exception as failure:
+            outcome = str(failure)
+            raise
+        finally:
+            seconds = time.monotonic() - began
+            self.on_exchange(Exchange(self.identity, action, "charge point", outcome, seconds))
 
     def _answer(self, action: str, payload: Payload) -> Payload:
         with self._state:

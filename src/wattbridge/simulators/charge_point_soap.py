@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import urllib.parse
 from collections.abc import Callable
 from datetime import datetime
@@ -17,7 +18,9 @@ class SoapChargePoint(ChargePoint):
     """One simulated charge point.
 
     ``central_system_url`` is where CentralSystemService is, ``callback_host`` the address it listens on;
-    ``callback_url`` is known once it is started. ``call_timeout`` is in seconds, for each call.
+    ``callback_url`` is known once it is started. ``password`` is for HTTP Basic authentication, ``ca_file``
+    names the authorities that an https central system is trusted by. ``call_timeout`` is in seconds, for each
+    call.
     """
 
     def __init__(
@@ -26,6 +29,8 @@ class SoapChargePoint(ChargePoint):
         central_system_url: str,
         callback_host: str = "127.0.0.1",
         *,
+        password: str | bytes | None = None,
+        ca_file: str | None = None,
         vendor: str = "ACME",
         model: str = "CC-1",
         firmware_version: str = "1.3",
@@ -44,16 +49,29 @@ class SoapChargePoint(ChargePoint):
         self.central_system_url = central_system_url
         self.callback_host = callback_host
         self.callback_url = ""
+        self.password = password
+        self.ca_file = ca_file
         self.call_timeout = call_timeout
         self._caller: Caller | None = None
         self._callbacks: Callbacks | None = None
+
+    async def post(self, action: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+        """Post bytes as they are, for requests that no stack would write.
+
+        Returns status and body of the response; raises Unanswered when none came.
+        """
+        return await self._in_mouth(self._post, action, body, headers)
+
+    def _post(self, action: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+        assert self._caller is not None
+        return self._timed(action, functools.partial(self._caller.post, action, body, headers))
 
     def _connect(self) -> None:
         # Imported when it is needed, and not in the event loop's thread: zeep takes its time.
         from wattbridge.simulators.soap_by_zeep import Callbacks, Caller
 
         path = f"/ocpp/{urllib.parse.quote(self.identity, safe='')}"
-        self._callbacks = Callbacks(self.identity, self.callback_host, path, self._answer, self.problems)
+        self._callbacks = Callbacks(self.identity, self.callback_host, path, self._answer_call, self.problems)
         self.callback_url = self._callbacks.url
         self._caller = Caller(
             self.identity,
@@ -61,6 +79,8 @@ class SoapChargePoint(ChargePoint):
             self.callback_url,
             self.problems,
             timeout=self.call_timeout,
+            password=self.password,
+            ca_file=self.ca_file,
         )
 
     def _disconnect(self) -> None:

@@ -1,12 +1,38 @@
-"""How a simulator's call can end other than with an answer."""
+"""How a simulator's call can end, and what is told of one that has ended."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 
-class Refused(Exception):
-    """The central system answered a SOAP charge point with a fault.
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One call and how it ended, as a simulator tells it to whoever looks on.
+
+    ``asked`` is ``"central system"`` or ``"charge point"``: who had to answer. ``outcome`` is ``"ok"``, or
+    what went wrong. ``seconds`` passed until the answer; the party that answers sees only its own time.
+    """
+
+    identity: str
+    action: str
+    asked: str
+    outcome: str
+    seconds: float
+
+
+def tell_nobody(exchange: Exchange) -> None:
+    """Nobody looks on."""
+
+
+class Refusal(Exception):
+    """The other party answered a call with an error. ``code`` is its word for it."""
+
+    code: str
+
+
+class Refused(Refusal):
+    """The answer was a SOAP fault.
 
     ``code`` is ``"Sender"`` or ``"Receiver"`` (SOAP 1.2, 5.4.6), ``subcode`` the local name of OCPP's word
     (``"SecurityError"``; empty when there is none), ``reason`` the text for people.
@@ -19,8 +45,8 @@ class Refused(Exception):
         self.reason = reason
 
 
-class CallRefused(Exception):
-    """A charge point answered a JSON central system with a CALLERROR (OCPP-J 1.6, 4.2.3)."""
+class CallRefused(Refusal):
+    """The answer was a CALLERROR (OCPP-J 1.6, 4.2.3)."""
 
     def __init__(self, code: str, description: str, details: dict[str, Any]) -> None:
         super().__init__(f"{code}: {description}" if description else code)

@@ -1,7 +1,8 @@
-"""A day of one charge point and one central system, as the demo plays it.
+"""What simulators play: a day of one charge point and one central system, as the demo shows it, and what
+charge points do by themselves towards a central system that nobody here knows.
 
-Knows the two simulators and nothing of what stands between them. What does not go as it should is
-collected, and the day goes on.
+Knows the simulators and nothing of what stands between them. What does not go as it should is collected, and
+the play goes on.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from wattbridge.simulators.central_system_json import JsonCentralSystem
+from wattbridge.simulators.central_system import CentralSystem
 from wattbridge.simulators.charge_point import ChargePoint
-from wattbridge.simulators.outcomes import CallRefused, Refused, Unanswered
+from wattbridge.simulators.outcomes import Refusal, Unanswered
 
 Payload = dict[str, Any]
 T = TypeVar("T")
@@ -32,9 +33,87 @@ class ScenarioResult:
     failures: list[str] = field(default_factory=list)
 
 
+# A charge point plays its part once, and comes back with what went wrong that it did not record itself.
+Part = Callable[[ChargePoint], Awaitable[list[str]]]
+
+
+async def charge(charge_point: ChargePoint) -> list[str]:
+    """Boot unless that is done, authorize, start, meter values, stop."""
+    await _be_accepted(charge_point)
+    charged = await charge_point.charge(ID_TAG)
+    return _of_a_charge(charge_point, charged)
+
+
+async def boot_storm(charge_point: ChargePoint) -> list[str]:
+    """What charge points do when the power is back: boot, and tell the status of each connector."""
+    await charge_point.power_up()
+    return []
+
+
+async def offline(charge_point: ChargePoint) -> list[str]:
+    """Charge, lose the connection in the middle of the transaction, come back, deliver what was kept."""
+    await _be_accepted(charge_point)
+    await charge_point.authorize(ID_TAG)
+    started = await charge_point.start_transaction(ID_TAG)
+    await charge_point.notify_status(1, "Charging")
+    await charge_point.meter_values()
+    await charge_point.go_offline()
+    await charge_point.meter_values()
+    await charge_point.stop_transaction(id_tag=ID_TAG)
+    await charge_point.come_back()
+    # It has not booted in between, so a central system over JSON wants no BootNotification (OCPP-J 1.6, 5.4).
+    await charge_point.notify_status(1, "Available")
+    return _of_a_charge(charge_point, {"status": started["idTagInfo"]["status"]})
+
+
+async def quirks(charge_point: ChargePoint) -> list[str]:
+    """Everything that real charge points do against the specification, one after the other.
+
+    A quirk that the central system does not live with is told by its name.
+    """
+    from wattbridge.simulators.quirks import show
+
+    await _be_accepted(charge_point)
+    return await show(charge_point)
+
+
+PARTS: dict[str, Part] = {
+    "charge": charge,
+    "boot-storm": boot_storm,
+    "offline": offline,
+    "quirks": quirks,
+}
+
+
+async def _be_accepted(charge_point: ChargePoint) -> None:
+    if not charge_point.accepted:
+        await charge_point.power_up()
+
+
+def _of_a_charge(charge_point: ChargePoint, charged: Payload) -> list[str]:
+    status = charged["status"]
+    return [] if status == "Accepted" else [f"{charge_point.identity}: idTag {ID_TAG} is {status}"]
+
+
+async def play(charge_point: ChargePoint, part: Part) -> list[str]:
+    """Let a charge point play a part; returns each failure as a sentence, its own and those it found.
+
+    What is refused or unanswered ends the part. The charge point can then play another one.
+    """
+    before = len(charge_point.failures)
+    try:
+        if charge_point.offline:  # since an earlier part failed
+            await charge_point.come_back()
+        failures = await part(charge_point)
+    except (Refusal, Unanswered) as failure:
+        failures = [f"{charge_point.identity}: {failure}"]
+        charge_point.forget()
+    return failures + charge_point.failures[before:]
+
+
 async def charging_day(
     charge_point: ChargePoint,
-    central_system: JsonCentralSystem,
+    central_system: CentralSystem,
     *,
     until: asyncio.Event | None = None,
     duration: float | None = None,
@@ -64,7 +143,7 @@ class _Day:
     def __init__(
         self,
         charge_point: ChargePoint,
-        central_system: JsonCentralSystem,
+        central_system: CentralSystem,
         until: asyncio.Event | None,
         duration: float | None,
         pause: float,
@@ -195,7 +274,7 @@ class _Day:
                 if connector.transaction is not None:
                     await self.charge_point.stop_transaction(connector_id)
                     await self.charge_point.notify_status(connector_id, "Available")
-        except (Refused, Unanswered) as failure:
+        except (Refusal, Unanswered) as failure:
             self._failures.append(f"{self.identity} evening: {failure}")
 
     # --- Steps -----------------------------------------------------------------------------------------
@@ -215,7 +294,7 @@ class _Day:
             self._on_step(f"{self.identity} {name}")
         try:
             answer = await work
-        except (Refused, CallRefused, Unanswered) as failure:
+        except (Refusal, Unanswered) as failure:
             raise self._failed(name, str(failure)) from None
         if expected is not None and isinstance(answer, dict):
             self._expect(f"{name}: {expected[0]}", answer.get(expected[0]), expected[1])
@@ -291,5 +370,5 @@ async def _result(work: Awaitable[Payload]) -> Payload | Exception:
     """The outcome as a value, so that one party's failure does not cut the other's call short."""
     try:
         return await work
-    except (Refused, CallRefused, Unanswered) as failure:
+    except (Refusal, Unanswered) as failure:
         return failure

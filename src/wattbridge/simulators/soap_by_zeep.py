@@ -1,26 +1,20 @@
 """OCPP-S as other people's stacks see it: zeep writes and reads, requests and http.server carry, libxml2's
 schema validator judges.
 
-Knows envelopes, headers and HTTP of OCPP-S 1.6; what a message means is left to the simulators. Whatever
+Knows how calls are made and answered in OCPP-S 1.6; what a message means is left to the simulators. Whatever
 the other party does against the rules is noted as a problem: one sentence each, for tests and the demo.
 Importing zeep takes a while (0.1 s), so the simulators import this module when they start.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import http.server
-import socket
-import socketserver
-import sys
 import threading
-import traceback
 import uuid
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import requests
 import zeep
@@ -31,21 +25,23 @@ from lxml import etree
 
 from wattbridge.ocpp.wsdl import descriptions_folder
 from wattbridge.simulators.outcomes import Refused, Unanswered
+from wattbridge.simulators.post_server import Post, PostServer, Response
+from wattbridge.simulators.soap_rules import (
+    ANONYMOUS,
+    FAULT_ACTION,
+    SOAP_12,
+    VERSION_MISMATCH,
+    WSA,
+    Heard,
+    Rules,
+    VersionMismatch,
+    addressing,
+    text_of,
+)
 
 _zeep: Any = zeep  # it calls itself typed, but most of its functions are not
 
-SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
-SOAP_12 = "http://www.w3.org/2003/05/soap-envelope"
-WSA = "http://www.w3.org/2005/08/addressing"
-ANONYMOUS = f"{WSA}/anonymous"
-FAULT_ACTION = f"{WSA}/fault"
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-
-# Plain gSOAP knows no WS-Addressing and refuses a header it must understand and does not; these are the
-# ones every charge point lives with. On wsa:From it is never seen.
-MAY_BE_MANDATORY = ("chargeBoxIdentity", "Action", "To")
-
-LARGEST_REQUEST = 1 << 20  # bytes
 
 Answer = Callable[[str, dict[str, Any]], dict[str, Any]]
 
@@ -119,19 +115,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _local(tag: object) -> str:
-    return etree.QName(tag).localname if isinstance(tag, str) else "comment or processing instruction"
-
-
-def _addressing(header: etree._Element | None, name: str) -> list[etree._Element]:
-    return [] if header is None else header.findall(f"{{{WSA}}}{name}")
-
-
-def _text(element: etree._Element | None) -> str:
-    return (element.text or "").strip() if element is not None else ""
-
-
-# --- Calling the central system ------------------------------------------------------------------------
+# --- Calling -------------------------------------------------------------------------------------------
 
 
 class _Transport(zeep.Transport):
@@ -150,43 +134,69 @@ class _Broken(Exception):
 
 
 class Caller:
-    """Calls CentralSystemService with zeep for one charge point. Blocking, and one call at a time.
+    """Calls a service of one charge point's with zeep. Blocking, and one call at a time.
 
+    ``calls`` is the service: a charge point calls CentralSystemService, a central system ChargePointService.
+    ``from_address`` stands in wsa:From, None for a caller that sends none. ``message_id`` is for callers that
+    have but one, ``identity_namespace`` for those that put chargeBoxIdentity in another namespace than the
+    service's. ``strict`` is for callers that would rather raise ValueError than send what breaks the schema.
+    ``password`` is for HTTP Basic authentication, ``ca_file`` names whom https is trusted by.
     ``timeout`` is in seconds, for connecting and for each wait for data. ``problems`` receives what the
-    central system's responses do against the rules.
+    responses do against the rules.
     """
 
     def __init__(
         self,
         identity: str,
-        central_system_url: str,
-        callback_url: str,
+        url: str,
+        from_address: str | None,
         problems: list[str],
         *,
         timeout: float,
+        calls: str = "CentralSystemService",
+        message_id: str | None = None,
+        identity_namespace: str | None = None,
+        password: str | bytes | None = None,
+        ca_file: str | None = None,
+        strict: bool = False,
     ) -> None:
-        self.service = service("CentralSystemService")
+        self.service = service(calls)
         self.identity = identity
-        self.callback_url = callback_url
+        self.url = url
+        self.from_address = from_address
         self.problems = problems
+        self._strict = strict
+        self._timeout = timeout
+        self._only_message_id = message_id
+        self._identity_namespace = identity_namespace
         self._session = requests.Session()
         self._session.trust_env = False  # no proxies or netrc of the environment between two simulators
         self._session.headers["Connection"] = (
             "close"  # as charge points do: each call on a connection of its own
         )
+        if password is not None:
+            secret = password.encode() if isinstance(password, str) else password
+            bytes_of_both: Any = (identity.encode(), secret)
+            self._session.auth = bytes_of_both
+        if ca_file is not None:
+            self._session.verify = ca_file
         self._transport: Any = _Transport(session=self._session, operation_timeout=timeout)  # type: ignore[no-untyped-call]
         client = _zeep.Client(self.service.document, transport=self._transport, plugins=[_Headers(self)])
-        self._proxy: Any = client.create_service(self.service.binding.name.text, central_system_url)
+        self._proxy: Any = client.create_service(self.service.binding.name.text, url)
         self._message_id = ""
 
     def call(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """Ask the central system and return the payload of its answer.
+        """Ask the other party and return the payload of its answer.
 
-        Raises Refused for a fault and Unanswered when no usable answer came.
+        Raises Refused for a fault and Unanswered when no usable answer came; a strict caller ValueError when
+        the payload breaks the schema.
         """
+        self._transport.last = None
         identity = {self.service.header_name(action): self.identity}
         try:
             result = self._proxy[action](_soapheaders=identity, **payload)
+        except TypeError as unknown:  # zeep knows a field by its keyword only
+            raise ValueError(f"{action}: {unknown}") from None
         except zeep.exceptions.Fault as fault:
             subcodes = [etree.QName(subcode).localname for subcode in fault.subcodes or ()]
             code = str(fault.code or "").rpartition(":")[2]
@@ -200,6 +210,8 @@ class Caller:
                 self._note(action, f"HTTP 200, but not XML: {strange.message[:200]}")
             raise Unanswered(f"{action}: {strange.message[:200]}") from None
         except (_Broken, zeep.exceptions.Error) as broken:
+            if self._strict and self._transport.last is None:  # it did not come as far as a request
+                raise ValueError(f"{action}: {broken}") from None
             self._note(action, str(broken))
             raise Unanswered(f"{action}: {broken}") from None
         response = self._transport.last
@@ -211,6 +223,14 @@ class Caller:
             result = {fields[0][0]: result}
         payload = plain(result or {})
         return payload
+
+    def post(self, action: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+        """Post bytes as they are. Returns HTTP status and body; raises Unanswered when none came."""
+        try:
+            response = self._session.post(self.url, body, headers=headers, timeout=self._timeout)
+        except requests.RequestException as absent:
+            raise Unanswered(f"{action}: no answer ({type(absent).__name__}: {absent})") from None
+        return response.status_code, response.content.decode("utf-8", "replace")
 
     def close(self) -> None:
         self._session.close()
@@ -228,14 +248,25 @@ class Caller:
     def write_headers(self, envelope: etree._Element, operation: Any, options: Any) -> None:
         """Complete the addressing headers of a request: the two that zeep does not write."""
         header: Any = envelope.find(f"{{{SOAP_12}}}Header")
-        if not _addressing(header, "Action"):
+        if not addressing(header, "Action"):
             # zeep writes Action, MessageID and To by itself only where the description names an action;
             # doing it twice would double them, which other stacks refuse.
             _zeep.wsa.WsAddressingPlugin().egress(envelope, {}, operation, options)
-        for name, address in (("From", self.callback_url), ("ReplyTo", ANONYMOUS)):
-            party = etree.SubElement(header, f"{{{WSA}}}{name}")
-            etree.SubElement(party, f"{{{WSA}}}Address").text = address
-        self._message_id = _text(header.find(f"{{{WSA}}}MessageID"))
+        for name, address in (("From", self.from_address), ("ReplyTo", ANONYMOUS)):
+            if address is not None:
+                party = etree.SubElement(header, f"{{{WSA}}}{name}")
+                etree.SubElement(party, f"{{{WSA}}}Address").text = address
+        if self._only_message_id is not None:
+            header.find(f"{{{WSA}}}MessageID").text = self._only_message_id
+        if self._identity_namespace is not None:
+            old = header.find(f"{{{self.service.namespace}}}chargeBoxIdentity")
+            new = etree.Element(f"{{{self._identity_namespace}}}chargeBoxIdentity")
+            new.text = self.identity
+            header.replace(old, new)
+        self._message_id = text_of(header.find(f"{{{WSA}}}MessageID"))
+        body: Any = envelope.find(f"{{{SOAP_12}}}Body")
+        if self._strict and (breaches := self.service.breaches(body[0])):
+            raise ValueError(f"{operation.name}: {'; '.join(breaches)}")
 
     def judge(self, envelope: etree._Element, http_headers: Any, operation: Any) -> None:
         """Note what a response does against the rules; raise _Broken when it cannot be used."""
@@ -258,12 +289,12 @@ class Caller:
             ("RelatesTo", self._message_id),
             ("MessageID", None),
         ):
-            found = [_text(element) for element in _addressing(header, name)]
+            found = [text_of(element) for element in addressing(header, name)]
             if len(found) != 1 or not found[0]:
                 self._note(action, f"wsa:{name} {found}; expected exactly one")
             elif expected is not None and found[0] != expected:
                 self._note(action, f"wsa:{name} is {found[0]!r}; expected {expected!r}")
-        if len(_addressing(header, "To")) > 1:
+        if len(addressing(header, "To")) > 1:
             self._note(action, "wsa:To stands more than once")
         if is_fault:
             return
@@ -304,162 +335,44 @@ class Callbacks:
     def __init__(self, identity: str, host: str, path: str, answer: Answer, problems: list[str]) -> None:
         self.service = service("ChargePointService")
         self.identity = identity
-        self.path = path
         self.answer = answer
         self.problems = problems
-        self._server = _Server(host, self)
-        self._address = (host, int(self._server.server_address[1]))
-        self.url = f"http://{host}:{self._address[1]}{path}"
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name=f"{identity} callbacks", daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        # Unlike serve_forever it sleeps until somebody connects, however many charge points there are.
-        while not self._closing.is_set():
-            self._server.handle_request()
+        self._server = PostServer(
+            f"{identity} callbacks", host, 0, path, self.respond, self.note, party="charge point"
+        )
+        self.url = self._server.url
+        self._rules = Rules(
+            self.service, self.note, name="ChargePointService", url=self.url, identity=identity
+        )
 
     def close(self) -> None:
         """Stop serving and close every connection. Blocking, for a moment."""
-        if self._closing.is_set():
-            return
-        self._closing.set()
-        with contextlib.suppress(OSError):
-            socket.create_connection(self._address, timeout=1).close()  # wakes it
-        self._thread.join()
-        self._server.close_connections()
-        self._server.server_close()
+        self._server.close()
 
     def note(self, problem: str) -> None:
         self.problems.append(f"{self.identity} callback: {problem}")
 
-    def respond(self, content_type: str, body: bytes) -> tuple[int, str, bytes]:
-        """Answer one request. Returns HTTP status, Content-Type and body."""
-        message_id = ""
-        action = ""
+    def respond(self, post: Post) -> Response:
+        heard = Heard()
         try:
-            envelope = self._read_envelope(body)
-            header = envelope.find(f"{{{SOAP_12}}}Header")
-            message_id = _text(next(iter(_addressing(header, "MessageID")), None))
-            content = self._read_body(envelope)
-            action = self.service.action_of[content.tag]
-            self._judge_headers(header, action, content_type)
-            breaches = self.service.breaches(content)
-            if breaches:
-                self._refuse("Sender", "ProtocolError", f"{action}: {'; '.join(breaches)}")
-            payload = plain(self.service.operations[action].input.deserialize(envelope).body) or {}
-            result = self.answer(action, payload)
-        except _VersionMismatch:
-            return 500, "text/xml; charset=utf-8", VERSION_MISMATCH
+            self._rules.read(post.body, post.headers.get("Content-Type", ""), heard)
+            operation = self.service.operations[heard.action]
+            payload = plain(operation.input.deserialize(heard.envelope).body) or {}
+            result = self.answer(heard.action, payload)
+        except VersionMismatch:
+            return Response(500, "text/xml; charset=utf-8", VERSION_MISMATCH)
         except Refused as refused:
-            return (
+            return Response(
                 400 if refused.code == "Sender" else 500,
                 f'application/soap+xml; charset=utf-8; action="{FAULT_ACTION}"',
-                self._write(self._fault(refused), FAULT_ACTION, message_id),
+                self._write(self._fault(refused), FAULT_ACTION, heard.message_id),
             )
-        response = self.service.operations[action].output.serialize(**result).content
-        return (
+        response = operation.output.serialize(**result).content
+        return Response(
             200,
-            f'application/soap+xml; charset=utf-8; action="/{action}Response"',
-            self._write(response, f"/{action}Response", message_id),
+            f'application/soap+xml; charset=utf-8; action="/{heard.action}Response"',
+            self._write(response, f"/{heard.action}Response", heard.message_id),
         )
-
-    def _refuse(self, code: str, subcode: str, problem: str) -> NoReturn:
-        self.note(problem)
-        raise Refused(code, subcode, problem)
-
-    def _read_envelope(self, body: bytes) -> etree._Element:
-        parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
-        try:
-            envelope = etree.fromstring(body, parser)
-        except etree.XMLSyntaxError as error:
-            self._refuse("Sender", "ProtocolError", f"not XML ({error.msg}): {body[:60]!r}")
-        document: Any = envelope.getroottree()
-        if document.docinfo.doctype:
-            self._refuse("Sender", "ProtocolError", "a document type declaration, which SOAP forbids")
-        if envelope.tag == f"{{{SOAP_11}}}Envelope":
-            self.note("a SOAP 1.1 envelope; OCPP-S 1.6 is SOAP 1.2")
-            raise _VersionMismatch
-        if envelope.tag != f"{{{SOAP_12}}}Envelope":
-            self._refuse("Sender", "ProtocolError", f"<{envelope.tag}> is not a SOAP 1.2 envelope")
-        parts = [child.tag for child in envelope]
-        if parts not in ([f"{{{SOAP_12}}}Header", f"{{{SOAP_12}}}Body"], [f"{{{SOAP_12}}}Body"]):
-            self._refuse("Sender", "ProtocolError", f"the envelope holds {parts}; expected Header and Body")
-        return envelope
-
-    def _read_body(self, envelope: etree._Element) -> etree._Element:
-        body: Any = envelope.find(f"{{{SOAP_12}}}Body")
-        content: list[etree._Element] = list(body)
-        if len(content) != 1:
-            self._refuse("Sender", "ProtocolError", f"the body holds {len(content)} elements; expected one")
-        if content[0].tag not in self.service.action_of:
-            self._refuse(
-                "Receiver", "NotSupported", f"<{content[0].tag}> is no request of ChargePointService 1.6"
-            )
-        return content[0]
-
-    def _judge_headers(self, header: etree._Element | None, action: str, content_type: str) -> None:
-        self._judge_content_type(action, content_type)
-        self._judge_mandatory(header, action)
-        identities = (
-            [] if header is None else header.findall(f"{{{self.service.namespace}}}chargeBoxIdentity")
-        )
-        if len(identities) != 1:
-            self._refuse(
-                "Sender",
-                "ProtocolError",
-                f"{action}: {len(identities)} chargeBoxIdentity headers; expected one",
-            )
-        if _text(identities[0]) != self.identity:
-            found = _text(identities[0])
-            self._refuse("Sender", "IdentityMismatch", f"{action}: this is {self.identity!r}, not {found!r}")
-        # (name, how often at least, what it must be; None for anything). OCPP-S 1.5, 8.3, which 1.6 keeps.
-        for name, least, expected in (
-            ("Action", 1, f"/{action}"),
-            ("MessageID", 1, None),
-            ("To", 1, self.url),
-            ("RelatesTo", 0, None),
-        ):
-            found_here = [_text(element) for element in _addressing(header, name)]
-            if not least <= len(found_here) <= 1 or "" in found_here:
-                self.note(f"{action}: wsa:{name} {found_here}; expected exactly one")
-            elif found_here and expected is not None and found_here[0] != expected:
-                self.note(f"{action}: wsa:{name} is {found_here[0]!r}; expected {expected!r}")
-        for name, expected in (("From", None), ("ReplyTo", ANONYMOUS)):
-            parties = _addressing(header, name)
-            addresses = [_text(party.find(f"{{{WSA}}}Address")) for party in parties]
-            if len(parties) > 1 or "" in addresses:
-                self.note(
-                    f"{action}: wsa:{name} with wsa:Address {addresses}; expected one at most, and not empty"
-                )
-            elif addresses and expected is not None and addresses[0] != expected:
-                self.note(
-                    f"{action}: wsa:{name} is {addresses[0]!r}; the answer goes back on the same connection"
-                )
-
-    def _judge_content_type(self, action: str, content_type: str) -> None:
-        kind, *parameters = (part.strip() for part in content_type.split(";"))
-        if kind.lower() != "application/soap+xml":
-            self.note(f"{action}: Content-Type {content_type!r} is not application/soap+xml")
-        named = dict(parameter.lower().partition("=")[::2] for parameter in parameters)
-        if named.get("charset", "utf-8").strip('"') != "utf-8":
-            self.note(f"{action}: Content-Type {content_type!r}; expected charset=utf-8")
-        if named.get("action", "").strip('"') not in ("", f"/{action}".lower()):
-            self.note(f"{action}: Content-Type {content_type!r} names another action")
-
-    def _judge_mandatory(self, header: etree._Element | None, action: str) -> None:
-        for element in () if header is None else header:
-            mandatory = element.get(f"{{{SOAP_12}}}mustUnderstand")
-            if mandatory not in (None, "true", "false", "1", "0"):
-                self.note(f"{action}: mustUnderstand={mandatory!r} on {_local(element.tag)} is not a boolean")
-            if mandatory not in ("true", "1") or _local(element.tag) in MAY_BE_MANDATORY:
-                continue
-            problem = f"{action}: mustUnderstand on {element.tag}"
-            if str(element.tag).startswith(f"{{{WSA}}}"):
-                self.note(f"{problem}, which many charge points refuse")
-            else:
-                self.note(f"{problem}, which nobody understands")
-                raise Refused("MustUnderstand", "", problem)  # SOAP 1.2 part 1, 5.4.8
 
     def _fault(self, refused: Refused) -> etree._Element:
         def soap(name: str) -> str:
@@ -491,115 +404,3 @@ class Callbacks:
             if value:
                 etree.SubElement(header, f"{{{WSA}}}{name}").text = value
         return etree.tostring(envelope, xml_declaration=True, encoding="utf-8")
-
-
-class _VersionMismatch(Exception):
-    """The request is SOAP 1.1."""
-
-
-# To a SOAP 1.1 request a SOAP 1.2 node answers in 1.1, and says what it speaks (SOAP 1.2 part 1, appendix A).
-VERSION_MISMATCH = (
-    f'<?xml version="1.0" encoding="utf-8"?>\n<soap:Envelope xmlns:soap="{SOAP_11}">'
-    f'<soap:Header><Upgrade xmlns="{SOAP_12}"><SupportedEnvelope qname="env:Envelope" xmlns:env="{SOAP_12}"/>'
-    "</Upgrade></soap:Header><soap:Body><soap:Fault><faultcode>soap:VersionMismatch</faultcode>"
-    "<faultstring>this charge point speaks SOAP 1.2</faultstring></soap:Fault></soap:Body></soap:Envelope>"
-).encode()
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # or each answer on a kept connection waits for the peer's delayed ACK
-    wbufsize = -1  # head and body in one write
-    timeout = 60  # seconds a kept connection may be idle
-
-    def setup(self) -> None:
-        super().setup()
-        self.server.opened(self.connection)
-
-    def finish(self) -> None:
-        self.server.ended(self.connection)
-        with contextlib.suppress(OSError):  # the peer, or close_connections, was faster
-            super().finish()
-
-    def do_POST(self) -> None:
-        callbacks = self.server.callbacks
-        if self.path != callbacks.path:
-            callbacks.note(f"POST to {self.path!r}; this charge point is at {callbacks.path!r}")
-            return self._plain(404)
-        for name, status in (("Transfer-Encoding", 411), ("Content-Encoding", 415)):
-            if name in self.headers:
-                # Many charge points read nothing but a body of Content-Length bytes.
-                callbacks.note(f"{name}: {self.headers[name]}; expected a plain body with Content-Length")
-                return self._plain(status)
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal():
-            callbacks.note(f"Content-Length {length!r} is not a number")
-            return self._plain(411)
-        if int(length) > LARGEST_REQUEST:
-            callbacks.note(f"Content-Length {length} is more than {LARGEST_REQUEST}")
-            return self._plain(413)
-        body = self.rfile.read(int(length))
-        if len(body) < int(length):
-            callbacks.note(f"the connection ended after {len(body)} of {length} bytes")
-            self.close_connection = True
-            return None
-        return self._send(*callbacks.respond(self.headers.get("Content-Type", ""), body))
-
-    def do_GET(self) -> None:
-        self.server.callbacks.note(f"GET {self.path!r}; expected POST")
-        self._plain(405)
-
-    def _plain(self, status: int) -> None:
-        self.close_connection = True  # the body, if any, was not read
-        self._send(status, "text/plain; charset=utf-8", f"{status}\n".encode())
-
-    def _send(self, status: int, content_type: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """What matters is in the witness's problems."""
-
-
-class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def __init__(self, host: str, callbacks: Callbacks) -> None:
-        self.callbacks = callbacks
-        self._open: set[socket.socket] = set()
-        self._counting = threading.Lock()
-        super().__init__((host, 0), _Handler)
-
-    def server_bind(self) -> None:
-        # Without HTTPServer's look-up of the host's name, which may wait for a name server.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
-
-    def opened(self, connection: socket.socket) -> None:
-        with self._counting:
-            self._open.add(connection)
-
-    def ended(self, connection: socket.socket) -> None:
-        with self._counting:
-            self._open.discard(connection)
-
-    def close_connections(self) -> None:
-        with self._counting:
-            for connection in self._open:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A peer that goes away in the middle is no news; anything else is a fault of ours, and loud."""
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            self.callbacks.note("".join(traceback.format_exception(error)))
