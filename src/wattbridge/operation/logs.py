@@ -138,12 +138,16 @@ class ExchangeLog:
         error = record.reply if isinstance(record.reply, CallError) else None
         if error is None and not self._writes_results:
             return
-        keys: dict[str, Any] = {
-            "identity": record.identity,
+        keys: dict[str, Any] = {"identity": record.identity}
+        if record.known_as not in ("", record.identity):
+            keys["known_as"] = record.known_as
+        keys |= {
             "action": record.action,
             "arrived_from": record.arrived_from.value,
             "seconds": round(record.seconds, 6),
         }
+        if record.upstream:
+            keys["upstream"] = record.upstream
         if record.notes:
             losses = [f"{note.path} ({note.rule})" for note in record.notes if isinstance(note, Loss)]
             changes = sum(isinstance(note, Change) for note in record.notes)
