@@ -145,7 +145,11 @@ async def _try_tls(host: str, port: int, target: Target, context: ssl.SSLContext
         return Step("TLS", "unreachable", f"no TLS handshake within {target.timeout:g} s")
     except ssl.SSLCertVerificationError as problem:
         shown = _named(await _certificate(host, port, target))
-        return Step("TLS", "unreachable", f"its certificate is not trusted: {problem.verify_message}{shown}")
+        return Step(
+            "TLS",
+            "unreachable",
+            f"its certificate is not trusted: {problem.verify_message.rstrip('.')}{shown}",
+        )
     except ssl.SSLError as problem:
         reason = (problem.reason or str(problem)).replace("_", " ").lower()
         return Step("TLS", "unreachable", f"no TLS here, or none that fits: {reason}")
