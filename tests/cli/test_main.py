@@ -43,11 +43,13 @@ def test_help_names_every_command() -> None:
     commands = out.partition("Commands:\n")[2]
     assert [line.split()[0] for line in commands.partition("\n\n")[0].splitlines()] == [
         "demo",
+        "init",
         "run",
         "check",
         "translate",
         "explain",
         "version",
+        "routes",
         "config",
     ]
 
@@ -66,7 +68,15 @@ def test_the_help_of_a_command_imports_nothing_of_ours() -> None:
     assert not [name for name in there if name.startswith("wattbridge.") and name != "wattbridge.cli"]
 
 
-@pytest.mark.parametrize("command", ["", "demo", "run", "check", "translate", "explain", "version", "config"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        *["demo", "init", "run", "check", "translate", "explain", "version", "config", "routes"],
+        "routes list",
+        "routes test",
+    ],
+)
 def test_every_help_fits_a_terminal(command: str) -> None:
     code, out, _ = run(*command.split(), "--help")
     assert code == 0
@@ -88,6 +98,11 @@ def test_every_help_fits_a_terminal(command: str) -> None:
         (["translate", "/nowhere/x.xml"], "FILE: /nowhere/x.xml: no such file"),
         (["translate", "/"], "FILE: /: is a directory"),
         (["translate", "/dev/zero"], "FILE: /dev/zero: is larger than 16MiB"),
+        (["check", "--identity", "CP1"], "--identity: is only for --connect"),
+        (["check", "--connect", "--identity", " "], "--identity: ' ' is no identity"),
+        (["routes", "test"], "Missing argument 'ID'."),
+        (["routes", "test", ".."], "ID: '..' cannot be an identity"),
+        (["routes", "test", "CP1", "--source", "depot"], "--source: 'depot' is no IP address"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_2(arguments: list[str], sentence: str) -> None:

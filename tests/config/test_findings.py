@@ -8,6 +8,7 @@ import pytest
 
 from tests.config.certificates import CERTIFICATE, KEY, OTHER_KEY, write_certificates
 from tests.config.test_reading import SMALL, problems, upstream
+from wattbridge.config import AdminTls
 
 TWO = """\
 listeners: {soap: {bind: "127.0.0.1:0"}}
@@ -163,6 +164,16 @@ routes:
             "6:59: routes.0.identity.rewrite: '^(EVB' is no regular expression: missing ), unterminated "
             "subpattern at position 1"
         ]
+
+    def test_two_charge_points_of_one_name_cannot_be_told_apart(self) -> None:
+        routes = """\
+routes:
+  - {name: a, match: {charger: [A-*, B-*]}, upstream: north, identity: {rewrite: "^.-", to: ""}}
+  - {name: b, match: any, upstream: south}
+"""
+        text = TWO.replace("CP1: {}", "A-1: {}, A-2: {}, C-1: {}, B-1: {}") + routes
+        assert told(text) == ["5:62: warning: routes.0.identity: 'A-1' and 'B-1' would both be called '1'"]
+        assert told(text.replace('to: ""', 'to: "\\\\g<0>"')) == []
 
     def test_what_a_route_has_and_does_not_use_is_named(self) -> None:
         routes = """\
@@ -463,6 +474,11 @@ class TestTlsOfOurOwn:
         assert problem.startswith(
             "4:5: listeners.soap.tls: certificate 'gw.pem' with key 'broken.key' cannot be used for TLS: "
         )
+
+    def test_a_file_that_is_gone_is_told(self, folder: Path) -> None:
+        """A configuration made in Python names paths, which nothing has read before."""
+        with pytest.raises(ValueError, match=r"certificate and key cannot be used: .*No such file"):
+            AdminTls(certificate=folder / "certs/gw.pem", key=folder / "gone.key")
 
     def test_what_is_shown_to_others_needs_both(self, folder: Path) -> None:
         text = upstream("url: wss://h/\ntls: {certificate: certs/gw.pem}")

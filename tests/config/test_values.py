@@ -316,6 +316,10 @@ def test_the_address_of_soap_is_used_as_it_is(text: str, url: str) -> None:
         ("ftp://h/", "starts with 'ftp://', expected ws://, wss://, http:// or https://"),
         ("http://h/{id}", "{id} is no placeholder here: only {charger} is"),
         (
+            "wss://h/säulen/{charger}",
+            "has letters that no URL has: write %C3%BC for ü, and a host name as xn--…",
+        ),
+        (
             "http://u:geheim@h/",
             "has a user name or a password in it: credentials do not belong in an address",
         ),

@@ -2,7 +2,8 @@
 
 Each command does its work in a module of its own, imported when it is called: nothing here may import more
 than typer, so that ``wattbridge --help`` is there at once. Data goes to standard output, talk to standard
-error. Exit codes: 0 is well, 1 is a negative answer, 2 is wrong usage or a wrong configuration.
+error. Exit codes: 0 is well, 1 is a negative answer, 2 is wrong usage or a wrong configuration, 3 is
+somebody who cannot be reached.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import typer
 
 app = typer.Typer(
     name="wattbridge",
-    help="Connect OCPP 1.6 charge points that speak SOAP to OCPP 1.6 central systems that speak JSON.",
+    help="Connect OCPP 1.6 charge points to central systems, whichever of SOAP and JSON each of them speaks.",
     epilog="New here? `wattbridge demo` shows it at work and needs no setup.",
     no_args_is_help=True,
     add_completion=False,
@@ -29,6 +30,7 @@ simulate_app = typer.Typer(
     no_args_is_help=True,
 )
 config_app = typer.Typer(help="About the format of the configuration file.", no_args_is_help=True)
+routes_app = typer.Typer(help="About which charge point goes where.", no_args_is_help=True)
 
 
 ConfigFile = Annotated[
@@ -114,6 +116,24 @@ def _demo_command(
     raise typer.Exit(code)
 
 
+@app.command("init", short_help="Print a configuration file to begin with.")
+def _init_command(
+    minimal: Annotated[bool, typer.Option("--minimal", help="Only what has to be there.")] = False,
+) -> None:
+    """Print a configuration file to begin with, with a comment for everything in it.
+
+    \b
+      wattbridge init > gateway.yaml
+      wattbridge check
+
+    It can be used as it is, for charge points and a central system on this machine; what most people need
+    besides stands there commented out.
+    """
+    from wattbridge.cli.init import init
+
+    raise typer.Exit(init(minimal=minimal, out=sys.stdout))
+
+
 @app.command("run", short_help="Run the gateway.")
 def _run_command(
     config: ConfigFile = None,
@@ -138,6 +158,18 @@ def _check_command(
     config: ConfigFile = None,
     overrides: Overrides = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when there are warnings.")] = False,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Try also to reach every central system.")
+    ] = False,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            "--identity",
+            metavar="ID",
+            help="The charge point to try as, with --connect. Without it, the first one listed.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a configuration file and print everything that is wrong with it.
@@ -145,14 +177,67 @@ def _check_command(
     \b
       gateway.yaml:2:1: gatway: unknown key (did you mean 'gateway'?)
 
-    Nothing is started and nobody is called. Exit codes: 0 it can be used, 1 it has warnings and --strict is
-    given, 2 it cannot be used.
+    Nothing is started, and without --connect nobody is called. With it, every central system is tried as a
+    charge point would reach it: TCP, TLS, then the WebSocket handshake, or for SOAP the description of the
+    service (?wsdl). A central system may take that for the charge point and drop a connection it has:
+    --identity names one that nobody misses.
+
+    Exit codes: 0 it can be used, 1 it has warnings and --strict is given, or a central system refuses us,
+    2 it cannot be used, 3 a central system cannot be reached.
     """
+    _check(identity is None or connect, "--identity", "is only for --connect")
+    if identity is not None:
+        _check_identity(identity, "--identity")
     from wattbridge.cli.check import check
 
     raise typer.Exit(
-        check(config, overrides or (), strict=strict, as_json=as_json, out=sys.stdout, err=sys.stderr)
+        check(
+            config,
+            overrides or (),
+            strict=strict,
+            as_json=as_json,
+            out=sys.stdout,
+            err=sys.stderr,
+            connect=connect,
+            identity=identity,
+        )
     )
+
+
+@app.command("reload", short_help="Have a running gateway read its configuration again.")
+def _reload_command(
+    admin: Annotated[
+        str, typer.Option("--admin", metavar="URL", help="The admin address of the gateway.")
+    ] = "http://127.0.0.1:9180",
+    token_file: Annotated[
+        str,
+        typer.Option(
+            "--token-file", metavar="FILE", help="The file with the token, as `admin.token` names it."
+        ),
+    ] = "admin-token",
+    dry_run: Annotated[
+        bool, typer.Option("--check", help="Only say what would change, or what is wrong.")
+    ] = False,
+    move: Annotated[
+        bool, typer.Option("--move", help="Send sessions that are open where their routes lead now.")
+    ] = False,
+) -> None:
+    """Have a running gateway read its configuration again, and print what has changed.
+
+    \b
+      wattbridge reload --token-file admin-token
+      gateway.drain: 30s → 5s
+      ok: 1 value changed
+
+    It needs the `admin` section in the configuration. Without one, send the gateway a SIGHUP; it also sees by
+    itself when its file changes. Sessions that are open keep their routes, unless --move is given.
+
+    Exit codes: 0 well, 1 the new configuration is wrong and the old one stays, 2 wrong usage, 3 no gateway
+    answers, 4 the token is refused.
+    """
+    from wattbridge.cli.reload import reload
+
+    raise typer.Exit(reload(admin, token_file, check=dry_run, move=move, out=sys.stdout, err=sys.stderr))
 
 
 @app.command("translate", short_help="Translate one message between SOAP and JSON.")
@@ -447,6 +532,81 @@ def _reference_command() -> None:
     sys.stdout.write(page())
 
 
+@routes_app.command("list", short_help="List the routes in their order.")
+def _routes_list_command(
+    config: ConfigFile = None, overrides: Overrides = None, as_json: AsJson = False
+) -> None:
+    """List the routes in their order: whom each is for, and where it leads.
+
+    Exit codes: 0, or 2 when the configuration cannot be used.
+    """
+    from wattbridge.cli.routes import list_routes
+
+    raise typer.Exit(list_routes(config, overrides or (), as_json=as_json, out=sys.stdout, err=sys.stderr))
+
+
+@routes_app.command("test", short_help="Show which route a charge point takes, and why.")
+def _routes_test_command(
+    identity: Annotated[str, typer.Argument(metavar="ID", hidden=True)],
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    vendor: Annotated[
+        str | None,
+        typer.Option(
+            "--vendor", metavar="V", help="chargePointVendor of its BootNotification.", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="M", help="chargePointModel of it.", show_default=False),
+    ] = None,
+    firmware: Annotated[
+        str | None,
+        typer.Option("--firmware", metavar="F", help="firmwareVersion of it.", show_default=False),
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--source", metavar="IP", help="The address it speaks from.", show_default=False)
+    ] = "",
+    listener: Annotated[
+        str, typer.Option("--listener", metavar="L", help="The listener it comes in at.", show_default=False)
+    ] = "",
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="As if it were not listed under `chargers`.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show which route charge point ID takes, and why none of those before it.
+
+    \b
+      wattbridge routes test BER-0001
+      wattbridge routes test BER-0001 --vendor ACME --model CC-1 --firmware 1.3.2
+
+    Without --vendor, --model and --firmware it has not sent its BootNotification yet. Nobody is called.
+
+    Exit codes: 0 it goes to a central system, 1 it is turned away, 2 the configuration cannot be used, or
+    wrong usage.
+    """
+    _check_identity(identity, "ID")
+    if source:
+        _check_address(source, "--source")
+    from wattbridge.cli.routes import tell_route
+    from wattbridge.relay.routes import Heard
+
+    heard = Heard(identity, source, listener, vendor=vendor, model=model, firmware=firmware)
+    raise typer.Exit(
+        tell_route(
+            config,
+            overrides or (),
+            heard,
+            unknown=unknown,
+            as_json=as_json,
+            out=sys.stdout,
+            err=sys.stderr,
+        )
+    )
+
+
+app.add_typer(routes_app, name="routes")
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(config_app, name="config")
 
@@ -530,6 +690,24 @@ def _check_zone(text: str, option: str) -> None:
         read_zone(text)
     except ValueError as problem:
         raise typer.BadParameter(str(problem), param_hint=option) from None
+
+
+def _check_identity(text: str, option: str) -> None:
+    from wattbridge.config.values import read_identity
+
+    try:
+        read_identity(text)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint=option) from None
+
+
+def _check_address(text: str, option: str) -> None:
+    from ipaddress import ip_address
+
+    try:
+        ip_address(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no IP address", param_hint=option) from None
 
 
 def _read_message(file: str) -> bytes:

@@ -19,7 +19,9 @@ from wattbridge.config.models import (
     Admin,
     Config,
     Failover,
+    Identity,
     Listener,
+    Match,
     Metrics,
     Route,
     Shape,
@@ -384,6 +386,8 @@ def _route_doubts(route: Route, loc: Loc, config: Config) -> Iterator[Finding]:
     if route.mirror_queue != Route.model_fields["mirror_queue"].default and not route.mirror:
         yield _warning((*loc, "mirror_queue"), "is not used: the route has no mirror")
     yield from _alternatives(route.match.firmware or (), (*loc, "match", "firmware"))
+    if route.identity:
+        yield from _shared_names(route.identity, route.match, (*loc, "identity"), config)
     callers = [name for name in (route.upstream, route.fallback, *route.mirror) if name]
     for index, mirror in enumerate(route.mirror):
         for other in callers:
@@ -394,6 +398,26 @@ def _route_doubts(route: Route, loc: Loc, config: Config) -> Iterator[Finding]:
                     f"{other} does: calls of the one cannot be told from those of the other",
                 )
                 break
+
+
+def _shared_names(identity: Identity, match: Match, loc: Loc, config: Config) -> Iterator[Finding]:
+    """Two listed charge points that a central system could not tell apart."""
+    named: dict[str, str] = {}
+    for charger in config.chargers:
+        if _fits(charger, match):
+            name = re.sub(identity.rewrite, identity.to, charger)
+            if name in named:
+                yield _warning(
+                    loc, f"{shorten(named[name])} and {shorten(charger)} would both be called {shorten(name)}"
+                )
+                return
+            named[name] = charger
+
+
+def _fits(identity: str, match: Match) -> bool:
+    """Whether a listed charge point may fit, whatever it says of itself."""
+    globs = match.charger or ("*",)
+    return match.known is not False and any(fnmatchcase(identity, glob) for glob in globs)
 
 
 def _alternatives(versions: Sequence[str], loc: Loc) -> Iterator[Finding]:
@@ -426,7 +450,7 @@ def _may_go_to(identity: str, config: Config) -> set[str]:
     found: set[str] = set()
     for route in config.routes:
         match = route.match
-        if match.known is False or not any(fnmatchcase(identity, glob) for glob in match.charger or ("*",)):
+        if not _fits(identity, match):
             continue
         found.update(name for name in (route.upstream, route.fallback, *route.mirror) if name)
         if not (match.vendor or match.model or match.firmware or match.source or match.listener):

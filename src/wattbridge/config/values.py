@@ -480,6 +480,8 @@ def _split_url(text: str, schemes: tuple[str, ...]) -> SplitResult:
         host, port = parts.hostname, parts.port
     except ValueError as problem:
         raise ValueError(f"is no URL: {str(problem)[0].lower()}{str(problem)[1:]}") from None
+    if not text.isascii():
+        raise ValueError("has letters that no URL has: write %C3%BC for ü, and a host name as xn--…")
     if "@" in parts.netloc:
         raise ValueError("has a user name or a password in it: credentials do not belong in an address")
     if "#" in text:

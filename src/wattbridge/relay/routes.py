@@ -37,7 +37,7 @@ class Heard:
 
 
 class Condition(Protocol):
-    """What must hold for a route to be chosen."""
+    """What must hold for a route to be chosen; as a text, ``vendor like 'EVB*'``."""
 
     def why_not(self, heard: Heard) -> str:
         """Nothing when it holds, else a sentence: ``vendor is 'ACME', not like 'EVB*'``."""
@@ -57,6 +57,9 @@ class _Patterns:
     def _flags(self) -> re.RegexFlag:
         return re.RegexFlag.NOFLAG
 
+    def _in_words(self, what: str) -> str:
+        return f"{what} like {_or(map(repr, self.patterns))}"
+
     def _unlike(self, what: str, text: str) -> str:
         if self._fits.match(text):
             return ""
@@ -66,6 +69,9 @@ class _Patterns:
 @dataclass(frozen=True, slots=True)
 class IdentityLike(_Patterns):
     """The identity fits one of the patterns; upper and lower case are different."""
+
+    def __str__(self) -> str:
+        return self._in_words("identity")
 
     def why_not(self, heard: Heard) -> str:
         return self._unlike("identity", heard.identity)
@@ -78,6 +84,9 @@ class VendorLike(_Patterns):
     def _flags(self) -> re.RegexFlag:
         return re.IGNORECASE
 
+    def __str__(self) -> str:
+        return self._in_words("vendor")
+
     def why_not(self, heard: Heard) -> str:
         return _untold("vendor", heard, heard.vendor) or self._unlike("vendor", heard.vendor or "")
 
@@ -88,6 +97,9 @@ class ModelLike(_Patterns):
 
     def _flags(self) -> re.RegexFlag:
         return re.IGNORECASE
+
+    def __str__(self) -> str:
+        return self._in_words("model")
 
     def why_not(self, heard: Heard) -> str:
         return _untold("model", heard, heard.model) or self._unlike("model", heard.model or "")
@@ -144,6 +156,16 @@ class FirmwareIs:
 
     versions: tuple[str | tuple[Comparison, ...], ...]
 
+    def __str__(self) -> str:
+        return f"firmware {self._wanted}"
+
+    @property
+    def _wanted(self) -> str:
+        return _or(
+            f"like {version!r}" if isinstance(version, str) else ",".join(map(str, version))
+            for version in self.versions
+        )
+
     def why_not(self, heard: Heard) -> str:
         untold = _untold("firmware", heard, heard.firmware)
         if untold:
@@ -151,14 +173,10 @@ class FirmwareIs:
         firmware = heard.firmware or ""
         if any(_is_version(firmware, version) for version in self.versions):
             return ""
-        wanted = (
-            f"like {version!r}" if isinstance(version, str) else ",".join(map(str, version))
-            for version in self.versions
-        )
         hint = ""
         if version_key(firmware) is None and any(isinstance(version, tuple) for version in self.versions):
             hint = " (it does not begin with a number, so it cannot be compared)"
-        return f"firmware is {firmware!r}, not {_or(wanted)}{hint}"
+        return f"firmware is {firmware!r}, not {self._wanted}{hint}"
 
 
 def _is_version(firmware: str, version: str | tuple[Comparison, ...]) -> bool:
@@ -172,6 +190,9 @@ class SourceIn:
     """It speaks from one of these networks."""
 
     networks: tuple[IPv4Network | IPv6Network, ...]
+
+    def __str__(self) -> str:
+        return f"source in {_or(map(str, self.networks))}"
 
     def why_not(self, heard: Heard) -> str:
         try:
@@ -191,6 +212,9 @@ class ListenerIs:
 
     names: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return f"listener {_or(self.names)}"
+
     def why_not(self, heard: Heard) -> str:
         if heard.listener in self.names:
             return ""
@@ -204,6 +228,9 @@ class KnownIs:
     """Whether the operator has listed it."""
 
     known: bool
+
+    def __str__(self) -> str:
+        return "known" if self.known else "unknown"
 
     def why_not(self, heard: Heard) -> str:
         if heard.known == self.known:
