@@ -11,7 +11,8 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,8 +87,8 @@ class Demos:
 
 @pytest.fixture(scope="module")
 def demos() -> Demos:
-    plain, as_json = start("--for", "1500ms"), start("--for", "1500ms", "--json")
-    on_terminal = start_on_terminal("--for", "1500ms")
+    plain, as_json = start("--for", "2500ms"), start("--for", "2500ms", "--json")
+    on_terminal = start_on_terminal("--for", "2500ms")
     return Demos(end(plain), end(as_json), end_on_terminal(*on_terminal))
 
 
@@ -107,13 +108,18 @@ def masked(text: str) -> str:
 FIRST_LINES = """\
 wattbridge VERSION demo: all in one process, on 127.0.0.1; Ctrl-C ends it
 
-  charge point    SOAP-1, OCPP 1.6 SOAP, posts to http://127.0.0.1:PORT/ocpp/cs
-  central system  OCPP 1.6 JSON, at ws://127.0.0.1:PORT/ocpp
+  SOAP-1 ▶ cloud  OCPP 1.6 SOAP to OCPP 1.6 JSON
+  JSON-1 ▶ old    OCPP 1.6 JSON to OCPP 1.6 SOAP
+  JSON-2 ▶ cloud  OCPP 1.6 JSON on both sides: passed on as it is
+
+  gateway         http://127.0.0.1:PORT/ocpp/cs and ws://127.0.0.1:PORT/ocpp/IDENTITY
+  cloud           ws://127.0.0.1:PORT/ocpp
+  old             http://127.0.0.1:PORT/ocpp
   metrics         http://127.0.0.1:PORT/metrics
 
 ▶ goes to the central system, ◀ to the charge point. SOAP is shown without headers and namespaces.
 
-TIME  charge point: BootNotification  ok in N ms (gateway N)
+TIME  SOAP-1 ▶ cloud: BootNotification  ok in N ms (gateway N)
   SOAP ▶        <bootNotificationRequest><chargePointVendor>ACME</chargePointVendor>\
 <chargePointModel>CC-1</chargePointModel><chargePointSerialNumber>ACME-0001</chargePointSerialNumber>\
 <firmwareVersion>1.3</firmwareVersion><meterType>MID-3P</meterType></bootNotificationRequest>
@@ -123,7 +129,9 @@ TIME  charge point: BootNotification  ok in N ms (gateway N)
   SOAP ◀        <bootNotificationResponse><status>Accepted</status><currentTime>TZ</currentTime>\
 <interval>300</interval></bootNotificationResponse>
 
-TIME  charge point: StatusNotification  ok in N ms (gateway N)
+"""
+STATUS_OF_SOAP = """
+TIME  SOAP-1 ▶ cloud: StatusNotification  ok in N ms (gateway N)
   SOAP ▶        <statusNotificationRequest><connectorId>0</connectorId><status>Available</status>\
 <errorCode>NoError</errorCode><timestamp>T+01:00</timestamp></statusNotificationRequest>
        ▶ JSON   [2,"ID…","StatusNotification",{"connectorId":0,"status":"Available",\
@@ -131,6 +139,29 @@ TIME  charge point: StatusNotification  ok in N ms (gateway N)
        ◀ JSON   [3,"ID…",{}]
   SOAP ◀        <statusNotificationResponse/>
   changed       timestamp T+01:00 → TZ (to-utc)
+
+"""
+STATUS_OF_JSON = """
+TIME  JSON-1 ▶ old: StatusNotification  ok in N ms (gateway N)
+  JSON ▶        [2,"ID…","StatusNotification",{"connectorId":0,"status":"Available",\
+"errorCode":"NoError","timestamp":"T+01:00"}]
+       ▶ SOAP   <statusNotificationRequest><connectorId>0</connectorId><status>Available</status>\
+<errorCode>NoError</errorCode><timestamp>TZ</timestamp></statusNotificationRequest>
+       ◀ SOAP   <statusNotificationResponse/>
+  JSON ◀        [3,"ID…",{}]
+  changed       timestamp T+01:00 → TZ (to-utc)
+
+"""
+STATUS_PASSED_ON = """
+TIME  JSON-2 ▶ cloud: StatusNotification  ok in N ms (gateway N)
+  JSON ▶        [2,"ID…","StatusNotification",{"connectorId":0,"status":"Available",\
+"errorCode":"NoError","timestamp":"T+01:00"}]
+       ▶ JSON   [2,"ID…","StatusNotification",{"connectorId":0,"status":"Available",\
+"errorCode":"NoError","timestamp":"T+01:00"}]
+       ◀ JSON   [3,"ID…",{}]
+  JSON ◀        [3,"ID…",{}]
+  unchanged     both payloads, byte for byte
+
 """
 
 
@@ -138,12 +169,16 @@ def test_every_exchange_is_shown_in_both_encodings(demos: Demos) -> None:
     assert (demos.plain.code, demos.plain.err) == (0, "")
     shown = re.sub(r"^wattbridge \S+", "wattbridge VERSION", masked(demos.plain.out))
     assert shown.startswith(FIRST_LINES)
+    for status in (STATUS_OF_SOAP, STATUS_OF_JSON, STATUS_PASSED_ON):
+        assert status in shown
     assert "\x1b" not in demos.plain.out
 
 
 def test_last_lines_sum_up_and_say_what_is_next(demos: Demos) -> None:
     *_, summary, empty, following = demos.plain.out.rsplit("\n", 6)[0:4]
-    assert re.fullmatch(r"\d+ exchanges, 0 failed; \d+ values changed on the way, 0 lost", summary)
+    assert re.fullmatch(
+        r"\d+ exchanges, 0 failed, \d+ passed on as they were; \d+ values changed on the way, 0 lost", summary
+    )
     assert empty == ""
     assert following.startswith("Next:  wattbridge translate FILE ")
 
@@ -159,15 +194,23 @@ def test_json_lines_hold_whole_messages(demos: Demos) -> None:
     assert boot["action"] == "BootNotification"
     assert boot["arrivedFrom"] == "charge_point"
     assert boot["outcome"] == "ok"
-    assert boot["call"]["soap"].startswith("<?xml")
-    message_id = json.loads(boot["call"]["json"])[1]
-    assert json.loads(boot["reply"]["json"])[:2] == [3, message_id]
-    assert "bootNotificationResponse" in boot["reply"]["soap"]
+    assert (boot["identity"], boot["upstream"], boot["unchanged"]) == ("SOAP-1", "cloud", False)
+    assert boot["calling"]["transport"] == "soap"
+    assert boot["calling"]["call"].startswith("<?xml")
+    message_id = json.loads(boot["asked"]["call"])[1]
+    assert json.loads(boot["asked"]["reply"])[:2] == [3, message_id]
+    assert "bootNotificationResponse" in boot["calling"]["reply"]
     status = next(exchange for exchange in exchanges if exchange["action"] == "StatusNotification")
     assert [note["rule"] for note in status["notes"]] == ["to-utc"]
+    passed_on = [exchange for exchange in exchanges if exchange["identity"] == "JSON-2"]
+    assert {exchange["unchanged"] for exchange in passed_on} == {True}
+    for exchange in passed_on:
+        calling, asked = exchange["calling"], exchange["asked"]
+        assert json.loads(calling["call"])[2:] == json.loads(asked["call"])[2:]
     assert summary == {
         "kind": "summary",
         "exchanges": len(exchanges),
+        "unchanged": len(passed_on),
         "changes": sum(len(exchange["notes"]) for exchange in exchanges),
         "losses": 0,
         "failed": 0,
@@ -183,12 +226,26 @@ def test_terminal_has_colour_and_no_line_too_long(demos: Demos) -> None:
     assert "       ▶ JSON   [2," in COLOUR.sub("", demos.on_terminal.out)
 
 
+def test_without_spyne_the_other_pairs_are_shown_and_how_to_get_the_third(tmp_path: Path) -> None:
+    """A module of that name that is no package: as if it were not installed."""
+    (tmp_path / "spyne.py").write_text("", encoding="utf-8")
+    ended = end(start("--for", "1200ms", PYTHONPATH=str(tmp_path)))
+    assert (ended.code, ended.err) == (0, "")
+    assert (
+        "  JSON-1 ▶ old    not shown: its central system needs `pip install wattbridge[simulators]`\n"
+        in ended.out
+    )
+    assert "  SOAP-1 ▶ cloud: BootNotification  ok in" in ended.out
+    assert "  JSON-2 ▶ cloud: BootNotification  ok in" in ended.out
+    assert "JSON-1 ▶ old: " not in ended.out
+
+
 def test_ctrl_c_and_sigterm_end_it_in_good_order() -> None:
     processes = start(), start()
     for process, number in zip(processes, (signal.SIGINT, signal.SIGTERM), strict=True):
         assert process.stdout is not None
         for line in process.stdout:
-            if "BootNotification" in line:
+            if "JSON-2 ▶ cloud: BootNotification" in line:
                 break
         process.send_signal(number)
     for process in processes:
@@ -251,6 +308,7 @@ def an_exchange(
         asked=None if asked is None else Passage("json", asked),
         answered=None if answered is None else Passage("json", answered),
         replied=Passage("soap", replied),
+        upstream="cloud",
     )
 
 
@@ -265,7 +323,7 @@ def shown(record: Record, monkeypatch: pytest.MonkeyPatch, columns: int | None =
 
 def test_exchange_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(an_exchange(), monkeypatch) == (
-        "10:00:00.250  charge point: Authorize  ok in 4.2 ms (gateway 0.10)\n"
+        "10:00:00.250  SOAP-1 ▶ cloud: Authorize  ok in 4.2 ms (gateway 0.10)\n"
         "  SOAP ▶        <authorizeRequest><idTag>1</idTag></authorizeRequest>\n"
         '       ▶ JSON   [2,"01234567…","Authorize",{"idTag":"1"}]\n'
         '       ◀ JSON   [3,"01234567…",{}]\n'
@@ -277,7 +335,7 @@ def test_exchange_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_failed_exchange_says_why_and_shows_what_there_was(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = an_exchange(CallError("GenericError", "nobody", reason="timeout"), answered=None)
     assert shown(failed, monkeypatch) == (
-        "10:00:00.250  charge point: Authorize  failed: timeout in 4.2 ms (gateway 0.10)\n"
+        "10:00:00.250  SOAP-1 ▶ cloud: Authorize  failed: timeout in 4.2 ms (gateway 0.10)\n"
         "  SOAP ▶        <authorizeRequest><idTag>1</idTag></authorizeRequest>\n"
         '       ▶ JSON   [2,"01234567…","Authorize",{"idTag":"1"}]\n'
         "  SOAP ◀        (closed without an answer)\n"
@@ -286,10 +344,46 @@ def test_failed_exchange_says_why_and_shows_what_there_was(monkeypatch: pytest.M
     )
 
 
+FRAME = b'[2,"01234567-89ab","Authorize",{"idTag":"1", "x":1.50}]'
+
+
+def passed_on(asked: bytes, replied: bytes = b'[3, "01234567-89ab", {}]') -> Record:
+    record = an_exchange(asked=asked, answered=b'[3,"b",{}]')
+    return replace(record, arrived=Passage("json", FRAME), replied=Passage("json", replied))
+
+
+def test_payloads_that_are_the_same_are_told_to_be_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown(passed_on(b'[2,"b","Authorize",{"idTag":"1", "x":1.50}]'), monkeypatch) == (
+        "10:00:00.250  SOAP-1 ▶ cloud: Authorize  ok in 4.2 ms (gateway 0.10)\n"
+        '  JSON ▶        [2,"01234567…","Authorize",{"idTag":"1", "x":1.50}]\n'
+        '       ▶ JSON   [2,"b","Authorize",{"idTag":"1", "x":1.50}]\n'
+        '       ◀ JSON   [3,"b",{}]\n'
+        '  JSON ◀        [3, "01234567…", {}]\n'
+        "  unchanged     both payloads, byte for byte\n"
+        "\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "replied"),
+    [
+        (b'[2,"b","Authorize",{"idTag":"1","x":1.50}]', b'[3,"01234567-89ab",{}]'),
+        (b'[2,"b","Authorize",{"idTag":"1", "x":1.5}]', b'[3,"01234567-89ab",{}]'),
+        (b'[2,"b","Authorize",{"idTag":"1", "x":1.50}]', b'[3,"01234567-89ab",{"a":1}]'),
+        (b'[2,"b","Authorize",{"idTag":"1", "x":1.50}]', b'[4,"01234567-89ab","GenericError","",{}]'),
+    ],
+    ids=["a blank", "a digit", "the reply", "an error"],
+)
+def test_what_is_not_the_same_byte_for_byte_is_not_told_to_be(
+    monkeypatch: pytest.MonkeyPatch, asked: bytes, replied: bytes
+) -> None:
+    assert "unchanged" not in shown(passed_on(asked, replied), monkeypatch)
+
+
 def test_exchange_on_a_narrow_terminal_is_folded_and_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     long = b'[2,"01234567-89ab","Authorize",{"idTag":"1"' + b',"more":"0123456789"' * 20 + b"}]"
     assert shown(an_exchange(asked=long), monkeypatch, columns=50) == (
-        "10:00:00.250  charge point: Authorize  ok in 4.2 ms\n"
+        "10:00:00.250  SOAP-1 ▶ cloud: Authorize  ok in 4.2 ms\n"
         "  SOAP ▶        <authorizeRequest><idTag>1</idTag>\n"
         "                </authorizeRequest>\n"
         '       ▶ JSON   [2,"01234567…","Authorize",\n'
@@ -379,7 +473,7 @@ def test_failures_are_listed_at_the_end() -> None:
     show.event(Event("internal error", "SOAP-1", "ZeroDivisionError()"))
     assert show.end(["SOAP-1 boot: no answer"]) == 1
     assert out.getvalue() == (
-        "0 exchanges, 0 failed; 0 values changed on the way, 0 lost\n"
+        "0 exchanges, 0 failed, 0 passed on as they were; 0 values changed on the way, 0 lost\n"
         "failed: SOAP-1 boot: no answer\n"
         "failed: internal error: ZeroDivisionError()\n"
     )

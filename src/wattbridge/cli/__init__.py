@@ -91,7 +91,7 @@ def _wattbridge(
     pass
 
 
-@app.command("demo", short_help="Show it at work: simulated charge points and a central system.")
+@app.command("demo", short_help="Show it at work: simulated charge points and central systems.")
 def _demo_command(
     duration: Annotated[
         str | None,
@@ -103,8 +103,13 @@ def _demo_command(
 ) -> None:
     """Show Wattbridge at work.
 
-    Starts a gateway, a simulated SOAP charge point and a simulated JSON central system on free ports of
-    127.0.0.1, and prints every message as it is translated. Needs no configuration and no network.
+    Starts a gateway and simulated parties on free ports of 127.0.0.1, and prints every message on both sides:
+    a SOAP charge point at a JSON central system, a JSON charge point at a SOAP central system, and one that
+    needs no translation. Needs no configuration and no network.
+
+    The SOAP central system needs `pip install wattbridge[simulators]`; without it the others are shown.
+
+    Exit codes: 0, or 1 when anything failed on the way.
     """
     seconds = None if duration is None else _seconds(duration, "--for")
     from wattbridge.cli.demo import demo

@@ -1,4 +1,4 @@
-"""``wattbridge demo``: charge point, gateway and central system in one process, every exchange shown."""
+"""``wattbridge demo``: charge points, gateway and central systems in one process, every exchange shown."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -19,20 +21,58 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from wattbridge.cli import streams
 
 if TYPE_CHECKING:
+    from wattbridge.config import Config
     from wattbridge.ocpp.messages import Note, Passage
     from wattbridge.relay.journal import Event, Record
+    from wattbridge.simulators.central_system import CentralSystem
+    from wattbridge.simulators.charge_point import ChargePoint
+    from wattbridge.simulators.scenario import ScenarioResult
 
-IDENTITY = "SOAP-1"
 # Everything on loopback, which the address policy allows only where it is listed.
 CONFIGURATION = """
 version: 1
-gateway: {{name: demo, drain: 1s}}
-listeners: {{soap: {{bind: "127.0.0.1:0", paths: [/ocpp/cs]}}}}
-upstreams: {{main: {{url: "{central_system}", connect: {{backoff: {{first: 100ms}}}}}}}}
-chargers: {{{identity}: {{}}}}
+gateway: {{name: demo, drain: 1s, public_url: "{public_url}"}}
+listeners: {{field: {{bind: "127.0.0.1:0", paths: [/ocpp/cs, "/ocpp/{{charger}}"]}}}}
+upstreams:
+  cloud: {{url: "{cloud}", connect: {{backoff: {{first: 100ms}}}}}}
+  old: {{url: "{old}"}}
+routes:
+  - {{name: at-the-old-one, match: {{charger: JSON-1}}, upstream: old}}
+  - {{name: all-others, match: any, upstream: cloud}}
+chargers: {{SOAP-1: {{}}, JSON-1: {{}}, JSON-2: {{}}}}
 callbacks: {{networks: [127.0.0.0/8]}}
 metrics: {{bind: "127.0.0.1:0"}}
 """
+NOWHERE = "http://127.0.0.1:9"  # discard, where nobody listens
+PAUSE = 0.9  # seconds, of each charge point
+APART = 0.3  # seconds between the mornings of two charge points
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A charge point, the central system it is with, and what the gateway has to do."""
+
+    identity: str
+    upstream: str
+    text: str
+
+
+PAIRS = (
+    Pair("SOAP-1", "cloud", "OCPP 1.6 SOAP to OCPP 1.6 JSON"),
+    Pair("JSON-1", "old", "OCPP 1.6 JSON to OCPP 1.6 SOAP"),
+    Pair("JSON-2", "cloud", "OCPP 1.6 JSON on both sides: passed on as it is"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """Who takes part: addresses, and why some pairs do not."""
+
+    gateway: str  # where SOAP is posted to
+    sockets: str  # where WebSockets are opened, the identity behind it
+    central_systems: dict[str, str]
+    metrics: str
+    missing: dict[str, str]  # identity → why its pair is not shown
 
 
 def demo(duration: float | None, as_json: bool) -> int:
@@ -54,11 +94,10 @@ def demo(duration: float | None, as_json: bool) -> int:
 
 async def _play(duration: float | None, show: Show) -> int:
     from wattbridge.app import Gateway
-    from wattbridge.config import read_text
     from wattbridge.operation import logs
     from wattbridge.simulators.central_system_json import JsonCentralSystem
+    from wattbridge.simulators.charge_point_json import JsonChargePoint
     from wattbridge.simulators.charge_point_soap import SoapChargePoint
-    from wattbridge.simulators.scenario import ScenarioResult, charging_day
 
     logs.set_up("error", "console")
     over = asyncio.Event()
@@ -69,22 +108,89 @@ async def _play(duration: float | None, show: Show) -> int:
     if show.unwritable:
         return 1
 
-    result = ScenarioResult()
-    async with JsonCentralSystem() as central_system:
-        text = CONFIGURATION.format(central_system=central_system.url, identity=IDENTITY)
-        gateway = Gateway(read_text(text, "demo.yaml").config)
+    failures: list[str] = []
+    async with AsyncExitStack() as stack:
+        central_systems: dict[str, CentralSystem] = {}
+        central_systems["cloud"] = await stack.enter_async_context(JsonCentralSystem())
+        missing = await _add_soap(central_systems, stack)
+        urls = {name: central_system.url for name, central_system in central_systems.items()}
+        gateway = Gateway(_configuration(urls, NOWHERE))
         gateway.journal.listen(record=show.record, event=show.event)
         ready, stopping = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(gateway.run(stopping, ready.set))
             await ready.wait()
-            show.introduce(gateway.addresses["soap"], central_system.url, gateway.metrics_address)
+            posts = gateway.addresses["field"]
+            public_url = posts.removesuffix("/ocpp/cs")
+            # Only now is it known where the SOAP central system can call.
+            await gateway.take_over(_configuration(urls, public_url))
+            sockets = f"{public_url.replace('http', 'ws', 1)}/ocpp"
+            show.introduce(Parties(posts, sockets, urls, gateway.metrics_address, missing))
+            charge_points: dict[str, ChargePoint] = {
+                "SOAP-1": SoapChargePoint("SOAP-1", posts),
+                "JSON-1": JsonChargePoint("JSON-1", sockets),
+                "JSON-2": JsonChargePoint("JSON-2", sockets),
+            }
             try:
-                async with SoapChargePoint(IDENTITY, gateway.addresses["soap"]) as charge_point:
-                    result = await charging_day(charge_point, central_system, until=over, duration=duration)
+                async with asyncio.TaskGroup() as days:
+                    shown = [pair for pair in PAIRS if pair.identity not in missing]
+                    played = [
+                        days.create_task(
+                            _day(
+                                charge_points[pair.identity],
+                                central_systems[pair.upstream],
+                                over,
+                                duration,
+                                number * APART,
+                            )
+                        )
+                        for number, pair in enumerate(shown)
+                    ]
+                failures = [failure for day in played for failure in day.result().failures]
             finally:
                 stopping.set()
-    return show.end(result.failures)
+    return show.end(list(dict.fromkeys(failures)))  # what a central system saw stands in each of its days
+
+
+def _configuration(urls: dict[str, str], public_url: str) -> Config:
+    from wattbridge.config import read_text
+
+    text = CONFIGURATION.format(cloud=urls["cloud"], old=urls.get("old", NOWHERE), public_url=public_url)
+    return read_text(text, "demo.yaml").config
+
+
+async def _add_soap(central_systems: dict[str, CentralSystem], stack: AsyncExitStack) -> dict[str, str]:
+    """Start the SOAP central system; gives why the pairs that need it are missing, if they are."""
+    from wattbridge.simulators.central_system_soap import SoapCentralSystem
+    from wattbridge.simulators.compat_spyne import NotInstalled
+
+    try:
+        central_systems["old"] = await stack.enter_async_context(SoapCentralSystem())
+    except NotInstalled:
+        why = "not shown: its central system needs `pip install wattbridge[simulators]`"
+        return {pair.identity: why for pair in PAIRS if pair.upstream == "old"}
+    return {}
+
+
+async def _day(
+    charge_point: ChargePoint,
+    central_system: CentralSystem,
+    over: asyncio.Event,
+    duration: float | None,
+    later: float,
+) -> ScenarioResult:
+    """One charge point's part, which begins *later* seconds after the others'."""
+    from wattbridge.simulators.scenario import ScenarioResult, charging_day
+
+    wait = later if duration is None else min(later, duration)
+    try:
+        async with asyncio.timeout(wait):
+            await over.wait()
+    except TimeoutError:
+        left = None if duration is None else duration - wait
+        async with charge_point:
+            return await charging_day(charge_point, central_system, until=over, duration=left, pause=PAUSE)
+    return ScenarioResult()
 
 
 class Show(Protocol):
@@ -98,7 +204,7 @@ class Show(Protocol):
 
     def begin(self) -> None: ...
 
-    def introduce(self, gateway: str, central_system: str, metrics: str) -> None: ...
+    def introduce(self, parties: Parties) -> None: ...
 
     def record(self, record: Record) -> None: ...
 
@@ -124,6 +230,7 @@ class _Shown:
     def _count(self, record: Record) -> None:
         self._counts["exchanges"] += 1
         self._counts["failed"] += bool(record.reason)
+        self._counts["unchanged"] += passed(record)
         self._counts["losses"] += len(record.losses)
         self._counts["changes"] += len(record.notes) - len(record.losses)
 
@@ -144,14 +251,24 @@ class JsonLines(_Shown):
     def begin(self) -> None:
         self._object({"kind": "demo", "version": version("wattbridge")})
 
-    def introduce(self, gateway: str, central_system: str, metrics: str) -> None:
-        parties = {
-            "identity": IDENTITY,
-            "gateway": gateway,
-            "centralSystem": central_system,
-            "metrics": metrics,
-        }
-        self._object({"kind": "parties", **parties})
+    def introduce(self, parties: Parties) -> None:
+        self._object(
+            {
+                "kind": "parties",
+                "gateway": parties.gateway,
+                "sockets": parties.sockets,
+                "centralSystems": parties.central_systems,
+                "metrics": parties.metrics,
+                "pairs": [
+                    {
+                        "identity": pair.identity,
+                        "centralSystem": pair.upstream,
+                        "text": parties.missing.get(pair.identity, pair.text),
+                    }
+                    for pair in PAIRS
+                ],
+            }
+        )
 
     def record(self, record: Record) -> None:
         self._count(record)
@@ -160,13 +277,15 @@ class JsonLines(_Shown):
                 "kind": "exchange",
                 "time": _moment(record).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
                 "identity": record.identity,
+                "upstream": record.upstream,
                 "action": record.action,
                 "arrivedFrom": record.arrived_from.value,
                 "outcome": record.reason or "ok",
                 "seconds": round(record.seconds, 6),
                 "peerSeconds": round(record.peer_seconds, 6),
-                "call": _sides(record.arrived, record.asked),
-                "reply": _sides(record.answered, record.replied),
+                "calling": _side(record.arrived, record.replied),
+                "asked": _side(record.asked, record.answered),
+                "unchanged": passed(record),
                 "notes": [_note(note) for note in record.notes],
             }
         )
@@ -178,6 +297,7 @@ class JsonLines(_Shown):
             {
                 "kind": "summary",
                 "exchanges": self._counts["exchanges"],
+                "unchanged": self._counts["unchanged"],
                 "changes": self._counts["changes"],
                 "losses": self._counts["losses"],
                 "failed": self._counts["failed"],
@@ -194,8 +314,26 @@ def _moment(record: Record) -> datetime:
     return datetime.fromtimestamp(record.began, UTC)
 
 
-def _sides(*passages: Passage | None) -> dict[str, str]:
-    return {passage.transport: passage.text.decode("utf-8", "replace") for passage in passages if passage}
+def _side(call: Passage | None, reply: Passage | None) -> dict[str, str]:
+    """What stood on the border to one party: ``{"transport": "soap", "call": …, "reply": …}``."""
+    side: dict[str, str] = {}
+    for name, passage in (("call", call), ("reply", reply)):
+        if passage is not None:
+            side |= {"transport": passage.transport, name: passage.text.decode("utf-8", "replace")}
+    return side
+
+
+def passed(record: Record) -> bool:
+    """Whether call and reply went from one frame to another, their payloads the same byte for byte."""
+    borders = ((record.arrived, record.asked), (record.answered, record.replied))
+    payloads = [(_payload(before), _payload(after)) for before, after in borders]
+    return all(before is not None and before == after for before, after in payloads)
+
+
+def _payload(passage: Passage | None) -> bytes | None:
+    """The payload of a CALL or a CALLRESULT as it was written; None of anything else."""
+    frame = _FRAME.fullmatch(passage.text) if passage and passage.transport == "json" else None
+    return frame[1] if frame else None
 
 
 def _note(note: Note) -> dict[str, str]:
@@ -225,6 +363,10 @@ _BODY = re.compile(r"<(?:[\w.-]+:)?Body[^>]*>(.*)</(?:[\w.-]+:)?Body>", re.DOTAL
 _TAG = re.compile(r"<[^<>]*>")
 _DECLARATION = re.compile(r"""\sxmlns(?::[\w.-]+)?\s*=\s*(?:"[^"]*"|'[^']*')""")
 _PREFIX = re.compile(r"^(</?)[\w.-]+:")
+# [2, id, action, payload] and [3, id, payload]
+_FRAME = re.compile(
+    rb'\s*\[\s*(?:2\s*,\s*"[^"]*"\s*,\s*"[^"]*"|3\s*,\s*"[^"]*")\s*,\s*(.*?)\s*\]\s*', re.DOTALL
+)
 _LONG_ID = re.compile(r'^(\[\s*[234]\s*,\s*"[^"\\]{8})[^"\\]{5,}"')
 
 
@@ -246,15 +388,20 @@ class Transcript(_Shown):
         name = f"{self._bold('wattbridge')} {version('wattbridge')}"
         self._write(f"{name} demo: all in one process, on 127.0.0.1; Ctrl-C ends it")
 
-    def introduce(self, gateway: str, central_system: str, metrics: str) -> None:
-        parties = (
-            f"  charge point    {IDENTITY}, OCPP 1.6 SOAP, posts to {gateway}",
-            f"  central system  OCPP 1.6 JSON, at {central_system}",
-            f"  metrics         {metrics}",
+    def introduce(self, parties: Parties) -> None:
+        pairs = (
+            (f"{pair.identity} ▶ {pair.upstream}", parties.missing.get(pair.identity, pair.text))
+            for pair in PAIRS
         )
+        addresses = (
+            ("gateway", f"{parties.gateway} and {parties.sockets}/IDENTITY"),
+            *parties.central_systems.items(),
+            ("metrics", parties.metrics),
+        )
+        self._write("")
+        for name, text in (*pairs, ("", ""), *addresses):
+            self._write(*self._folded_words(f"  {name:15} {text}" if name else "", indent=18))
         self._write(
-            "",
-            *(line for party in parties for line in self._folded_words(party, indent=18)),
             "",
             *self._folded_words(
                 "▶ goes to the central system, ◀ to the charge point. SOAP is shown without headers and "
@@ -271,13 +418,13 @@ class Transcript(_Shown):
         from_charge_point = record.arrived_from is Side.CHARGE_POINT
         there, back = ("▶", "◀") if from_charge_point else ("◀", "▶")
         lines = [self._headline(record)]
-        for passage, arrow in (
-            (record.arrived, there),
-            (record.asked, there),
-            (record.answered, back),
-            (record.replied, back),
+        for passage, arrow, at_charge_point in (
+            (record.arrived, there, from_charge_point),
+            (record.asked, there, not from_charge_point),
+            (record.answered, back, not from_charge_point),
+            (record.replied, back, from_charge_point),
         ):
-            lines += self._message(passage, arrow)
+            lines += self._message(passage, arrow, at_charge_point=at_charge_point)
         lines += self._notes(record)
         self._write(*lines, "")
 
@@ -285,7 +432,8 @@ class Transcript(_Shown):
         counts, failures = self._counts, failures + self._bugs
         plural = "" if counts["exchanges"] == 1 else "s"
         summary = (
-            f"{counts['exchanges']} exchange{plural}, {counts['failed']} failed; "
+            f"{counts['exchanges']} exchange{plural}, {counts['failed']} failed, "
+            f"{counts['unchanged']} passed on as they were; "
             f"{counts['changes']} values changed on the way, {counts['losses']} lost"
         )
         self._write(*self._folded_words(summary))
@@ -299,7 +447,10 @@ class Transcript(_Shown):
     # --- Parts of an exchange
 
     def _headline(self, record: Record) -> str:
-        who = record.arrived_from.value.replace("_", " ")
+        from wattbridge.ocpp.messages import Side
+
+        arrow = "▶" if record.arrived_from is Side.CHARGE_POINT else "◀"
+        who = f"{record.identity} {arrow} {record.upstream}".rstrip()
         outcome = self._red(f"failed: {record.reason}") if record.reason else self._green("ok")
         own = max(0.0, record.seconds - record.peer_seconds)
         line = (
@@ -310,15 +461,16 @@ class Transcript(_Shown):
         fits = len(line) - 2 * self._escapes + len(more) <= self._width
         return line + more if fits or not self._on_terminal else line
 
-    def _message(self, passage: Passage | None, arrow: str) -> list[str]:
+    def _message(self, passage: Passage | None, arrow: str, *, at_charge_point: bool) -> list[str]:
+        """A message beside its margin: charge points stand on the left of it, central systems right."""
         if passage is None:
             return []
         if passage.transport == "soap":
-            margin, paint = f"  SOAP {arrow}", self._cyan
-            text, pieces = _soap_shown(passage), r"(?<=>)(?=<)"
+            paint, text, pieces = self._cyan, _soap_shown(passage), r"(?<=>)(?=<)"
         else:
-            margin, paint = f"       {arrow} JSON", self._magenta
-            text, pieces = _frame_shown(passage), r"(?<=,)"
+            paint, text, pieces = self._magenta, _frame_shown(passage), r"(?<=,)"
+        spoken = passage.transport.upper()
+        margin = f"  {spoken} {arrow}" if at_charge_point else f"       {arrow} {spoken}"
         rows = self._folded(re.split(pieces, text), _MOST_ROWS)
         margins = [paint(margin) + " " * (_MARGIN - len(margin))] + [" " * _MARGIN] * (len(rows) - 1)
         return [before + row for before, row in zip(margins, rows, strict=True)]
@@ -330,6 +482,8 @@ class Transcript(_Shown):
         if isinstance(record.reply, CallError):
             why = f"{record.reply.code}: {record.reply.description}"
             lines += self._beside(self._red("failed"), why)
+        if passed(record):
+            lines += self._beside(self._green("unchanged"), "both payloads, byte for byte")
         most = _MOST_NOTES if self._on_terminal and len(record.notes) > _MOST_NOTES + 1 else len(record.notes)
         for note in record.notes[:most]:
             word, text = _sentence(note, record.action)
