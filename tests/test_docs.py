@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import json
 import re
 import shlex
 import subprocess
@@ -43,6 +42,7 @@ from wattbridge.ocpp.errors import Unreachable, Violation
 from wattbridge.ocpp.messages import CallError, Side
 from wattbridge.operation.families import FAMILIES
 from wattbridge.simulators.central_system_json import JsonCentralSystem
+from wattbridge.simulators.charge_point_json import JsonChargePoint
 from wattbridge.simulators.charge_point_soap import SoapChargePoint
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +61,7 @@ SECRETS = dict.fromkeys(
 )
 # What a fragment of a configuration needs around it.
 AROUND = {
-    "listeners": "listeners: {soap: {bind: 0.0.0.0:8080}}\n",
+    "listeners": "listeners: {field: {bind: 0.0.0.0:8080}}\n",
     "upstreams": "upstreams: {cloud: {url: wss://csms.example.com/ocpp/}}\n",
     "chargers": "chargers: {CP3211: {}}\n",
 }
@@ -250,28 +250,7 @@ def test_make_has_what_the_pages_promise() -> None:
             assert target in targets, (page.name, target)
 
 
-# --- The picture in the README
-
-
-def translated(*arguments: str) -> str:
-    result = CliRunner().invoke(app, ["translate", *arguments], catch_exceptions=False)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
-
-
-def test_the_picture_is_a_translation(tmp_path: Path) -> None:
-    [soap_call, json_call, soap_result, json_result] = blocks(README)[:4]
-    call, result = tmp_path / "call.xml", tmp_path / "result.json"
-    call.write_text(soap_call.text, encoding="utf-8")
-    result.write_text(json_result.text, encoding="utf-8")
-    assert json.loads(translated(str(call))) == json.loads(json_call.text)
-    envelope = etree.fromstring(translated(str(result), "--action", "StartTransaction").encode())
-    [body] = envelope.iter(f"{{{soap.SOAP_12}}}Body")
-    assert _told(body[0]) == _told(etree.fromstring(soap_result.text))
-
-
-def _told(element: Any) -> tuple[str, str, list[Any]]:
-    return element.tag, (element.text or "").strip(), [_told(child) for child in element]
+# --- What the README says of itself
 
 
 def test_the_number_of_operations_is_right() -> None:
@@ -307,15 +286,16 @@ def post(url: str, body: bytes, source: str = "127.0.0.1", method: str = "POST")
 
 
 async def log_of(page: Path, folder: Path) -> set[str]:
-    """What the gateway of a page logs: its configuration, its message, a known and an unknown identity."""
+    """What the gateway of a page logs: its configuration, its message, a known and an unknown identity that
+    speak SOAP, and one that speaks JSON."""
     texts = {block.marker: block.text for block in blocks(page) if block.marker.startswith("file: ")}
     file = folder / "gateway.yaml"
     file.write_text(texts["file: gateway.yaml"], encoding="utf-8")
     message = texts["file: start.xml"]
     async with JsonCentralSystem() as central_system:
         settings = {
-            "listeners.soap.bind": "127.0.0.1:0",
-            "listeners.soap.allow": "[127.0.0.0/8]",
+            "listeners.field.bind": "127.0.0.1:0",
+            "listeners.field.allow": "[127.0.0.0/8]",
             "upstreams.cloud.url": f"{central_system.url}/{{charger}}",
             "callbacks.networks": "[127.0.0.0/8]",
             "metrics.bind": "127.0.0.1:0",
@@ -335,6 +315,9 @@ async def log_of(page: Path, folder: Path) -> set[str]:
             async with SoapChargePoint("CP3211", url) as charge_point:
                 await charge_point.boot()
                 await central_system.call("CP3211", "GetConfiguration", key=["HeartbeatInterval"])
+            websockets = f"ws://{url.split('/')[2]}/ocpp"
+            async with JsonChargePoint("CP3213", websockets) as charge_point:
+                await charge_point.boot()
             for identity in ("CP3211", "CP3212"):
                 await asyncio.to_thread(post, url, message.replace("CP3211", identity).encode())
         finally:
@@ -364,7 +347,7 @@ def test_the_demo_is_what_the_readme_shows() -> None:
         return re.sub(r"127\.0\.0\.1:\d+|[\d.]+ ms|\(gateway [\d.]+\)", "…", line)
 
     ended = subprocess.run(
-        [sys.executable, "-m", "wattbridge", "demo", "--for", "500ms"],
+        [sys.executable, "-m", "wattbridge", "demo", "--for", "2s"],
         capture_output=True,
         text=True,
         timeout=60,
