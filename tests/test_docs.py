@@ -152,6 +152,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("block", [block for block in ALL if block.language == "yaml"], ids=str)
 def test_configurations_can_be_used(block: Block, tmp_path: Path) -> None:
     write_certificates(tmp_path)
+    (tmp_path / "admin-token").write_text(SECRETS["ADMIN_TOKEN"], encoding="utf-8")
     text = block.text
     for section, around in AROUND.items():
         if f"\n{section}:" not in f"\n{text}":
@@ -236,7 +237,9 @@ def test_commands_and_their_options_exist() -> None:
             name = rest.pop(0)
             assert name.startswith("-") or name in command.commands, words
             command = command.commands.get(name, command)
-        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        known = {"--help"}
+        for parameter in command.params:
+            known |= {*parameter.opts, *parameter.secondary_opts}
         assert {word for word in rest if word.startswith("-") and len(word) > 1} <= known, words
 
 
