@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import inspect
+import json
 import re
 import shlex
 import subprocess
@@ -32,15 +34,18 @@ from websockets.http11 import Request, Response
 
 from tests.config.certificates import write_certificates
 from tests.interop.running import Running, running
+from wattbridge.app import Gateway
 from wattbridge.cli import app, pages
-from wattbridge.config import ConfigErrors, read_text
+from wattbridge.config import ConfigErrors, load, read_text
 from wattbridge.links.callbacks import AddressPolicy, CallbackClient, Refusal, choose
 from wattbridge.links.http_client import Address
 from wattbridge.ocpp import soap
 from wattbridge.ocpp.actions import JsonCodec, dialect
 from wattbridge.ocpp.errors import Unreachable, Violation
 from wattbridge.ocpp.messages import CallError, Side
+from wattbridge.operation.api import AdminPort
 from wattbridge.operation.families import FAMILIES
+from wattbridge.reloading import Reloader
 from wattbridge.simulators.central_system_json import JsonCentralSystem
 from wattbridge.simulators.charge_point_json import JsonChargePoint
 from wattbridge.simulators.charge_point_soap import SoapChargePoint
@@ -53,6 +58,7 @@ README = ROOT / "README.md"
 FIRST = ROOT / "docs/guides/first-charge-point.md"
 CALLBACKS = ROOT / "docs/guides/callbacks-and-nat.md"
 TROUBLESHOOTING = ROOT / "docs/guides/troubleshooting.md"
+ADMIN_API = ROOT / "docs/reference/admin-api.md"
 GRAPHS = ROOT / "grafana/README.md"
 EXAMPLE = ROOT / "deploy/gateway.yaml"
 
@@ -568,6 +574,76 @@ def test_what_a_central_system_is_answered_is_as_quoted() -> None:
     with pytest.raises(Violation) as refused:
         JsonCodec(dialect(), Side.CENTRAL_SYSTEM).read_call("Reset", {"type": "Medium"})
     assert [str(refused.value)] == marked(TROUBLESHOOTING, "reply: bad command")
+
+
+# --- The admin API
+
+
+def test_the_paths_of_the_admin_api_are_those_of_its_router() -> None:
+    served = re.findall(r'router\.add_(get|post)\("([^"]+)"', inspect.getsource(AdminPort.start))
+    told = re.findall(r"^\| `([A-Z]+) (/[^`]+)` \|", ADMIN_API.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(told) > 5
+    assert sorted(told) == sorted((method.upper(), path) for method, path in served)
+
+
+def shape(answer: Any) -> Any:
+    """An answer without its values: the names in it, in any order."""
+    if isinstance(answer, dict):
+        return {name: shape(value) for name, value in answer.items() if name not in ("listeners",)}
+    if isinstance(answer, list):
+        return [shape(one) for one in answer[:1] if not isinstance(one, str)]
+    return type(answer).__name__
+
+
+WITH_ADMIN = """
+gateway: {drain: 1s}
+listeners: {field: {bind: "127.0.0.1:0"}}
+upstreams:
+  cloud: {url: "ws://127.0.0.1:9/", connect: {timeout: 200ms}}
+  spare: {url: "ws://127.0.0.1:9/"}
+  audit: {url: "ws://127.0.0.1:9/"}
+routes:
+  - {name: everybody, match: any, upstream: cloud, fallback: spare, mirror: [audit]}
+chargers: {CP3211: {}}
+metrics: {bind: "127.0.0.1:0"}
+admin: {bind: "127.0.0.1:0", token: {file: admin-token}}
+"""
+
+
+async def test_the_admin_api_answers_as_its_page_shows(tmp_path: Path) -> None:
+    (tmp_path / "admin-token").write_text(SECRETS["ADMIN_TOKEN"], encoding="utf-8")
+    file = tmp_path / "gateway.yaml"
+    file.write_text(WITH_ADMIN, encoding="utf-8")
+    gateway = Gateway(load(str(file)).config)
+    gateway.reload_with(Reloader(gateway, lambda: load(str(file)), load(str(file))))
+    ready, stopping = asyncio.Event(), asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(gateway.run(stopping, ready.set))
+        await ready.wait()
+        try:
+            await asyncio.to_thread(post, gateway.addresses["field"], envelope("<o:heartbeatRequest/>"))
+            file.write_text(WITH_ADMIN.replace("drain: 1s", "drain: 2s"), encoding="utf-8")
+            asked = {block.marker: block.text for block in blocks(ADMIN_API)}
+            for block in blocks(ADMIN_API):
+                if block.marker.startswith("answer: "):
+                    method, path = block.marker.removeprefix("answer: ").split()
+                    body = asked.get(f"body: {method} {path}", "")
+                    answer = await asyncio.to_thread(ask, f"{gateway.admin_address}{path}", method, body)
+                    assert shape(json.loads(answer)) == shape(json.loads(block.text)), block
+        finally:
+            stopping.set()
+
+
+def ask(url: str, method: str, body: str) -> bytes:
+    """The body of what the admin API answers, an error too."""
+    host, path = url.removeprefix("http://").split("/", 1)
+    connection = http.client.HTTPConnection(host, timeout=30)
+    try:
+        headers = {"Authorization": f"Bearer {SECRETS['ADMIN_TOKEN']}"}
+        connection.request(method, f"/{path}", body.encode(), headers)
+        return connection.getresponse().read()
+    finally:
+        connection.close()
 
 
 # --- Metrics

@@ -77,6 +77,10 @@ def translation() -> str:
 
 
 _CARRIED = """\
+Where both sides speak the same, a payload is carried [as it
+is](../guides/mixed-fleets.md#translated-or-as-it-is), and nothing of this page happens to it. Where one
+speaks SOAP and the other JSON, it is translated.
+
 Between the two sides a message has the form of OCPP-J 1.6, so the names below are the names on both wires.
 In SOAP they are elements in this order, in the namespace of the service; in JSON they are members of the
 payload, in any order. An object's fields are written behind its name with a dot, `[]` marks a list.
@@ -92,8 +96,8 @@ payload, in any order. An object's fields are written behind its name with a dot
 | who it is from or for | the header chargeBoxIdentity | the last part of the URL |
 | which call a reply is to | wsa:RelatesTo, or the HTTP exchange | the message id |
 
-Message ids towards the central system are made by the gateway and never copied from wsa:MessageID, which may
-be missing, repeated or too long.
+Message ids are made by the gateway on each side, and never copied from the other: wsa:MessageID may be
+missing, repeated or too long, and many charge points count theirs from 1 in each connection.
 
 A charge point asks for {up} operations, a central system for {down}; DataTransfer is one of both.
 `wattbridge explain ACTION` shows any of them in the terminal, from the same data.
@@ -203,8 +207,8 @@ def _forgiven() -> list[str]:
 _REFUSALS = """\
 ## Refusals: CALLERROR and Fault
 
-A CALLERROR of the central system becomes a SOAP fault. Its Reason begins with the code, which keeps what the
-five subcodes of OCPP-S cannot say. A Sender fault has HTTP status 400, a Receiver fault 500.
+A CALLERROR becomes a SOAP fault for a party that speaks SOAP. Its Reason begins with the code, which keeps
+what the five subcodes of OCPP-S cannot say. A Sender fault has HTTP status 400, a Receiver fault 500.
 """
 _ANSWERED_HERE = """\
 The codes of OCPP-J themselves are understood as subcodes too.
@@ -216,10 +220,12 @@ Everything is carried to the other party, with these exceptions:
 - MeterValues.req without a meter value is answered with MeterValues.conf: OCPP-J cannot say it.
 - A message that breaks its schema, or asks for what the other party does not answer, is refused to the party
   that sent it. The text names the place, what was found and what was expected.
-- A charge point that is not known is refused with a SecurityError.
-- {kept} that could not be delivered for a reason that may
-  pass are not answered at all: the connection is closed, and the charge point keeps the message and sends it
-  again. These may pass: {passing}.
+- A charge point that is not known is refused: with a SecurityError in SOAP, with 404 before there is a
+  WebSocket in JSON. One whose route rejects it is answered by the gateway.
+- {kept} of a SOAP charge point that could not be delivered for
+  a reason that may pass are not answered at all: the connection is closed, and the charge point keeps the
+  message and sends it again. In JSON they get a CALLERROR, after which it does the same. These may pass:
+  {passing}.
 
 ## Why a call failed
 
@@ -235,8 +241,8 @@ def _errors() -> list[str]:
             ((f"`{code}`", f"`{fault}`", f"`{subcode}`") for code, (fault, subcode) in FAULT_BY_CODE.items()),
         ),
         "",
-        "A fault of a charge point becomes a CALLERROR. The words are looked for in code and subcode, in any",
-        "letter case and namespace; the innermost counts.",
+        "A fault becomes a CALLERROR for a party that speaks JSON. The words are looked for in code and",
+        "subcode, in any letter case and namespace; the innermost counts.",
         "",
         *_table(
             ("Word in the fault", "CALLERROR"),
@@ -266,7 +272,7 @@ def commands() -> str:
         _MADE.format(name="commands"),
         "",
         "Data goes to standard output, talk to standard error. Exit codes: 0 is well, 1 a negative answer,",
-        "2 wrong usage or a wrong configuration.",
+        "2 wrong usage or a wrong configuration, 3 somebody who cannot be reached.",
         *_helps(top, level=2),
     )
 
