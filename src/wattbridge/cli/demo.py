@@ -356,7 +356,7 @@ _MOST_NOTES = 3  # of one exchange on a terminal
 _NEXT = (
     "Next:  wattbridge translate FILE       what becomes of a message you captured",
     "       wattbridge explain MeterValues  how a message is carried, field by field",
-    "       wattbridge check, then run      with a gateway.yaml of your own",
+    "       wattbridge init, check, run     with a gateway.yaml of your own",
 )
 
 _BODY = re.compile(r"<(?:[\w.-]+:)?Body[^>]*>(.*)</(?:[\w.-]+:)?Body>", re.DOTALL)

@@ -29,6 +29,11 @@ FULL = """\
 #   wattbridge routes test CP1         where a charge point goes, and why
 #   wattbridge run
 #
+# To try it without any hardware, each in a terminal of its own:
+#
+#   wattbridge simulate central-system --json --bind 127.0.0.1:9000
+#   wattbridge simulate charge-point --json --url ws://127.0.0.1:8080/ocpp --identity CP1
+#
 # Every key is described in docs/reference/configuration.md. `wattbridge config schema > gateway.schema.json`
 # writes the schema that the next line points editors to.
 # yaml-language-server: $schema=./gateway.schema.json
