@@ -29,8 +29,11 @@ import typer.main
 import yaml
 from lxml import etree
 from typer.testing import CliRunner
+from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 from tests.config.certificates import write_certificates
 from tests.interop.running import Running, running
@@ -495,6 +498,50 @@ def says(page: Path, text: str) -> bool:
     spans = re.findall(r"`([^`]+)`", without_code(page.read_text(encoding="utf-8")))
     patterns = [".*".join(map(re.escape, re.sub(r"\d+(?:\.\d+)?", "N", span).split("…"))) for span in spans]
     return any(re.fullmatch(pattern, plain) for pattern in patterns)
+
+
+async def test_refused_websockets_are_answered_as_quoted() -> None:
+    async with JsonCentralSystem() as central_system:
+        text = configuration(central_system.url).replace(
+            "{CP3211: {}}", "{CP3211: {}, CP3213: {password: p}}"
+        )
+        async with running(text) as here:
+            url = here.url.replace("http", "ws").removesuffix("/cs")
+
+            async def refusal(url: str) -> str:
+                with pytest.raises(InvalidStatus) as refused:
+                    await connect(url, subprotocols=[Subprotocol("ocpp1.6")])
+                response = refused.value.response
+                return f"{response.status_code} {bytes(response.body).decode()}"
+
+            async with connect(f"{url}/CP3211", subprotocols=[Subprotocol("ocpp1.6")]):
+                texts = [
+                    await refusal(address)
+                    for address in (f"{url}/CP3211", f"{url}/CP3212", f"{url}/CP3213", url, f"{url}x/CP3211")
+                ]
+        assert [text[:3] for text in texts] == ["409", "404", "401", "404", "404"]
+        async with running(configuration(listener="protocol: ocpp-soap")) as here:
+            texts.append(await refusal(here.url.replace("http", "ws").replace("/cs", "/CP3211")))
+    for text in texts:
+        assert says(TROUBLESHOOTING, text[4:]), text
+        assert re.search(rf"^\| {text[:3]} \|", TROUBLESHOOTING.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+async def test_what_a_soap_central_system_is_answered_is_as_quoted() -> None:
+    reset = "<o:resetRequest><o:type>Soft</o:type></o:resetRequest>"
+    central_system = "upstreams: {cloud: {url: 'http://127.0.0.1:9/', soap: {networks: [NETWORK]}}}"
+    for network, identity, name in (
+        ("127.0.0.0/8", "CP3211", "not connected"),
+        ("127.0.0.0/8", "CP3212", "mismatch"),
+        ("192.0.2.0/24", "CP3211", "elsewhere"),
+    ):
+        text = re.sub(r"upstreams: .*", central_system.replace("NETWORK", network), configuration())
+        text = text.replace("{drain: 1s}", "{drain: 1s, public_url: 'http://127.0.0.1:8080'}")
+        async with running(text) as here:
+            url = here.url.replace("/ocpp/cs", "/ocpp/cp/CP3211")
+            body = envelope(reset, identity=identity, namespace="urn://Ocpp/Cp/2015/10/")
+            answer = await asyncio.to_thread(post, url, body)
+        assert [reason_of(answer)] == marked(TROUBLESHOOTING, f"fault: {name}")
 
 
 async def test_slow_and_large_requests_are_answered_as_quoted() -> None:
