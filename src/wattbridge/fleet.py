@@ -240,6 +240,8 @@ class Fleet:
         party = self.upstreams[name]
         own = self.config.chargers.get(session.identity)
         password = own.upstream_password if own else None
+        if mirror or party.section.auth is None or party.section.auth.basic is None:
+            password = None  # it is for whoever asks for one, and never for those who only read along
         return party.link(
             session,
             self._dialect(self.config.zone_of(session.identity).key, party.section.celsius),

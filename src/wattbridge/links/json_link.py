@@ -24,7 +24,7 @@ from wattbridge.ocpp.messages import Call, CallError, CallResult, Note, Passage,
 from wattbridge.ocpp.ocppj import CallFrame, Ended, Endpoint, ErrorFrame, Refused, ResultFrame, original_of
 from wattbridge.ocpp.ocppj import Event as EndpointEvent
 from wattbridge.relay.journal import Event, Journal, Record
-from wattbridge.relay.session import Answer, Relays
+from wattbridge.relay.session import Answer, Relays, still_deliverable_after
 
 CLOSE_REASON_BYTES = 123  # a control frame carries 125 bytes, two of them the code (RFC 6455, 5.5)
 SHOWN = 100  # characters of a text that is no frame, in its event
@@ -266,7 +266,15 @@ class JsonLink:
         return Call(frame.action, payload, original_of(frame)), notes
 
     def _reply(self, frame: CallFrame, reply: Reply) -> Passage:
-        """Send the reply, or InternalError when it has no form in JSON; nothing when nobody is there."""
+        """Send the reply, or InternalError when it has no form in JSON; nothing when nobody is there.
+
+        A charge point that is told nothing of a transaction message keeps it; an error could make it drop one
+        that can yet be delivered.
+        """
+        if self._party is Side.CHARGE_POINT and still_deliverable_after(frame.action, reply):
+            self._endpoint.leave(frame.message_id)
+            self._send()
+            return Passage("json", b"")
         notes: list[Note] = []
         lost = self._endpoint.is_lost
         try:
