@@ -48,6 +48,7 @@ def test_help_names_every_command() -> None:
         "translate",
         "explain",
         "version",
+        "simulate",
         "config",
     ]
 
@@ -66,7 +67,9 @@ def test_the_help_of_a_command_imports_nothing_of_ours() -> None:
     assert not [name for name in there if name.startswith("wattbridge.") and name != "wattbridge.cli"]
 
 
-@pytest.mark.parametrize("command", ["", "demo", "run", "check", "translate", "explain", "version", "config"])
+@pytest.mark.parametrize(
+    "command", ["", "demo", "run", "check", "translate", "explain", "version", "config", "simulate"]
+)
 def test_every_help_fits_a_terminal(command: str) -> None:
     code, out, _ = run(*command.split(), "--help")
     assert code == 0
