@@ -253,6 +253,8 @@ def test_without_spyne_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
     [
         ("charge-point", "Missing option '--url'"),
         ("charge-point --url ftp://x", "'ftp://x' is neither http(s):// for SOAP nor ws(s):// for JSON"),
+        ("charge-point --url ws://", "'ws://' names no host"),
+        ("charge-point --url http://[::1", "'http://[::1' names no host"),
         ("charge-point --url ws://x --soap", "ws:// is for --json"),
         ("charge-point --url http://x --json", "http:// is for --soap"),
         ("charge-point --url ws://x -n 0", "'-n'"),

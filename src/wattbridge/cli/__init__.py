@@ -350,7 +350,11 @@ def _charge_point_command(
         call_timeout=timeout,
         rate=per_second,
     )
-    raise typer.Exit(charge_points(wanted, seconds, as_json=output == "json", quiet=quiet))
+    try:
+        code = charge_points(wanted, seconds, as_json=output == "json", quiet=quiet)
+    except KeyboardInterrupt:  # before it listens for it
+        code = 0
+    raise typer.Exit(code)
 
 
 @simulate_app.command("central-system", short_help="Simulate a central system.")
@@ -405,8 +409,8 @@ def _central_system_command(
     host, port = _bind(bind, "--bind")
     from wattbridge.cli.simulate import central_system
 
-    raise typer.Exit(
-        central_system(
+    try:
+        code = central_system(
             "soap" if soap else "json",
             host,
             port,
@@ -415,7 +419,9 @@ def _central_system_command(
             as_json=output == "json",
             quiet=quiet,
         )
-    )
+    except KeyboardInterrupt:  # before it listens for it
+        code = 0
+    raise typer.Exit(code)
 
 
 @app.command("version", short_help="Show the version.")
@@ -494,9 +500,19 @@ def _transport(soap: bool, json: bool, url: str) -> Literal["soap", "json"]:
     scheme = url.partition("://")[0].lower()
     by_url = {"http": True, "https": True, "ws": False, "wss": False}.get(scheme)
     _check(by_url is not None, "--url", f"{url!r} is neither http(s):// for SOAP nor ws(s):// for JSON")
+    _check(bool(_host(url)), "--url", f"{url!r} names no host")
     said = "--soap" if json and by_url else "--json" if soap and not by_url else None
     _check(said is None, "--url", f"{scheme}:// is for {said}")
     return "soap" if by_url else "json"
+
+
+def _host(url: str) -> str | None:
+    from urllib.parse import urlsplit
+
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _check_output(output: str) -> None:
