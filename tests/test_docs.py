@@ -356,8 +356,8 @@ async def test_the_log_is_what_the_page_shows(page: Path, tmp_path: Path) -> Non
 
 def test_the_demo_is_what_the_readme_shows() -> None:
     def told(line: str) -> str:
-        line = re.sub(r"\d\d:\d\d:\d\d\.\d{3}", "TIME", line)
         line = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+", "TIME", line)
+        line = re.sub(r"\d\d:\d\d:\d\d\.\d{3}", "TIME", line)
         line = re.sub(r"[0-9a-f]{8}…", "ID", line)
         return re.sub(r"127\.0\.0\.1:\d+|[\d.]+ ms|\(gateway [\d.]+\)", "…", line)
 
