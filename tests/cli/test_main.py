@@ -49,6 +49,7 @@ def test_help_names_every_command() -> None:
         "translate",
         "explain",
         "version",
+        "simulate",
         "routes",
         "config",
     ]
@@ -69,6 +70,7 @@ def test_the_help_of_a_command_imports_nothing_of_ours() -> None:
 
 
 @pytest.mark.parametrize(
+    "command", ["", "demo", "run", "check", "translate", "explain", "version", "config", "simulate"]
     "command",
     [
         "",
