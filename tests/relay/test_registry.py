@@ -267,3 +267,59 @@ async def test_a_mistake_in_closing_ends_no_other_session() -> None:
         await world.closed()
         assert [event.identity for event in world.heard.told("internal error")] == ["CP1"]
         assert [session.identity for session in world.registry.sessions()] == ["CP2"]
+
+
+# --- one connection of each charge point ---
+
+
+@dataclass
+class FakeConnection(FakeLink):
+    """Answers a ping as ``alive`` says, when ``may_answer`` is set."""
+
+    alive: bool = True
+
+    async def is_alive(self, within: float) -> bool:
+        await self.may_answer.wait()
+        return self.alive
+
+
+async def test_a_connection_that_answers_keeps_its_place() -> None:
+    async with a_registry() as world:
+        session = world.registry.session(Heard("CP1"))
+        assert await world.registry.claim(session)
+        connection = FakeConnection()
+        session.connect(connection)
+        assert not await world.registry.claim(session)
+        assert (session.connection, connection.closed) == (connection, [])
+
+
+async def test_a_silent_connection_loses_its_place_and_is_closed() -> None:
+    async with a_registry() as world:
+        session = world.registry.session(Heard("CP1"))
+        connection = FakeConnection(alive=False)
+        session.connect(connection)
+        assert await world.registry.claim(session)
+        await world.turns()
+        assert (session.connection, connection.closed) == (None, ["another connection has taken its place"])
+
+
+async def test_of_two_that_claim_a_silent_place_one_gets_it() -> None:
+    async with a_registry() as world, asyncio.TaskGroup() as tasks:
+        session = world.registry.session(Heard("CP1"))
+        silent = FakeConnection(alive=False)
+        silent.may_answer.clear()
+        session.connect(silent)
+
+        async def claim() -> FakeConnection | None:
+            if not await world.registry.claim(session):
+                return None
+            connection = FakeConnection()
+            session.connect(connection)
+            return connection
+
+        claiming = [tasks.create_task(claim()) for _ in range(2)]
+        await world.turns()
+        silent.may_answer.set()
+        first, second = [await each for each in claiming]
+        assert (session.connection, second) == (first, None)
+        assert silent.closed == ["another connection has taken its place"]
