@@ -151,6 +151,7 @@ async def test_a_websocket_is_opened_and_both_sides_speak() -> None:
         # Some charge points forget it; nothing else can be meant.
         (b"Connection: Upgrade\r\n", b""),
         (b"Connection: Upgrade", b"Connection: keep-alive"),
+        (b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Version: 8, 13"),
         (b"Host: gateway", b"Host: gateway\r\nOrigin: http://elsewhere.example"),
     ],
 )

@@ -274,11 +274,12 @@ async def test_a_mistake_in_closing_ends_no_other_session() -> None:
 
 @dataclass
 class Connection(FakeLink):
-    """A charge point's connection, which answers pings while ``alive``."""
+    """A charge point's connection: answers a ping as ``alive`` says, when ``may_answer`` is set."""
 
     alive: bool = True
 
     async def is_alive(self, within: float) -> bool:
+        await self.may_answer.wait()
         return self.alive
 
 
@@ -346,6 +347,28 @@ async def test_an_older_connection_that_is_silent_loses_it() -> None:
         assert session.connection is None
         await world.turns()
         assert connection.closed == ["another connection has taken its place"]
+
+
+async def test_of_two_that_claim_a_silent_place_one_gets_it() -> None:
+    async with a_registry() as world, asyncio.TaskGroup() as tasks:
+        session = world.registry.session(Heard("CP1"))
+        silent = Connection(alive=False)
+        silent.may_answer.clear()
+        session.connect(silent)
+
+        async def claim() -> Connection | None:
+            if not await world.registry.claim(session):
+                return None
+            connection = Connection()
+            session.connect(connection)
+            return connection
+
+        claiming = [tasks.create_task(claim()) for _ in range(2)]
+        await world.turns()
+        silent.may_answer.set()
+        first, second = [await each for each in claiming]
+        assert (session.connection, second) == (first, None)
+        assert silent.closed == ["another connection has taken its place"]
 
 
 # --- ways that change ---

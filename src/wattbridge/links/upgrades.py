@@ -93,7 +93,7 @@ def read_upgrade(message: RawRequestMessage, *, compression: bool) -> Upgrade:
     headers = message.headers
     if message.version != (1, 1):
         raise BadUpgrade(505, "a WebSocket needs HTTP/1.1")
-    if _tokens(message, "Sec-WebSocket-Version") != ["13"]:
+    if "13" not in _tokens(message, "Sec-WebSocket-Version"):
         found = headers.get("Sec-WebSocket-Version", "")[:64]
         text = f"Sec-WebSocket-Version {found!r} is not served; expected 13"
         raise BadUpgrade(426, text, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
