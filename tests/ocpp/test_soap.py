@@ -1921,6 +1921,17 @@ def test_what_stands_before_the_envelope_is_not_cut_out(start: bytes) -> None:
     assert cut_out(declared).opening.startswith(b"<?xml version=")
 
 
+def test_a_declared_encoding_is_that_of_the_whole_message() -> None:
+    """A Body of ASCII gets a Header that need not be ASCII."""
+    taken, _ = passed(b'<?xml version="1.0" encoding="us-ascii" standalone="yes"?>\n' + envelope())
+    addressing = Addressing("CPä", "http://cs.example.com/")
+    written = write_call(taken.call, addressing, DIALECT, Side.CENTRAL_SYSTEM, lambda: "urn:uuid:1")
+    assert written.body.startswith(
+        b'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n<soap:Envelope '
+    )
+    assert read_envelope(written.body).identity == "CPä"
+
+
 def test_a_body_without_header_is_cut_out() -> None:
     body = b'<Envelope xmlns="http://www.w3.org/2003/05/soap-envelope"><Body><a xmlns=""/></Body></Envelope>'
     original = cut_out(body)
