@@ -463,6 +463,15 @@ async def test_what_the_central_system_refuses_is_a_fault(
         assert fault(response.body) == (*said, f"{code}: no, thank you")
 
 
+@pytest.mark.parametrize("action", sorted(TRANSACTION_ACTIONS))
+async def test_a_login_page_in_the_place_of_the_central_system_costs_no_transaction(action: str) -> None:
+    async with a_world() as world:
+        page = CallError("GenericError", "answered HTTP 200 with an HTML page", reason="malformed")
+        world.central_system.outcome = page
+        assert await post(world.url, soap_request(action)) == Response(0, "", "")
+        assert fault((await post(world.url, soap_request("Heartbeat"))).body)[0] == "Receiver"
+
+
 async def test_one_session_too_many_is_refused_as_busy() -> None:
     async with a_world(most_sessions=1) as world:
         await post(world.url, soap_request("Heartbeat", "CP1"))

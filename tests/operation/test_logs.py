@@ -343,7 +343,9 @@ def test_a_charge_point_that_was_connected_meanwhile_is_named_again() -> None:
     lines.log.write_event(unreachable("CP1"))
     lines.log.write_event(Event("session closed", "CP1"))
     lines.log.write_event(unreachable("CP1"))
-    assert len(lines.texts) == 3
+    lines.log.write_event(Event("central system answers", "CP1", labels={"upstream": "main"}))
+    lines.log.write_event(unreachable("CP1"))
+    assert len(lines.texts) == 4
 
 
 def test_each_central_system_and_reason_is_a_matter_of_its_own() -> None:
