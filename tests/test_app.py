@@ -400,7 +400,7 @@ async def test_a_payload_passes_as_it_is_between_two_parties_that_speak_json() -
         a_gateway(configuration(central_system.url)) as world,
     ):
         port = int(world.url.split(":")[2].partition("/")[0])
-        charge_point = await dial(port, handshake("/steve/websocket/CentralSystemService/CP1"))
+        charge_point = await dial(port, handshake("/ocpp/cs/CP1"))
         assert charge_point.header("Sec-WebSocket-Protocol") == "ocpp1.6"
         connected = await central_system.next()
         assert connected.identity == "CP1"
@@ -432,7 +432,7 @@ async def test_a_payload_passes_as_it_is_between_two_parties_that_speak_json() -
 
 async def test_a_websocket_of_a_stranger_is_refused_and_counted() -> None:
     async with a_gateway(configuration()) as world:
-        answer = await exchange_bytes(world.url, handshake("/ocpp/CP9"))
+        answer = await exchange_bytes(world.url, handshake("/ocpp/cs/CP9"))
         assert answer.startswith(b"HTTP/1.1 404 ")
         page = await world.metrics()
         assert 'wattbridge_connections_refused_total{listener="soap",reason="auth"} 1.0' in page

@@ -33,6 +33,7 @@ from tests.fakes import (
     FakeLink,
     Listened,
     PlainWebSocket,
+    away,
     client_frame,
     dial,
     exchange_bytes,
@@ -804,3 +805,41 @@ async def test_the_ocpp_package_finds_nothing_to_object_to() -> None:
 async def _run(charge_point: Package) -> None:
     with suppress(ConnectionClosed):
         await charge_point.start()
+
+
+# --- what is left without an answer ---
+
+
+@pytest.mark.parametrize("action", ["StartTransaction", "StopTransaction", "MeterValues"])
+async def test_a_transaction_message_that_can_still_be_delivered_is_left_without_an_answer(
+    action: str,
+) -> None:
+    """An error could make the charge point drop it (OCPP-J 1.6 errata, 3.2); so it keeps it, and asks again."""
+    payloads = {
+        "StartTransaction": '{"connectorId":1,"idTag":"A","meterStart":0,"timestamp":"2024-05-01T10:00:00Z"}',
+        "StopTransaction": '{"transactionId":7,"meterStop":10,"timestamp":"2024-05-01T10:00:00Z"}',
+        "MeterValues": '{"connectorId":1,"meterValue":[{"timestamp":"2024-05-01T10:00:00Z",'
+        '"sampledValue":[{"value":"1"}]}]}',
+    }
+    async with a_world() as world:
+        peer = await world.connected()
+        world.central_system.outcome = away("refused", "central system main: it refused the connection")
+        peer.send(f'[2,"1","{action}",{payloads[action]}]')
+        peer.send('[2,"2","StatusNotification",{"connectorId":1,"errorCode":"NoError","status":"Available"}]')
+        said = "central system main: it refused the connection"
+        assert await peer.text() == f'[4,"2","GenericError","{said}",{{}}]'
+        unanswered = world.heard.records[0]
+        assert (unanswered.action, unanswered.reason, unanswered.replied.text) == (action, "refused", b"")
+        world.central_system.outcome = CallResult({})
+        peer.send(f'[2,"1","{action}",{payloads[action]}]')
+        assert json.loads(await peer.text())[:2] == [3, "1"]
+
+
+async def test_what_the_central_system_refuses_is_answered_whatever_it_is() -> None:
+    async with a_world() as world:
+        peer = await world.connected()
+        world.central_system.outcome = CallError("PropertyConstraintViolation", "no such transaction")
+        peer.send(
+            '[2,"1","StopTransaction",{"transactionId":7,"meterStop":10,"timestamp":"2024-05-01T10:00:00Z"}]'
+        )
+        assert await peer.text() == '[4,"1","PropertyConstraintViolation","no such transaction",{}]'

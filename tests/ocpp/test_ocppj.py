@@ -970,3 +970,24 @@ class AnyConversation(RuleBasedStateMachine):
 
 TestAnyConversation = AnyConversation.TestCase
 TestAnyConversation.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_a_call_left_without_a_reply_frees_the_way_for_the_next() -> None:
+    """Who sent it keeps it, and may send it again under its old id."""
+    endpoint = an_endpoint()
+    call = '[2,"1","MeterValues",{}]'
+    endpoint.receive(call, now=0.0)
+    endpoint.receive('[2,"2","Heartbeat",{}]', now=0.0)
+    frame = endpoint.next_call()
+    assert frame is not None
+    endpoint.leave("2")  # not the one that is being served
+    assert endpoint.next_call() is None
+    endpoint.leave("1")
+    following = endpoint.next_call()
+    assert following is not None
+    assert (following.message_id, endpoint.outgoing) == ("2", [])
+    endpoint.reply("2", CallResult({}))
+    assert endpoint.receive(call, now=1.0) == []
+    again = endpoint.next_call()
+    assert again is not None
+    assert again.message_id == "1"
