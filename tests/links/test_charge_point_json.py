@@ -317,7 +317,7 @@ async def test_an_identity_that_is_no_utf_8_is_refused(segment: str) -> None:
 
 async def test_a_path_that_leads_nowhere_is_answered_with_those_that_do() -> None:
     async with a_world() as world:
-        text = "no OCPP service at '/nowhere/CP1'; there is one at /ocpp/cs, /ocpp/{charger}"
+        text = "no OCPP service at '/nowhere/CP1'; there is one at /ocpp/{charger}"
         status, _, body = await world.refused("/nowhere/CP1")
         assert (status, body) == (404, f"{text}\n")
         assert world.heard.events == [refusal("request refused", "", text, "unsupported")]

@@ -101,7 +101,7 @@ class CentralSystemService:
         """Answer one HTTP request: a SOAP call, or a look at the service description."""
         place = self._paths.find(request.raw_path)
         if place is None:
-            served = self._paths.everything_served
+            served = self._paths.addresses("soap")
             text = f"no OCPP service at {request.path!r}; there is one at {served}"
             self._tell_refusal(request, text)
             return HttpResponse(404, f"no OCPP service at this path; there is one at {served}\n".encode())
@@ -225,7 +225,7 @@ class CentralSystemService:
         """Raises Violation while the charge point is connected by a WebSocket."""
         if not await self._registry.claim(session):
             problem = f"charge point {session.identity!r} is connected by a WebSocket, which answers"
-            raise Violation("SecurityError", "Header.chargeBoxIdentity", problem, "auth")
+            raise Violation("SecurityError", "Header.chargeBoxIdentity", problem, "duplicate")
 
     def _authenticated(self, envelope: soap.Envelope, request: HttpRequest) -> ChargePoint:
         if not envelope.identity:
