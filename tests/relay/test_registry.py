@@ -283,6 +283,23 @@ class FakeConnection(FakeLink):
         return self.alive
 
 
+async def test_a_session_lives_as_long_as_its_connection_and_a_moment_longer() -> None:
+    async with a_registry() as world:
+        session = world.registry.session(Heard("CP1"))
+        connection = FakeConnection()
+        session.connect(connection)
+        world.clock.now = 5000.0
+        await world.turns()
+        assert world.registry.find("CP1") is session
+        session.disconnect(connection, "it hung up")
+        world.clock.now = 5010.0
+        await world.turns()
+        assert world.registry.find("CP1") is session
+        world.clock.now = 5010.1
+        [closed] = await world.closed()
+        assert closed.text == "the charge point has lost its connection"
+
+
 async def test_a_connection_that_answers_keeps_its_place() -> None:
     async with a_registry() as world:
         session = world.registry.session(Heard("CP1"))
