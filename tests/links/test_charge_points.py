@@ -34,6 +34,7 @@ def test_a_key_counts_as_bytes_and_as_its_digits_whichever_is_configured(
         (b"CP1:", "CP1", b""),
         ("Säule:geheim".encode(), "Säule", b"geheim"),
         (b"RDAM 123:x", "RDAM 123", b"x"),
+        (b"00:80:F4:44:13:AA:secret", "00:80:F4:44:13:AA", b"secret"),
         # No hexadecimal digits, and too few of them.
         (b"CP1:" + b"g" * 40, "CP1", b"g" * 40),
         (b"CP1:" + b"a5" * 10, "CP1", b"a5" * 10),
@@ -69,6 +70,8 @@ def test_the_scheme_is_known_in_any_letter_case(scheme: str) -> None:
         basic(b"cp1:secret"),
         basic(b":secret"),
         basic(b"CP1:secret "),
+        basic(b"CP1"),
+        basic(b""),
     ],
 )
 def test_anything_else_is_no_credential(authorization: str | None) -> None:

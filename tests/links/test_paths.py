@@ -50,7 +50,8 @@ def test_websockets_may_be_opened_at_the_root(path: str, place: Place | None) ->
 def test_the_addresses_are_told_by_transport() -> None:
     assert PATHS.soap == (SOAP,)
     assert PATHS.json == (JSON, STEVE)
-    assert PATHS.everything_served == f"{SOAP}, {JSON}, {STEVE}"
+    assert (PATHS.addresses("soap"), PATHS.addresses("json")) == (SOAP, f"{JSON}, {STEVE}")
+    assert Paths((SOAP,)).addresses("json") == SOAP
     assert PATHS.refusal("soap") is PATHS.refusal("json") is None
 
 
@@ -58,7 +59,7 @@ def test_a_transport_that_is_not_served_is_refused_and_not_named() -> None:
     paths = Paths((SOAP, JSON), "ocpp-json")
     assert paths.refusal("soap") == f"OCPP-S is not served here, only OCPP-J: {JSON}"
     assert paths.refusal("json") is None
-    assert paths.everything_served == JSON
+    assert paths.addresses("soap") == paths.addresses("json") == JSON
     soap = paths.find(SOAP)
     assert soap is not None
     assert paths.greeting(soap) == (

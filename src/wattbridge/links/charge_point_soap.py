@@ -97,7 +97,7 @@ class CentralSystemService(SoapService):
         """Answer one HTTP request: a SOAP call, or a look at the service description."""
         place = self._paths.find(request.raw_path)
         if place is None:
-            return self._not_here(request, self._paths.everything_served)
+            return self._not_here(request, self._paths.addresses("soap"))
         unserved = self._paths.refusal("soap")
         if request.method == "POST":
             if unserved is not None:
@@ -196,7 +196,7 @@ class CentralSystemService(SoapService):
         """Raises Violation while the charge point is connected by a WebSocket."""
         if not await self._registry.claim(session):
             problem = f"charge point {session.identity!r} is connected by a WebSocket, which answers"
-            raise Violation("SecurityError", "Header.chargeBoxIdentity", problem, "auth")
+            raise Violation("SecurityError", "Header.chargeBoxIdentity", problem, "duplicate")
 
     def _authenticated(self, envelope: soap.Envelope, request: HttpRequest) -> ChargePoint:
         if not envelope.identity:

@@ -14,7 +14,7 @@ Transport = Literal["soap", "json"]
 Protocol = Literal["any", "ocpp-soap", "ocpp-json"]
 
 SEGMENT = "/{charger}"  # with it ends the address of a WebSocket
-_SPOKEN = {"soap": "OCPP-S", "json": "OCPP-J"}
+_SPOKEN: dict[Transport, str] = {"soap": "OCPP-S", "json": "OCPP-J"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,11 @@ class Paths:
         addresses = (self.soap if transport == "soap" else self.json for transport in transports)
         return ", ".join(address for each in addresses for address in each)
 
-    @property
-    def everything_served(self) -> str:
-        """All the addresses that may be used, for people."""
-        transports: tuple[Transport, ...] = ("soap", "json")
-        return self.served(*(each for each in transports if self.refusal(each) is None))
+    def addresses(self, transport: Transport) -> str:
+        """Where whoever speaks *transport* should have gone, for people; failing that, all there is."""
+        if self.refusal(transport) is None and self.served(transport):
+            return self.served(transport)
+        return self.served(*(each for each in _SPOKEN if self.refusal(each) is None))
 
     def greeting(self, place: Place) -> str:
         """What whoever looks at an address is told."""

@@ -15,7 +15,7 @@ from aiohttp.http import RawRequestMessage
 from websockets.asyncio.connection import Connection
 from websockets.datastructures import Headers
 from websockets.extensions.base import Extension
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.extensions.permessage_deflate import enable_server_permessage_deflate
 from websockets.http11 import Request
 from websockets.protocol import SERVER, State
 from websockets.protocol import Protocol as WebSocketProtocol
@@ -101,11 +101,7 @@ def read_upgrade(message: RawRequestMessage, *, compression: bool) -> Upgrade:
     for name in _HANDSHAKE:
         for value in headers.getall(name, ()):
             read[name] = value
-    # It wants nothing that costs: by default it would keep a megabyte to compress a few messages.
-    factory = ServerPerMessageDeflateFactory(
-        server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
-    )
-    handshake = ServerProtocol(extensions=[factory] if compression else None)
+    handshake = ServerProtocol(extensions=enable_server_permessage_deflate(None) if compression else None)
     response = handshake.accept(Request("/", read))
     if response.status_code != 101:
         problem = handshake.handshake_exc
