@@ -847,7 +847,7 @@ async def _run(charge_point: Package) -> None:
 async def test_a_transaction_message_that_can_still_be_delivered_is_left_without_an_answer(
     action: str,
 ) -> None:
-    """An error could make the charge point drop it (OCPP-J 1.6 errata, 3.2); so it keeps it, and asks again."""
+    """An error could make the charge point drop it (OCPP-J 1.6 errata, 3.2): it keeps it, and asks again."""
     payloads = {
         "StartTransaction": '{"connectorId":1,"idTag":"A","meterStart":0,"timestamp":"2024-05-01T10:00:00Z"}',
         "StopTransaction": '{"transactionId":7,"meterStop":10,"timestamp":"2024-05-01T10:00:00Z"}',
