@@ -82,8 +82,13 @@ class World:
         self, identity: str = "CP1", *, known_as: str = "", upstream: str = "legacy", form: str = ""
     ) -> FakeLink:
         """Open a session with a charge point that accepts everything."""
+
+        def open_way(session: Session, heard: Heard) -> FakeLink:
+            session.known_as, session.upstream = known_as or identity, upstream
+            return FakeLink()
+
+        self.registry.open_way = open_way
         session = self.registry.session(Heard(identity))
-        session.known_as, session.upstream = known_as or identity, upstream
         link = self.charge_points[identity] = FakeLink(ACCEPTED, form=form)
         session.attach(Side.CHARGE_POINT, link)
         return link

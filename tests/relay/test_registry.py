@@ -13,7 +13,7 @@ from tests.fakes import Clock, FakeLink, Listened, away, listen
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, CallResult, Passage, Side
 from wattbridge.relay.journal import Event, Journal
-from wattbridge.relay.registry import MOST_SWEPT, Registry
+from wattbridge.relay.registry import MOST_SWEPT, Registry, Way
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
 
@@ -482,8 +482,15 @@ async def test_a_session_is_moved_only_where_its_way_no_longer_leads() -> None:
 
 async def test_a_session_is_found_by_the_name_its_central_system_has_for_it() -> None:
     async with a_registry() as world:
+        open_way = world.registry.open_way
+
+        def rename(session: Session, heard: Heard) -> Way:
+            session.known_as = session.identity.replace("EVB-", "CP")
+            return open_way(session, heard)
+
+        world.registry.open_way = rename
         plain, renamed = world.registry.session(Heard("CP1")), world.registry.session(Heard("EVB-2"))
-        renamed.known_as = "CP2"
+        other = world.registry.session(Heard("CP2"))
         plain.upstream = renamed.upstream = "main"
 
         def serves(session: Session) -> bool:
@@ -492,5 +499,9 @@ async def test_a_session_is_found_by_the_name_its_central_system_has_for_it() ->
         assert world.registry.find_known_as("CP1", serves) is plain
         assert world.registry.find_known_as("CP2", serves) is renamed
         assert world.registry.find_known_as("EVB-2", serves) is None
-        renamed.upstream = "other"
-        assert world.registry.find_known_as("CP2", serves) is None
+        other.upstream, renamed.upstream = "main", "other"
+        assert world.registry.find_known_as("CP2", serves) is other
+        assert world.registry.find_known_as("CP2", lambda session: session.upstream == "other") is renamed
+        world.clock.now = 301.0
+        await world.closed(3)
+        assert world.registry.find_known_as("CP2", lambda session: True) is None

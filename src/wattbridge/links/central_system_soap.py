@@ -93,7 +93,7 @@ def filled(url: str, identity: str) -> str:
 class CentralSystemSoap:
     """The way to one charge point's SOAP central system.
 
-    ``run`` goes on until ``close``. ``state`` is where it stands, ``open`` when the last call was answered,
+    ``run`` goes on until ``close``. ``state`` is where it stands: ``open`` while nothing says otherwise,
     ``backoff`` when the central system could not be reached; ``on_state`` is called when that changes.
     ``unreachable_since`` is since when it cannot be reached, on *clock*; None while it can, or nobody tried.
     From then on *reachable* is asked now and then, or the next call tells that it is back.
@@ -233,6 +233,8 @@ class CentralSystemSoap:
 
     async def run(self) -> None:
         """Go on until ``close``; while the central system cannot be reached, see whether it is back."""
+        if self.unreachable_since is None:
+            self._become("open")  # nothing says otherwise
         try:
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(self._watch())
