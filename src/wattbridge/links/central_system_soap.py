@@ -338,6 +338,7 @@ class ChargePointService(SoapService):
         self._registry = registry
         self._callers = callers
         self._path = path
+        self._home = path.removesuffix("/{charger}").lower()
         self._dialect_of = dialect_of or (lambda session: dialect)
         self._tasks: asyncio.TaskGroup | None = None
         self._stopped = asyncio.Event()
@@ -356,7 +357,7 @@ class ChargePointService(SoapService):
         """The identity at the end of the path of *request*; None when that is not a path of this service."""
         raw_path = request.raw_path or quote(request.path)
         before, _, identity = raw_path.rstrip("/").rpartition("/")
-        at_home = unquote(before).lower() == self._path.removesuffix("/{charger}").lower()
+        at_home = unquote(before).lower() == self._home
         return unquote(identity) if at_home and identity else None
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
