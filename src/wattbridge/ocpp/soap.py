@@ -439,7 +439,7 @@ def form_of(soap: str, version: str = "1.6") -> str:
 
 
 _NAME_BEFORE = rb"<(?:[\w.-]{1,40}+:)?+"  # possessive: there is one way to read a prefix
-_ENVELOPE_OPENS = re.compile(_NAME_BEFORE + rb"Envelope(?:\s(?:[^>\"']|\"[^\"]*\"|'[^']*')*)?>")
+_ENVELOPE_OPENS = re.compile(_NAME_BEFORE + rb"Envelope(?:\s(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+)?+>")
 _PART_OPENS = re.compile(_NAME_BEFORE + rb"(Envelope|Header|Body)(?=[\s/>])")
 # What could hold something that looks like a tag and is none.
 _HIDING = re.compile(rb"<!|<\?(?!xml\s)")
