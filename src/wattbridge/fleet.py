@@ -147,8 +147,9 @@ class Fleet:
                 read_identity(identity)  # whoever is not listed still has to be one that could be
             except ValueError:
                 return None
-            heard = Heard(identity, source, listener, known=False)
-            if self.config.gateway.unknown == "refuse" and not self.routes.admits_unknown(heard):
+            if self.config.gateway.unknown == "refuse" and not self.routes.admits_unknown(
+                Heard(identity, source, listener, known=False)
+            ):
                 return None
             known = self._unlisted
         if self._some_require_subprotocol:

@@ -219,7 +219,8 @@ class CentralSystemService(SoapService):
         return charge_point
 
     def _tell_wrong_address(self, place: Place, identity: str, request: HttpRequest) -> None:
-        if place == Place(place.address, "soap", None) or not self._wrong_addresses.first(identity):
+        expected = place.transport == "soap" and place.segment is None
+        if expected or not self._wrong_addresses.first(identity):
             return
         text = f"it posts its messages to {request.path!r}, which is no address of OCPP-S; that is served, "
         text += f"but its address is {self._paths.served('soap') or 'that of another listener'}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from websockets.asyncio.server import broadcast
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
+from wattbridge.links.message_ids import new_uuid
 from wattbridge.ocpp.errors import Unreachable, Violation, broken_reply, checked
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Note, Passage, Payload, Reply, Side
 from wattbridge.ocpp.ocppj import CallFrame, Ended, Endpoint, ErrorFrame, Refused, ResultFrame, original_of
@@ -74,10 +74,6 @@ class Closed:
         return f"{self.code // 1000}xxx" if self.code >= 3000 else str(self.code)
 
 
-def _new_message_id() -> str:
-    return str(uuid.uuid4())
-
-
 class JsonLink:
     """One WebSocket with one party of one charge point.
 
@@ -100,7 +96,7 @@ class JsonLink:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
-        new_message_id: Callable[[], str] = _new_message_id,
+        new_message_id: Callable[[], str] = new_uuid,
     ) -> None:
         self._socket = socket
         self._session = session

@@ -41,6 +41,7 @@ class Paths:
         self.soap = tuple(path for path in paths if not path.endswith(SEGMENT))
         self.json = tuple(path for path in paths if path.endswith(SEGMENT))
         self._protocol = protocol
+        self._as_written = {path: Place(path, "soap", None) for path in self.soap}
         self._soap = {_folded(_segments(path)): path for path in self.soap}
         self._json = {_folded(_segments(path.removesuffix(SEGMENT))): path for path in self.json}
 
@@ -50,6 +51,9 @@ class Paths:
         Letter case does not matter (DBT lowercases what it is given), nor do empty segments (BENY asks for
         ``///charger``) and a slash at the end.
         """
+        known = self._as_written.get(path)
+        if known is not None:
+            return known
         segments = _segments(path)
         whole = _folded(segments)
         if whole in self._soap:

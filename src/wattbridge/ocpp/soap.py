@@ -440,7 +440,7 @@ def form_of(soap: str, version: str = "1.6") -> str:
 
 # Any prefix: one that is overlooked would have a Body cut out of the middle. Possessive: one pass over it.
 _NAME_BEFORE = rb"<(?:[^\s<>:/!?]++:)?+"
-_ENVELOPE_OPENS = re.compile(_NAME_BEFORE + rb"Envelope(?:\s(?:[^>\"']|\"[^\"]*\"|'[^']*')*)?>")
+_ENVELOPE_OPENS = re.compile(_NAME_BEFORE + rb"Envelope(?:\s(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+)?+>")
 _PART_OPENS = re.compile(_NAME_BEFORE + rb"(Envelope|Header|Body)(?=[\s/>])")
 # What could hold something that looks like a tag and is none.
 _HIDING = re.compile(rb"<!|<\?(?!xml\s)")
