@@ -14,9 +14,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import start, translation
-from bench.end_to_end import CPU_GROUP, Effort, EndToEnd, WrongAnswer
+from bench import end_to_end, mirrors, start, translation
+from bench.end_to_end import CPU_GROUP
+from bench.gateways import Effort, Gateways, WrongAnswer
 from bench.measure import Row
+from bench.mirrors import Pace
+from bench.pass_through import Pairs
 from bench.processes import Cores, ProcessFailed, stopped_by_signals
 from bench.report import print_tables, update_page
 
@@ -24,9 +27,17 @@ LATEST = Path(__file__).parent / "results" / "latest.json"
 LIBRARIES = (
     "aiohttp", "jsonschema", "lxml", "orjson", "spyne", "uvloop", "wattbridge", "websockets", "zeep",
 )  # fmt: skip
-PARTS = ("translation", "start", "memory", "end-to-end")
+PARTS = {
+    "translation": "one message, without transports",
+    "start": "what starting takes",
+    "memory": "an idle session, of a SOAP and of a JSON charge point",
+    "end-to-end": "SOAP charge points with a JSON central system",
+    "pass-through": "JSON to JSON and SOAP to SOAP, beside a plain relay and a plain proxy",
+    "json-to-soap": "JSON charge points with a SOAP central system",
+    "mirrors": "the main path with and without mirrors",
+}
 if sys.platform != "linux":  # the CPU and memory of other processes are read as Linux tells them
-    PARTS = PARTS[:2]
+    PARTS = {part: PARTS[part] for part in ("translation", "start")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +48,40 @@ class Plan:
     translation_seconds: float  # for each variant of each message in each round
     start_rounds: int
     effort: Effort
+    pairs: Effort  # pass-through, and JSON to SOAP
     idle_sessions: int
+    pace: Pace
 
 
 MAIN = ("MeterValues(4)", "Heartbeat", "StartTransaction", "RemoteStartTransaction", "GetConfiguration")
-FULL = Plan(5, 0.04, 5, Effort(clients=32, rounds=9, seconds=0.8, scenarios=MAIN), 500)
-QUICK = Plan(3, 0.01, 1, Effort(clients=32, rounds=3, seconds=0.3, scenarios=(MAIN[0], MAIN[3])), 200)
-SMOKE = Plan(1, 0.0, 1, Effort(clients=2, rounds=1, seconds=0.05, scenarios=(MAIN[0], MAIN[3])), 20)
+PAIRS = ("MeterValues(4)", "Heartbeat")
+FULL = Plan(
+    rounds=5,
+    translation_seconds=0.04,
+    start_rounds=5,
+    effort=Effort(clients=32, rounds=9, seconds=0.8, scenarios=MAIN),
+    pairs=Effort(clients=32, rounds=7, seconds=0.5, scenarios=PAIRS),
+    idle_sessions=500,
+    pace=Pace(clients=200, per_second=100, seconds=8, rounds=4),
+)
+QUICK = Plan(
+    rounds=3,
+    translation_seconds=0.01,
+    start_rounds=1,
+    effort=Effort(clients=32, rounds=3, seconds=0.3, scenarios=(MAIN[0], MAIN[3])),
+    pairs=Effort(clients=32, rounds=3, seconds=0.2, scenarios=PAIRS),
+    idle_sessions=200,
+    pace=Pace(clients=100, per_second=100, seconds=2, rounds=2),
+)
+SMOKE = Plan(
+    rounds=1,
+    translation_seconds=0.0,
+    start_rounds=1,
+    effort=Effort(clients=2, rounds=1, seconds=0.05, scenarios=(MAIN[0], MAIN[3])),
+    pairs=Effort(clients=2, rounds=1, seconds=0.05, scenarios=PAIRS),
+    idle_sessions=20,
+    pace=Pace(clients=4, per_second=40, seconds=0.3, rounds=1),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows: list[Row] = []
     try:
         with stopped_by_signals():
-            for row in measure(plan, given.only or PARTS, cores, machine):
+            for row in measure(plan, given.only or tuple(PARTS), cores, machine):
                 rows.append(row)
                 show_progress(f"{len(rows)} rows, {row.name}")
     except KeyboardInterrupt:
@@ -88,9 +126,15 @@ def show_progress(text: str) -> None:
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Wattbridge.")
+    width = max(map(len, PARTS))
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure Wattbridge.",
+        epilog="parts:\n" + "\n".join(f"  {part:<{width}}  {what}" for part, what in PARTS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="about 20 seconds instead of three minutes")
+    length.add_argument("--quick", action="store_true", help="about a minute instead of ten")
     length.add_argument(
         "--smoke", action="store_true", help="only see that everything runs; numbers mean nothing"
     )
@@ -112,13 +156,31 @@ def measure(plan: Plan, parts: Sequence[str], cores: Cores, machine: dict[str, A
         yield from translation.rows(rounds=plan.rounds, seconds=plan.translation_seconds)
     if "start" in parts:
         yield from start.rows(rounds=plan.start_rounds)
+    others: list[float | None] = []
     if "memory" in parts:
-        with EndToEnd(cores) as gateways:  # fresh ones: a heap that was in use has room for what comes
-            yield gateways.memory_row(plan.idle_sessions)
+        # Fresh ones: a heap that was in use has room for what comes.
+        with Gateways(cores) as gateways:
+            yield end_to_end.memory_row(gateways, plan.idle_sessions)
+            yield Pairs(gateways).memory_row(plan.idle_sessions)
     if "end-to-end" in parts:
-        with EndToEnd(cores) as gateways:
-            yield from gateways.rows(plan.effort)
-            machine["others_on_gateway_core"] = gateways.others_busy()
+        with Gateways(cores) as gateways:
+            yield from end_to_end.rows(gateways, plan.effort)
+            others.append(gateways.others_busy())
+    if "pass-through" in parts:
+        with Gateways(cores) as gateways:
+            yield from Pairs(gateways).rows(plan.pairs)
+            others.append(gateways.others_busy())
+    if "json-to-soap" in parts:
+        with Gateways(cores) as gateways:
+            yield from Pairs(gateways).translated_rows(plan.pairs)
+            others.append(gateways.others_busy())
+    if "mirrors" in parts:
+        with Gateways(cores) as gateways:
+            yield from mirrors.rows(gateways, plan.pace)
+            others.append(gateways.others_busy())
+    known = [share for share in others if share is not None]
+    if known:
+        machine["others_on_gateway_core"] = max(known)
 
 
 def own_times(rows: Sequence[Row]) -> dict[str, float]:

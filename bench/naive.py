@@ -230,15 +230,15 @@ def _received(context: Any) -> Json:
     return as_payload(context.in_object) if bare else {}
 
 
-# --- to charge points: zeep
+# --- to charge points and SOAP central systems: zeep
 
 
 class SoapClient:
-    """ChargePointService as zeep calls it."""
+    """ChargePointService or CentralSystemService as zeep calls it."""
 
-    def __init__(self) -> None:
+    def __init__(self, service: str = "ChargePointService") -> None:
         # The service description asks for WS-Addressing, so zeep writes it by itself.
-        made = zeep.Client(str(WSDL / "ChargePointService.wsdl"))  # type: ignore[no-untyped-call]
+        made = zeep.Client(str(WSDL / f"{service}.wsdl"))  # type: ignore[no-untyped-call]
         self._client: Any = made
         self._binding = self._client.service._binding
 
@@ -247,7 +247,8 @@ class SoapClient:
         service = self._client.create_service(self._binding.name, address)
 
         def call(action: str, payload: Json, identity: str) -> Json:
-            return _payload(service[action](**payload, _soapheaders={"ChargeBoxIdentity": identity}))
+            result = service[action](**payload, _soapheaders={"ChargeBoxIdentity": identity})
+            return self._payload(action, result)
 
         return call
 
@@ -266,19 +267,21 @@ class SoapClient:
     def read(self, action: str, body: bytes) -> Json:
         read: Any = zeep.loader.parse_xml  # its annotation says str
         document = read(body, None, settings=self._client.settings)
-        return _payload(self._binding.get(action).process_reply(document))
+        return self._payload(action, self._binding.get(action).process_reply(document))
+
+    def _payload(self, action: str, result: Any) -> Json:
+        """What zeep makes of a response: an object, or the one value in it."""
+        members = self._binding.get(action).output.body.type.elements
+        plain = zeep.helpers.serialize_object(result, dict)  # type: ignore[no-untyped-call]
+        payload: Json = _as_json(plain if len(members) > 1 else {name: plain for name, _ in members})
+        return payload
 
 
-def _payload(result: Any) -> Json:
-    """What zeep makes of a response: an object, or the one value in it."""
-    plain = zeep.helpers.serialize_object(result, dict)  # type: ignore[no-untyped-call]
-    payload = _without_none(plain)
-    return payload if isinstance(payload, dict) else {"status": payload}
-
-
-def _without_none(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without_none(member) for name, member in value.items() if member not in (None, [])}
+        return {name: _as_json(member) for name, member in value.items() if member not in (None, [])}
     if isinstance(value, list):
-        return [_without_none(item) for item in value]
+        return [_as_json(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
     return value

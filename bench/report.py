@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import mirrors, pass_through
 from bench.end_to_end import CPU_GROUP, GROUP
 from bench.measure import VARIANTS
 
@@ -17,6 +18,9 @@ BEGINS, ENDS = "<!-- measured: begin -->", "<!-- measured: end -->"
 TITLES = {
     GROUP: "Whole gateways, exchanges per second on one core",
     CPU_GROUP: "Whole gateways, µs of CPU per exchange",
+    pass_through.GROUP: "Pass-through, µs of CPU per exchange (floor: plain relay, plain proxy)",
+    pass_through.FROM_JSON_GROUP: "JSON charge points to a SOAP central system, µs of CPU per exchange",
+    mirrors.GROUP: "Main path with a mirror (ours) and without (floor); ms, µs of CPU per message",
     "translation": "Translation of one message, µs of CPU",
     "memory": "Resident memory, KiB",
     "start": "Starting, ms of CPU",

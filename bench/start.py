@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -10,7 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from bench.end_to_end import configuration
+from bench.end_to_end import to_central_system
+from bench.gateways import usual
 from bench.measure import Figure, Row, cpu_times
 from wattbridge.ocpp import wsdl
 from wattbridge.ocpp.actions import Dialect, described_operations
@@ -30,7 +32,7 @@ def rows(*, rounds: int) -> Iterator[Row]:
         yield Row("start", name, "ms", {"ours": Figure(figure.median / 1000, figure.spread)})
     with tempfile.TemporaryDirectory(prefix="wattbridge-bench-") as folder:
         file = Path(folder, "gateway.yaml")
-        file.write_text(configuration(port=0, metrics_port=0, central_system="ws://127.0.0.1:1"))
+        file.write_text(json.dumps(usual(port=0, metrics_port=0) | to_central_system("ws://127.0.0.1:1")))
         commands = {
             "wattbridge --help": ["-m", "wattbridge", "--help"],
             "wattbridge run, until ready": ["-m", "wattbridge", "run", "-c", str(file), "--once-ready-exit"],

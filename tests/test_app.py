@@ -26,10 +26,12 @@ from tests.fakes import (
     Response,
     a_central_system,
     a_charge_point,
+    dial,
     exchange_bytes,
     fault,
     from_header,
     get,
+    handshake,
     http_response,
     listen,
     post,
@@ -389,6 +391,54 @@ async def test_a_central_system_that_is_away_does_not_make_the_gateway_unready()
         assert (await get(f"{world.admin}/readyz")).status == 200
 
 
+# --- a charge point that speaks JSON ---
+
+
+async def test_a_payload_passes_as_it_is_between_two_parties_that_speak_json() -> None:
+    async with (
+        a_central_system() as central_system,
+        a_gateway(configuration(central_system.url)) as world,
+    ):
+        port = int(world.url.split(":")[2].partition("/")[0])
+        charge_point = await dial(port, handshake("/ocpp/cs/CP1"))
+        assert charge_point.header("Sec-WebSocket-Protocol") == "ocpp1.6"
+        connected = await central_system.next()
+        assert connected.identity == "CP1"
+
+        charge_point.send('[2, "1", "DataTransfer", { "vendorId":"V", "data":"\\u00e4" }]')
+        text = await connected.text()
+        message_id = json.loads(text)[1]
+        assert text == f'[2,"{message_id}","DataTransfer",{{ "vendorId":"V", "data":"\\u00e4" }}]'
+        await connected.send(f'[3,"{message_id}",{{"status" : "Accepted"}}]')
+        assert await charge_point.text() == '[3,"1",{"status" : "Accepted"}]'
+
+        await connected.send('[2,"7","Reset",{ "type":"Soft" }]')
+        text = await charge_point.text()
+        message_id = json.loads(text)[1]
+        assert text == f'[2,"{message_id}","Reset",{{ "type":"Soft" }}]'
+        charge_point.send(f'[4,"{message_id}","OwnCode",null,null]')
+        assert await connected.text() == '[4,"7","OwnCode",null,null]'
+
+        page = await world.metrics()
+        assert '\nwattbridge_chargers{protocol="ocpp1.6-json",state="connected"} 1.0\n' in page
+        protocols = 'charger_protocol="ocpp1.6-json",csms_protocol="ocpp1.6-json",direction="to_csms"'
+        assert f'\nwattbridge_calls_total{{action="DataTransfer",{protocols}}} 1.0\n' in page
+
+        world.stopping.set()
+        assert await charge_point.closed() == (1001, "the gateway is stopping")
+        assert await connected.close_code() == 1001
+        charge_point.hang_up()
+
+
+async def test_a_websocket_of_a_stranger_is_refused_and_counted() -> None:
+    async with a_gateway(configuration()) as world:
+        answer = await exchange_bytes(world.url, handshake("/ocpp/cs/CP9"))
+        assert answer.startswith(b"HTTP/1.1 404 ")
+        page = await world.metrics()
+        assert 'wattbridge_connections_refused_total{listener="soap",reason="auth"} 1.0' in page
+        assert "\nwattbridge_chargers_unknown 1.0\n" in page
+
+
 # --- what the operator sees ---
 
 
@@ -404,6 +454,7 @@ async def test_the_gauges_tell_what_is_there() -> None:
             "wattbridge_ready 1.0",
             "wattbridge_draining 0.0",
             'wattbridge_chargers{protocol="ocpp1.6-soap",state="connected"} 1.0',
+            'wattbridge_chargers{protocol="ocpp1.6-json",state="connected"} 0.0',
             'wattbridge_chargers{protocol="none",state="offline"} 1.0',
             'wattbridge_csms_sessions{state="open",upstream="main"} 1.0',
             'wattbridge_csms_sessions{state="backoff",upstream="main"} 0.0',

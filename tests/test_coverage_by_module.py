@@ -27,7 +27,7 @@ def test_what_is_not_reached_is_listed(tmp_path: Path) -> None:
     )
     found = cover("errors", tests=tmp_path)
     assert not found.whole
-    assert 50 < found.percent < 100
+    assert 0 < found.percent < 100
     assert found.missing
     assert str(found) == f"errors       {found.percent:5.1f} %  {found.missing}"
 

@@ -280,7 +280,7 @@ def masked(line: str) -> str:
     """A line without what is different each time."""
     line = re.sub(r"^\S+Z ", "", line.strip())
     line = re.sub(r"seconds=[\d.e-]+", "seconds=…", line)
-    line = re.sub(r"http://[\d.]+:\d+", "http://…", line)
+    line = re.sub(r"(http|ws)://[\d.]+:\d+", r"\1://…", line)
     line = re.sub(r"source=[\d.]+", "source=…", line)
     return re.sub(r"version=\S+", "version=…", line)
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
+from typing import Any
 
 import structlog
 
@@ -77,6 +78,11 @@ class Gateway:
     def addresses(self) -> dict[str, str]:
         """Where each listener is reached, by its name: ``{"soap": "http://127.0.0.1:8080/ocpp/cs"}``."""
         return {name: door.address for name, door in self._doors.items()}
+
+    @property
+    def websocket_addresses(self) -> dict[str, str]:
+        """Where WebSockets are opened, likewise: ``{"soap": "ws://127.0.0.1:8080/ocpp/{charger}"}``."""
+        return {name: door.websocket_address for name, door in self._doors.items()}
 
     @property
     def metrics_address(self) -> str:
@@ -370,7 +376,11 @@ async def _serve(
         beside: list[asyncio.Task[None]] = []
 
         def ready() -> None:
-            addresses = {"listeners": gateway.addresses, "metrics": gateway.metrics_address}
+            addresses: dict[str, Any] = {
+                "listeners": gateway.addresses,
+                "websockets": gateway.websocket_addresses,
+                "metrics": gateway.metrics_address,
+            }
             if gateway.admin_address is not None:
                 addresses["admin"] = gateway.admin_address
             name = gateway.config.gateway.name

@@ -17,6 +17,7 @@ from wattbridge.links.charge_point_json import CentralSystemEndpoint
 from wattbridge.links.charge_point_soap import CentralSystemService
 from wattbridge.links.json_link import JsonLimits
 from wattbridge.links.listener import HttpRequest, HttpResponse, Limits, Listener
+from wattbridge.links.paths import SEGMENT
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
 
@@ -54,10 +55,17 @@ class Door:
 
     @property
     def address(self) -> str:
-        """Where it is reached: ``http://127.0.0.1:8080/ocpp/cs``, the first of its paths."""
+        """Where SOAP messages are posted: ``http://127.0.0.1:8080/ocpp/cs``, the first of its addresses."""
+        return self._reached("http", [path for path in self.section.paths if not path.endswith(SEGMENT)])
+
+    @property
+    def websocket_address(self) -> str:
+        """Where WebSockets are opened: ``ws://127.0.0.1:8080/ocpp/{charger}``, the first of its addresses."""
+        return self._reached("ws", [path for path in self.section.paths if path.endswith(SEGMENT)])
+
+    def _reached(self, scheme: str, paths: list[str]) -> str:
         bound = Bind(self._listener.host or "", self._listener.port)
-        path = next(iter(self.section.paths), "")
-        return f"{'https' if self._tls else 'http'}://{bound}{path}"
+        return f"{scheme}{'s' if self._tls else ''}://{bound}{paths[0] if paths else ''}"
 
     @property
     def open(self) -> int:

@@ -147,8 +147,9 @@ class Fleet:
                 read_identity(identity)  # whoever is not listed still has to be one that could be
             except ValueError:
                 return None
-            heard = Heard(identity, source, listener, known=False)
-            if self.config.gateway.unknown == "refuse" and not self.routes.admits_unknown(heard):
+            if self.config.gateway.unknown == "refuse" and not self.routes.admits_unknown(
+                Heard(identity, source, listener, known=False)
+            ):
                 return None
             known = self._unlisted
         if self._some_require_subprotocol:
@@ -240,6 +241,8 @@ class Fleet:
         party = self.upstreams[name]
         own = self.config.chargers.get(session.identity)
         password = own.upstream_password if own else None
+        if mirror or party.section.auth is None or party.section.auth.basic is None:
+            password = None  # it is for whoever asks for one, and never for those who only read along
         return party.link(
             session,
             self._dialect(self.config.zone_of(session.identity).key, party.section.celsius),

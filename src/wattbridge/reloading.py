@@ -86,9 +86,9 @@ class Reloader:
             for each in changed[:MOST_TOLD]:
                 journal.event(Event("configuration changed", text=str(each)))
             moved = self._gateway.move_all() if move else 0
-            text = f"{why}: {len(changed)} values changed"
+            text = f"{why}: {_counted(len(changed), 'value')} changed"
             if move:
-                text += f", {moved} sessions moved"
+                text += f", {_counted(moved, 'session')} moved"
             journal.event(Event("configuration reloaded", text=text))
             return Reloaded(changed, loaded.warnings, moved)
 
@@ -99,6 +99,7 @@ class Reloader:
 
     async def watch(self) -> None:
         """Reload when the file, or a file it refers to, has changed. Goes on until it is cancelled."""
+        await self._look()
         while True:
             # Folders, not files: a file that is replaced is another file, and so is where a link leads.
             folders = {path.parent for path in _files(self._loaded)}
@@ -125,7 +126,8 @@ class Reloader:
             loaded = await asyncio.to_thread(self._load)
         except ConfigErrors as errors:
             count = sum(problem.severity == "error" for problem in errors.problems)
-            raise CannotReload(f"the configuration has {count} errors", errors.problems) from None
+            found = _counted(count, "error")
+            raise CannotReload(f"the configuration has {found}", errors.problems) from None
         return loaded, tuple(changes(self._gateway.config, loaded.config))
 
 
@@ -143,3 +145,7 @@ def _fingerprint(path: Path) -> bytes:
         return hashlib.sha256(path.read_bytes()).digest()
     except OSError:
         return b""
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -119,6 +119,7 @@ class SoapUpstream:
         self._client = KeptClient(
             connections=soap.connections,
             timeout=section.call_timeout,
+            waiting=section.call_timeout,
             connect_timeout=section.connect.timeout,
             tls=self.tls,
         )

@@ -46,10 +46,12 @@ def test_help_names_every_command() -> None:
         "init",
         "run",
         "check",
+        "reload",
         "translate",
         "explain",
         "version",
         "routes",
+        "simulate",
         "config",
     ]
 
@@ -72,7 +74,8 @@ def test_the_help_of_a_command_imports_nothing_of_ours() -> None:
     "command",
     [
         "",
-        *["demo", "init", "run", "check", "translate", "explain", "version", "config", "routes"],
+        *["demo", "init", "run", "check", "reload", "translate", "explain", "version", "config", "routes"],
+        *["simulate", "simulate charge-point", "simulate central-system"],
         "routes list",
         "routes test",
     ],

@@ -473,6 +473,27 @@ async def test_a_call_after_a_lost_connection_tells_how_it_was_lost() -> None:
         )
 
 
+async def test_since_when_there_is_no_connection_is_known() -> None:
+    now = [7.0]
+
+    def since() -> float | None:
+        return world.link.unreachable_since
+
+    async with (
+        a_central_system() as central_system,
+        running(central_system.url, clock=lambda: now[0]) as world,
+    ):
+        assert since() == 7.0  # from the beginning
+        now[0] = 8.0
+        peer = await central_system.connections.get()
+        await world.told("central system connected")
+        assert since() is None
+        now[0] = 9.0
+        await peer.close()
+        await world.told("central system lost")
+        assert since() == 9.0
+
+
 async def test_the_waits_double_up_to_the_longest() -> None:
     backoff = Backoff(first=1.0, longest=10.0)
     async with running(await a_closed_port(), backoff=backoff) as world:

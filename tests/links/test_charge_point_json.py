@@ -33,6 +33,7 @@ from tests.fakes import (
     FakeLink,
     Listened,
     PlainWebSocket,
+    away,
     client_frame,
     dial,
     exchange_bytes,
@@ -48,8 +49,9 @@ from wattbridge.links.charge_point_json import CentralSystemEndpoint
 from wattbridge.links.charge_point_soap import CentralSystemService
 from wattbridge.links.charge_points import ChargePoint
 from wattbridge.links.json_link import JsonLimits
-from wattbridge.links.listener import Limits, Listener
+from wattbridge.links.listener import HttpRequest, HttpResponse, Limits, Listener
 from wattbridge.links.paths import Protocol
+from wattbridge.links.upgrades import WebSocket
 from wattbridge.ocpp.actions import dialect
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage, Reply, Side
 from wattbridge.relay.journal import Event, Journal
@@ -317,7 +319,7 @@ async def test_an_identity_that_is_no_utf_8_is_refused(segment: str) -> None:
 
 async def test_a_path_that_leads_nowhere_is_answered_with_those_that_do() -> None:
     async with a_world() as world:
-        text = "no OCPP service at '/nowhere/CP1'; there is one at /ocpp/cs, /ocpp/{charger}"
+        text = "no OCPP service at '/nowhere/CP1'; there is one at /ocpp/{charger}"
         status, _, body = await world.refused("/nowhere/CP1")
         assert (status, body) == (404, f"{text}\n")
         assert world.heard.events == [refusal("request refused", "", text, "unsupported")]
@@ -608,6 +610,38 @@ async def test_who_leaves_before_its_turn_takes_no_place() -> None:
         )
 
 
+async def test_who_waits_for_a_place_while_its_session_is_closed_begins_anew() -> None:
+    async with a_world(takeover=0.2) as world:
+        first = await world.connected()
+        waiting = world.tasks.create_task(world.refused())
+        assert (await first.frame())[0] == PING
+        world.registry.stop()
+        assert (await waiting)[0] == 503
+        assert world.heard.told("connection refused")[0].reason == "draining"
+
+
+async def test_a_place_is_taken_before_the_websocket_is_there() -> None:
+    async with a_world() as world:
+        grant = world.listener.upgrade
+        assert grant is not None
+        meanwhile: list[object] = []
+
+        async def granting(request: HttpRequest, offered: tuple[str, ...]) -> HttpResponse | WebSocket:
+            answer = await grant(request, offered)
+            assert isinstance(answer, WebSocket)
+            [session] = world.registry.sessions()
+            meanwhile.append(await world.registry.claim(session))
+            meanwhile.append(await world.failure())
+            await answer.talk.close("it changed its mind")
+            return answer
+
+        world.listener.upgrade = granting
+        peer = await world.connected()
+        assert await peer.closed() == (1001, "it changed its mind")
+        away = "charge point CP1 is not connected; Reset was not sent"
+        assert meanwhile == [False, ("not_connected", away)]
+
+
 # --- the end of a connection ---
 
 
@@ -804,3 +838,41 @@ async def test_the_ocpp_package_finds_nothing_to_object_to() -> None:
 async def _run(charge_point: Package) -> None:
     with suppress(ConnectionClosed):
         await charge_point.start()
+
+
+# --- what is left without an answer ---
+
+
+@pytest.mark.parametrize("action", ["StartTransaction", "StopTransaction", "MeterValues"])
+async def test_a_transaction_message_that_can_still_be_delivered_is_left_without_an_answer(
+    action: str,
+) -> None:
+    """An error could make the charge point drop it (OCPP-J 1.6 errata, 3.2): it keeps it, and asks again."""
+    payloads = {
+        "StartTransaction": '{"connectorId":1,"idTag":"A","meterStart":0,"timestamp":"2024-05-01T10:00:00Z"}',
+        "StopTransaction": '{"transactionId":7,"meterStop":10,"timestamp":"2024-05-01T10:00:00Z"}',
+        "MeterValues": '{"connectorId":1,"meterValue":[{"timestamp":"2024-05-01T10:00:00Z",'
+        '"sampledValue":[{"value":"1"}]}]}',
+    }
+    async with a_world() as world:
+        peer = await world.connected()
+        world.central_system.outcome = away("refused", "central system main: it refused the connection")
+        peer.send(f'[2,"1","{action}",{payloads[action]}]')
+        peer.send('[2,"2","StatusNotification",{"connectorId":1,"errorCode":"NoError","status":"Available"}]')
+        said = "central system main: it refused the connection"
+        assert await peer.text() == f'[4,"2","GenericError","{said}",{{}}]'
+        unanswered = world.heard.records[0]
+        assert (unanswered.action, unanswered.reason, unanswered.replied.text) == (action, "refused", b"")
+        world.central_system.outcome = CallResult({})
+        peer.send(f'[2,"1","{action}",{payloads[action]}]')
+        assert json.loads(await peer.text())[:2] == [3, "1"]
+
+
+async def test_what_the_central_system_refuses_is_answered_whatever_it_is() -> None:
+    async with a_world() as world:
+        peer = await world.connected()
+        world.central_system.outcome = CallError("PropertyConstraintViolation", "no such transaction")
+        peer.send(
+            '[2,"1","StopTransaction",{"transactionId":7,"meterStop":10,"timestamp":"2024-05-01T10:00:00Z"}]'
+        )
+        assert await peer.text() == '[4,"1","PropertyConstraintViolation","no such transaction",{}]'

@@ -221,7 +221,70 @@ async def test_whoever_looks_is_told_what_this_is() -> None:
     async with a_world() as world:
         response = await get(world.url)
         assert response.status == 200
-        assert "the service description is at ?wsdl" in response.body
+        assert response.body == (
+            "This is the OCPP-S address of a Wattbridge gateway.\n"
+            "Charge points that speak OCPP-S POST their SOAP messages to /ocpp/cs, "
+            "/steve/services/CentralSystemService; the service description is at ?wsdl.\n"
+        )
+
+
+# --- wrong addresses ---
+
+BOTH = ("/ocpp/cs", "/ocpp/{charger}")
+
+
+def at(world: World, path: str) -> str:
+    return world.url.replace("/ocpp/cs", path)
+
+
+@pytest.mark.parametrize("path", ["/ocpp/CP1", "/OCPP/CP1/", "/ocpp", "/ocpp/cs/CP1"])
+async def test_a_message_at_the_address_of_websockets_is_served_and_told_of_once(path: str) -> None:
+    """Operators give one URL to charge points of both kinds."""
+    async with a_world(paths=BOTH) as world:
+        for _ in range(2):
+            assert (await post(at(world, path), soap_request("Heartbeat"))).status == 200
+        text = (
+            f"it posts its messages to '{path}', which is no address of OCPP-S; that is served, "
+            "but its address is /ocpp/cs"
+        )
+        labels = {"listener": "soap", "source": "127.0.0.1"}
+        assert world.heard.told("wrong address") == [Event("wrong address", "CP1", text, labels=labels)]
+
+
+async def test_each_charge_point_with_a_wrong_address_is_told_of() -> None:
+    async with a_world(paths=BOTH) as world:
+        for identity in ("CP1", "CP2"):
+            await post(at(world, f"/ocpp/{identity}"), soap_request("Heartbeat", identity))
+        assert [event.identity for event in world.heard.told("wrong address")] == ["CP1", "CP2"]
+
+
+async def test_what_the_message_says_counts_and_not_the_path() -> None:
+    async with a_world(paths=BOTH) as world:
+        assert (await post(at(world, "/ocpp/CP%202"), soap_request("Heartbeat", "CP1"))).status == 200
+        assert [session.identity for session in world.registry.sessions()] == ["CP1"]
+        [told] = world.heard.told("wrong address")
+        assert told.text.endswith(
+            "its address is /ocpp/cs. The path names charge point 'CP 2'; what the message says counts"
+        )
+
+
+async def test_a_path_that_names_nobody_in_utf_8_is_served_too() -> None:
+    async with a_world(paths=BOTH) as world:
+        assert (await post(at(world, "/ocpp/%FF"), soap_request("Heartbeat"))).status == 200
+        assert "names" not in world.heard.told("wrong address")[0].text
+
+
+async def test_where_no_address_is_for_soap_another_listener_has_it() -> None:
+    async with a_world(paths=("/ocpp/{charger}",)) as world:
+        url = world.url.replace("{charger}", "CP1")
+        assert (await post(url, soap_request("Heartbeat"))).status == 200
+        assert world.heard.told("wrong address")[0].text.endswith("its address is that of another listener")
+
+
+async def test_whoever_is_not_known_is_not_told_of() -> None:
+    async with a_world(lambda identity: None, paths=BOTH) as world:
+        await post(at(world, "/ocpp/CP1"), soap_request("Heartbeat"))
+        assert world.heard.told("wrong address") == []
 
 
 # --- the description ---
@@ -398,6 +461,15 @@ async def test_what_the_central_system_refuses_is_a_fault(
         world.central_system.outcome = CallError(code, "no, thank you")
         response = await post(world.url, soap_request(action))
         assert fault(response.body) == (*said, f"{code}: no, thank you")
+
+
+@pytest.mark.parametrize("action", sorted(TRANSACTION_ACTIONS))
+async def test_a_login_page_in_the_place_of_the_central_system_costs_no_transaction(action: str) -> None:
+    async with a_world() as world:
+        page = CallError("GenericError", "answered HTTP 200 with an HTML page", reason="malformed")
+        world.central_system.outcome = page
+        assert await post(world.url, soap_request(action)) == Response(0, "", "")
+        assert fault((await post(world.url, soap_request("Heartbeat"))).body)[0] == "Receiver"
 
 
 async def test_one_session_too_many_is_refused_as_busy() -> None:

@@ -13,9 +13,24 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from tests.fakes import PATIENCE, Listened, listen
 from wattbridge.links.json_link import Closed, JsonLimits, JsonLink
+from wattbridge.ocpp.actions import JsonCodec, dialect
 from wattbridge.ocpp.errors import Unreachable, Violation
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Note, Passage, Payload, Reply, Side
+from wattbridge.ocpp.messages import (
+    Breach,
+    Call,
+    CallError,
+    CallResult,
+    Change,
+    Check,
+    Note,
+    Passage,
+    Payload,
+    Reply,
+    Side,
+)
+from wattbridge.ocpp.payloads import Options
 from wattbridge.relay.journal import Event, Journal, Record
 from wattbridge.relay.session import Answer, Session
 
@@ -646,3 +661,201 @@ async def test_a_cancelled_link_says_goodbye_and_ends_its_calls() -> None:
             await world.peer.recv()
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1001
+
+
+# --- between two parties that speak JSON, nothing is written anew ---
+
+
+@dataclass
+class Pair:
+    """A session between two WebSockets, whose other ends the test reads and writes."""
+
+    charge_point: ServerConnection
+    central_system: ServerConnection
+    heard: Listened
+
+    def ends(self, asking: Side) -> tuple[ServerConnection, ServerConnection]:
+        both = self.charge_point, self.central_system
+        return both if asking is Side.CHARGE_POINT else both[::-1]
+
+    async def exchange(self, asking: Side, call: str, reply: str) -> tuple[str, str]:
+        """What the asked party gets for *call*, and the asking one for *reply*, behind their heads.
+
+        Both are frames with ID where the message id stands.
+        """
+        asker, asked = self.ends(asking)
+        async with asyncio.timeout(PATIENCE):
+            await asker.send(call.replace("ID", "theirs"))
+            arrived = str(await asked.recv())
+            await asked.send(reply.replace("ID", json.loads(arrived)[1]))
+            answered = str(await asker.recv())
+        assert answered.startswith(f'[{json.loads(reply)[0]},"theirs",')
+        return arrived.partition(",")[2].partition(",")[2], answered.partition(",")[2].partition(",")[2]
+
+    def breaches(self) -> list[str]:
+        """Where the last exchange breaks the schema."""
+        return [note.path for note in self.heard.records[-1].notes if isinstance(note, Breach)]
+
+
+@contextlib.asynccontextmanager
+async def a_pair(check: Check = "report", *, celsius: str = "Celsius") -> AsyncIterator[Pair]:
+    connections: asyncio.Queue[ServerConnection] = asyncio.Queue()
+
+    async def handle(connection: ServerConnection) -> None:
+        connections.put_nowait(connection)
+        await connection.wait_closed()
+
+    journal = Journal()
+    heard = listen(journal)
+    session = Session("CP1", journal)
+    session.check = check
+    numbers = count(1)
+    async with serve(handle, "127.0.0.1", 0, compression=None, ping_interval=None) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with asyncio.TaskGroup() as tasks:
+            peers = []
+            for side, compiled in (
+                (Side.CHARGE_POINT, dialect()),
+                (Side.CENTRAL_SYSTEM, dialect(options=Options(celsius=celsius))),
+            ):
+                socket = await connect(url, compression=None, ping_interval=None, proxy=None)
+                peers.append(await connections.get())
+                link = JsonLink(
+                    socket,
+                    session,
+                    side,
+                    JsonCodec(compiled, side),
+                    journal,
+                    tasks,
+                    JsonLimits(close_wait=1.0),
+                    new_message_id=lambda: f"ours-{next(numbers)}",
+                )
+                session.attach(side, link)
+                tasks.create_task(link.run())
+            yield Pair(peers[0], peers[1], heard)
+            for peer in peers:
+                await peer.close()
+
+
+CHECKS: tuple[Check, ...] = ("off", "report")
+AS_THEY_ARE = [
+    (Side.CHARGE_POINT, '[2,"ID","Heartbeat",{}]', '[3,"ID",{"currentTime":"2024-05-01T10:00:00Z"}]'),
+    # ABL and Wallbox write blanks, Python escapes.
+    (
+        Side.CHARGE_POINT,
+        '[2,"ID","Authorize",{ "idTag":\t"T\\u00c4G" } ]',
+        '[3,"ID", {"idTagInfo" : {"status":"Accepted"}}]',
+    ),
+    (
+        Side.CHARGE_POINT,
+        '[2,"ID","StartTransaction",{"connectorId":1,"idTag":"TAG","meterStart":5.0,'
+        '"timestamp":"2024-05-01T10:00:00.084024532+02:00"}]',
+        '[3,"ID",{"transactionId":2596996162253434345345,"idTagInfo":{"status":"Accepted"}}]',
+    ),
+    (Side.CENTRAL_SYSTEM, '[2,"ID","Reset",{"type":"Hard"}]', '[3,"ID",{"status":"Accepted"}]'),
+    # Members that OCPP does not know, and a result of null.
+    (Side.CENTRAL_SYSTEM, '[2,"ID","ClearCache",{"x":[1e2,{"y":null}]}]', '[3,"ID",null]'),
+    # An action of the security extension.
+    (
+        Side.CHARGE_POINT,
+        '[2,"ID","SecurityEventNotification",{"type":"StartupOfTheDevice","timestamp":"now"}]',
+        '[3,"ID",{}]',
+    ),
+    (Side.CENTRAL_SYSTEM, '[2,"ID","GetLog",null]', '[3,"ID",{"status":"Accepted","filename":"a]b"}]'),
+    # Table 7 of OCPP-J and what the field makes of it (vasyas, Grizzl-E, SteVe).
+    (Side.CHARGE_POINT, '[2,"ID","Heartbeat",{}]', '[4,"ID","SecurityError","boot first",{"a": 1}]'),
+    (Side.CENTRAL_SYSTEM, '[2,"ID","ClearCache",{}]', '[4,"ID",null,"Item \'X\' not implemented",null]'),
+    (Side.CENTRAL_SYSTEM, '[2,"ID","ClearCache",{}]', '[4,"ID","FormatViolation","",{}]'),
+    (Side.CENTRAL_SYSTEM, '[2,"ID","ClearCache",{}]', '[4,"ID","OwnCode","own words"]'),
+    (Side.CENTRAL_SYSTEM, '[2,"ID","ClearCache",{}]', '[4,"ID","InternalError","", "details"]'),
+]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize(("asking", "call", "reply"), AS_THEY_ARE)
+async def test_payloads_pass_as_they_are(check: Check, asking: Side, call: str, reply: str) -> None:
+    def behind_the_id(frame: str) -> str:
+        return frame.partition('"ID",')[2].strip().removesuffix("]").strip() + "]"
+
+    async with a_pair(check) as pair:
+        assert await pair.exchange(asking, call, reply) == (
+            behind_the_id(call),
+            behind_the_id(reply),
+        )
+        [record] = pair.heard.records
+        assert (record.arrived_from, record.asked is not None) == (asking, True)
+        assert pair.breaches() == [] or check == "report"
+
+
+@pytest.mark.parametrize(
+    ("call", "reply", "paths"),
+    [
+        ('[2,"ID","Heartbeat",{}]', '[3,"ID",{"currentTime":"2024-05-01T10:00:00Z"}]', []),
+        ('[2,"ID","Heartbeat",{"x":1}]', '[3,"ID",{}]', ["Heartbeat.x", "HeartbeatResponse.currentTime"]),
+        ('[2,"ID","SignCertificate",{}]', '[3,"ID",{}]', ["SignCertificate", "SignCertificate"]),
+        ('[2,"ID","SignCertificate",{}]', '[4,"ID","NotImplemented","",{}]', ["SignCertificate"]),
+    ],
+)
+async def test_what_breaks_the_schema_is_told_and_carried(call: str, reply: str, paths: list[str]) -> None:
+    async with a_pair("report") as pair:
+        await pair.exchange(Side.CHARGE_POINT, call, reply)
+        assert pair.breaches() == paths
+
+
+async def test_without_a_check_nothing_is_told() -> None:
+    async with a_pair("off") as pair:
+        await pair.exchange(Side.CHARGE_POINT, '[2,"ID","Heartbeat",{"x":1}]', '[3,"ID",{"y":1}]')
+        assert pair.heard.records[0].notes == ()
+
+
+async def test_with_a_strict_check_a_call_that_breaks_the_schema_goes_nowhere() -> None:
+    async with a_pair("refuse") as pair:
+        await pair.charge_point.send('[2,"1","Heartbeat",{"x":"y"}]')
+        refused = json.loads(await pair.charge_point.recv())
+        assert refused[:4] == [4, "1", "FormationViolation", "Heartbeat.x: 'y': Heartbeat has no such field"]
+        await pair.charge_point.send('[2,"2","SignCertificate",{}]')
+        refused = json.loads(await pair.charge_point.recv())
+        assert refused[:3] == [4, "2", "NotImplemented"]
+        assert [record.asked for record in pair.heard.records] == [None, None]
+
+
+async def test_with_a_strict_check_a_result_that_breaks_the_schema_is_not_told() -> None:
+    async with a_pair("refuse") as pair:
+        _, answered = await pair.exchange(
+            Side.CENTRAL_SYSTEM, '[2,"ID","ClearCache",{}]', '[4,"ID","Own","",null]'
+        )
+        assert answered == '"Own","",null]'  # a refusal is nothing that could break it
+        await pair.central_system.send('[2,"1","ClearCache",{}]')
+        asked = json.loads(await pair.charge_point.recv())
+        await pair.charge_point.send(json.dumps([3, asked[1], {"status": "Maybe"}]))
+        refused = json.loads(await pair.central_system.recv())
+        assert refused[:3] == [4, "1", "InternalError"]
+        assert refused[3].startswith(
+            "the reply of the charge point breaks the rules: ClearCacheResponse.status: "
+        )
+
+
+async def test_a_party_that_wants_words_of_its_own_gets_every_message_written_anew() -> None:
+    values = '{"connectorId":1,"meterValue":[{"timestamp":"2024-05-01T10:00:00Z",%s"sampledValue":'
+    values += '[{"value":"8","unit":"%s"}]}]}'
+    async with a_pair(celsius="Celcius") as pair:
+        arrived, _ = await pair.exchange(
+            Side.CHARGE_POINT, f'[2,"ID","MeterValues",{values % ("  ", "Celsius")}]', '[3,"ID",{}]'
+        )
+        assert arrived == f'"MeterValues",{values % ("", "Celcius")}]'
+
+
+async def test_a_broken_reply_is_an_error_of_who_was_asked_all_the_same() -> None:
+    async with a_pair() as pair:
+        await pair.charge_point.send('[2,"1","Heartbeat",{}]')
+        asked = json.loads(await pair.central_system.recv())
+        await pair.central_system.send(json.dumps([3, asked[1], []]))
+        assert json.loads(await pair.charge_point.recv())[:3] == [4, "1", "InternalError"]
+
+
+async def test_a_refusal_of_our_own_is_written_by_us() -> None:
+    async with a_pair() as pair:
+        await pair.central_system.close()
+        await pair.charge_point.send('[2,"1","Heartbeat",{}]')
+        refused = json.loads(await pair.charge_point.recv())
+        assert refused[:3] == [4, "1", "GenericError"]

@@ -149,25 +149,28 @@ async def test_a_request_arrives_complete_and_its_answer_goes_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "path", "query"),
+    ("target", "path", "raw_path", "query"),
     [
-        ("/", "/", ""),
-        ("/ocpp/CP%201%2F2?token=a%20b&x", "/ocpp/CP 1/2", "token=a%20b&x"),
-        ("//OCPP16/", "//OCPP16/", ""),
-        ("/a%2541", "/a%41", ""),
-        ("/a/../b", "/a/../b", ""),
-        ("/ocpp#part", "/ocpp", ""),
-        ("http://127.0.0.1:29310/ocpp", "/ocpp", ""),  # glurp
-        ("http://127.0.0.1:29310/ocpp?a=/b", "/ocpp", "a=/b"),
-        ("http://127.0.0.1:29310", "/", ""),
-        ("http://127.0.0.1:29310?a=b", "/", "a=b"),
+        ("/", "/", "/", ""),
+        ("/ocpp/CP%201%2F2?token=a%20b&x", "/ocpp/CP 1/2", "/ocpp/CP%201%2F2", "token=a%20b&x"),
+        ("//OCPP16/", "//OCPP16/", "//OCPP16/", ""),
+        ("/a%2541", "/a%41", "/a%2541", ""),
+        ("/a/../b", "/a/../b", "/a/../b", ""),
+        ("/ocpp#part", "/ocpp", "/ocpp", ""),
+        ("http://127.0.0.1:29310/ocpp", "/ocpp", "/ocpp", ""),  # glurp
+        ("http://127.0.0.1:29310/oc%70p?a=/b", "/ocpp", "/oc%70p", "a=/b"),
+        ("http://127.0.0.1:29310", "/", "/", ""),
+        ("http://127.0.0.1:29310?a=b", "/", "/", "a=b"),
     ],
 )
-async def test_path_and_query_are_found_in_every_form_of_target(target: str, path: str, query: str) -> None:
+async def test_path_and_query_are_found_in_every_form_of_target(
+    target: str, path: str, raw_path: str, query: str
+) -> None:
     witness = Witness()
     async with listening(witness) as listener:
         await exchange(listener, f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-    assert (witness.request.path, witness.request.query) == (path, query)
+    request = witness.request
+    assert (request.path, request.raw_path, request.query) == (path, raw_path, query)
 
 
 @pytest.mark.parametrize("host", ["localhost:9999", "gw", "127.0.0.1", "", "[::1]:80"])

@@ -112,16 +112,25 @@ def common_name(certificate: Any) -> str:
     return str(name)
 
 
-async def test_requests_and_websockets_come_over_tls(issue: Callable[[str], Files]) -> None:
+@pytest.mark.parametrize("loop_name", ["asyncio", "uvloop"])
+def test_requests_and_websockets_come_over_tls(issue: Callable[[str], Files], loop_name: str) -> None:
     gateway = issue("gateway")
     client = client_context(gateway.ca)
-    async with listening(server_context(gateway.certificate, gateway.key)) as world:
-        assert (await post(world, client)).endswith(b"\r\n\r\n<b/>")
-        async with connected(world, client) as peer:
-            assert (peer.status, shown_by(peer)) == (101, "gateway")
-            peer.send("hello")
-            assert await peer.text() == "hello"
-        assert [request.certificate for request in world.requests] == [None, None]
+
+    async def run() -> None:
+        async with listening(server_context(gateway.certificate, gateway.key)) as world:
+            assert (await post(world, client)).endswith(b"\r\n\r\n<b/>")
+            async with connected(world, client) as peer:
+                assert (peer.status, shown_by(peer)) == (101, "gateway")
+                peer.send("hello")
+                assert await peer.text() == "hello"
+            assert [request.certificate for request in world.requests] == [None, None]
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    if loop_name == "uvloop":
+        factory = pytest.importorskip("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(run())
 
 
 @pytest.mark.parametrize("client_auth", ["optional", "required"])

@@ -151,6 +151,7 @@ async def test_a_websocket_is_opened_and_both_sides_speak() -> None:
         # Some charge points forget it; nothing else can be meant.
         (b"Connection: Upgrade\r\n", b""),
         (b"Connection: Upgrade", b"Connection: keep-alive"),
+        (b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Version: 8, 13"),
         (b"Host: gateway", b"Host: gateway\r\nOrigin: http://elsewhere.example"),
     ],
 )
@@ -330,20 +331,47 @@ async def test_more_handshakes_a_second_than_there_may_be_are_refused() -> None:
 def test_handshakes_are_taken_at_a_pace() -> None:
     clock = Clock()
     handshakes = Handshakes(most=10, rate=2.0, clock=clock)
-    assert [handshakes.begin() for _ in range(3)] == [
-        None,
-        None,
-        "too many handshakes: 2 a second are taken",
-    ]
+
+    def shake() -> str | None:
+        busy = handshakes.begin()
+        if busy is None:
+            handshakes.end(granted=True)
+        return busy
+
+    assert [shake() for _ in range(3)] == [None, None, "too many handshakes: 2 a second are taken"]
     clock.now = 0.5
-    assert handshakes.begin() is None
-    assert handshakes.begin() is not None
+    assert [shake() is None for _ in range(2)] == [True, False]
     clock.now = 100.0  # no more at once after a long pause than in a second
-    assert [handshakes.begin() is None for _ in range(3)] == [True, True, False]
-    clock.now = 200.0
-    for _ in range(5):
-        handshakes.end()
+    assert [shake() is None for _ in range(3)] == [True, True, False]
+
+
+def test_those_that_are_refused_take_no_turn_of_those_that_are_not() -> None:
+    clock = Clock()
+    handshakes = Handshakes(most=10, rate=2.0, clock=clock)
+    refused = []
+    for _ in range(100):
+        assert handshakes.begin() is None
+        refused.append(handshakes.end(granted=False))
+    assert refused[:2] == [None, None]
+    assert set(refused[2:]) == {"too many handshakes: 2 a second are refused"}
     assert handshakes.begin() is None
+    assert handshakes.end(granted=True) is None
+
+
+def test_handshakes_follow_other_limits_at_once() -> None:
+    handshakes = Handshakes(most=10, rate=100.0, clock=Clock())
+    handshakes.set_limits(1, 100.0)
+    assert handshakes.begin() is None
+    assert handshakes.begin() == "too many handshakes: 1 are under way"
+
+
+async def test_a_flood_of_strangers_keeps_nobody_out() -> None:
+    async with a_world(Limits(handshake_rate=5.0)) as world:
+        world.answer = lambda: HttpResponse(404, b"not known\n", close=True)
+        statuses = [(await world.exchange(handshake(f"/CP{number}")))[0] for number in range(20)]
+        assert set(statuses) == {404, 503}
+        world.answer = None
+        await world.connected()
 
 
 # --- the end ---

@@ -14,11 +14,13 @@ from wattbridge.ocpp.errors import (
     FAULT_CODE_BY_WORD,
     Unreachable,
     Violation,
+    breaches,
     broken_reply,
+    checked,
     excerpt,
     shown,
 )
-from wattbridge.ocpp.messages import CallError, Side
+from wattbridge.ocpp.messages import Breach, CallError, Change, Check, Loss, Note, Payload, Side
 from wattbridge.ocpp.reasons import REASONS
 
 
@@ -123,3 +125,59 @@ def test_a_broken_reply_does_not_blame_who_asked() -> None:
         {"code": "TypeConstraintViolation", "path": "ResetResponse.status"},
         reason="schema",
     )
+
+
+# --- what breaks the schema and is carried all the same ---
+
+LOSS = Loss("Authorize.x", "1", "unknown-field", "OCPP has no such field here")
+CHANGE = Change("Authorize.idTag", " TAG", "TAG", "trimmed")
+BROKEN = Violation("OccurenceConstraintViolation", "Authorize.idTag", "is missing")
+
+
+def test_what_a_translation_would_lose_breaks_the_schema_and_what_it_would_change_does_not() -> None:
+    assert breaches([LOSS, CHANGE]) == (
+        Breach("Authorize.x", "1", "unknown-field", "OCPP has no such field here"),
+    )
+    assert breaches([LOSS], BROKEN)[1:] == (Breach("Authorize.idTag", "", "schema", "is missing"),)
+
+
+def looked_at(notes: list[Note] | Violation, check: Check, unread: Payload | None) -> Any:
+    def read() -> tuple[Payload, list[Note]]:
+        if isinstance(notes, Violation):
+            raise notes
+        return {"read": True}, notes
+
+    return checked(read, unread, check)
+
+
+UNREAD = {"unread": True}
+READ = {"read": True}
+
+
+@pytest.mark.parametrize(
+    ("notes", "check", "unread", "found"),
+    [
+        ([LOSS], "off", UNREAD, (UNREAD, ())),
+        (BROKEN, "off", UNREAD, (UNREAD, ())),
+        ([LOSS], "off", None, (READ, ())),  # nothing is there before it is read
+        (BROKEN, "off", None, ({}, ())),
+        ([CHANGE], "report", UNREAD, (READ, ())),
+        ([LOSS], "report", UNREAD, (READ, breaches([LOSS]))),
+        (BROKEN, "report", UNREAD, (UNREAD, breaches([], BROKEN))),
+        (BROKEN, "report", None, ({}, breaches([], BROKEN))),
+        ([CHANGE], "refuse", UNREAD, (READ, ())),
+    ],
+)
+def test_a_payload_is_looked_at_as_the_check_says(
+    notes: list[Note] | Violation, check: Check, unread: Payload | None, found: Any
+) -> None:
+    assert looked_at(notes, check, unread) == found
+
+
+def test_a_strict_check_refuses_what_breaks_the_schema() -> None:
+    with pytest.raises(Violation, match=r"Authorize\.x: '1': OCPP has no such field here") as refused:
+        looked_at([CHANGE, LOSS], "refuse", UNREAD)
+    assert refused.value.code == "FormationViolation"
+    with pytest.raises(Violation) as refused:
+        looked_at(BROKEN, "refuse", None)
+    assert refused.value is BROKEN

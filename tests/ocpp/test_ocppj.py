@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from decimal import Decimal
 from itertools import count
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
 from wattbridge.ocpp.errors import Unreachable, Violation
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Change
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Original
 from wattbridge.ocpp.ocppj import (
+    FORM,
     BrokenFrame,
     CallFrame,
     Ended,
@@ -21,9 +23,12 @@ from wattbridge.ocpp.ocppj import (
     Noted,
     Refused,
     ResultFrame,
+    original_of,
     read_frame,
     write_call,
     write_error,
+    write_original,
+    write_reply,
     write_result,
 )
 
@@ -377,6 +382,57 @@ def test_a_long_description_is_cut_to_255_characters() -> None:
     assert "…" not in write_error("1", "GenericError", "x" * 255, {})
 
 
+# --- what passes as it is ---
+
+
+@pytest.mark.parametrize(
+    ("text", "original"),
+    [
+        ('[2,"1","Heartbeat",{}]', "{}"),
+        ('[2,"1","Heartbeat",null]', "null"),
+        (' [ 2 , "1" ,\t"Reset" , { "type" :\n"Hard" } ] \n', '{ "type" :\n"Hard" }'),
+        (r'[2,"a\"],{\\","Data\u0054ransfer",{"vendorId":"]}"}]', '{"vendorId":"]}"}'),
+        (
+            '[3,"1",{"a":1e2,"b":123456789012345678901234567890}]',
+            '{"a":1e2,"b":123456789012345678901234567890}',
+        ),
+        (r'[3,"[3,1,",{"s":"\u00e9"}]', r'{"s":"\u00e9"}'),
+        ('[4,"1","GenericError","",{}]', '"GenericError","",{}'),
+        ('[4,"1",null,"what",null]', 'null,"what",null'),
+        ('[4,"1","Own"]', '"Own"'),
+    ],
+)
+def test_the_original_is_what_stands_behind_the_head(text: str, original: str) -> None:
+    assert original_of(read_frame(text)) == Original(FORM, original.encode())
+
+
+@given(
+    payload=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3), head=st.text(min_size=1)
+)
+def test_every_payload_is_found_behind_every_head(payload: dict[str, Any], head: str) -> None:
+    for text in (write_call(head[:200], head, payload), write_result(head[:200], payload)):
+        with suppress(BrokenFrame):
+            frame = read_frame(text)
+            assert json.loads(original_of(frame).text) == payload
+
+
+def test_a_frame_is_written_around_an_original() -> None:
+    original = Original(FORM, b'{ "type" : "Hard" }')
+    assert write_original(2, "7", original, "Reset") == '[2,"7","Reset",{ "type" : "Hard" }]'
+    assert write_original(3, 'a"b', original) == r'[3,"a\"b",{ "type" : "Hard" }]'
+
+
+def test_a_reply_is_written_as_it_is_where_it_can_be() -> None:
+    own = Original(FORM, b'null,"what",null')
+    assert write_reply("7", CallError("GenericError", "what", original=own)) == '[4,"7",null,"what",null]'
+    assert write_reply("7", CallResult({}, Original(FORM, b"null"))) == '[3,"7",null]'
+    foreign = Original("soap", b"<a/>")
+    assert write_reply("7", CallResult({"a": 1}, foreign)) == '[3,"7",{"a":1}]'
+    assert (
+        write_reply("7", CallError("GenericError", "x", original=foreign)) == '[4,"7","GenericError","x",{}]'
+    )
+
+
 # --- the endpoint: our calls ---
 
 
@@ -573,6 +629,21 @@ def test_a_lost_connection_ends_every_call_and_says_which_were_sent() -> None:
         endpoint.call(RESET, now=1.0)
     assert caught.value.reason == "not_connected"
     assert caught.value.description == "again; Reset was not sent"
+
+
+def test_a_call_is_sent_as_it_is_where_it_can_be() -> None:
+    endpoint = an_endpoint()
+    endpoint.call(Call("Reset", {"type": "Hard"}, Original(FORM, b'{ "type":"Hard" }')), 0.0)
+    endpoint.receive('[3,"1",{}]', 0.0)
+    endpoint.call(Call("Reset", {"type": "Hard"}, Original("soap", b"<a/>")), 0.0)
+    assert endpoint.outgoing == ['[2,"1","Reset",{ "type":"Hard" }]', '[2,"2","Reset",{"type":"Hard"}]']
+
+
+def test_a_lost_endpoint_says_so() -> None:
+    endpoint = an_endpoint()
+    assert not endpoint.is_lost
+    endpoint.lost("gone")
+    assert endpoint.is_lost
 
 
 # --- the endpoint: their calls ---
@@ -899,3 +970,24 @@ class AnyConversation(RuleBasedStateMachine):
 
 TestAnyConversation = AnyConversation.TestCase
 TestAnyConversation.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_a_call_left_without_a_reply_frees_the_way_for_the_next() -> None:
+    """Who sent it keeps it, and may send it again under its old id."""
+    endpoint = an_endpoint()
+    call = '[2,"1","MeterValues",{}]'
+    endpoint.receive(call, now=0.0)
+    endpoint.receive('[2,"2","Heartbeat",{}]', now=0.0)
+    frame = endpoint.next_call()
+    assert frame is not None
+    endpoint.leave("2")  # not the one that is being served
+    assert endpoint.next_call() is None
+    endpoint.leave("1")
+    following = endpoint.next_call()
+    assert following is not None
+    assert (following.message_id, endpoint.outgoing) == ("2", [])
+    endpoint.reply("2", CallResult({}))
+    assert endpoint.receive(call, now=1.0) == []
+    again = endpoint.next_call()
+    assert again is not None
+    assert again.message_id == "1"

@@ -18,10 +18,23 @@ from lxml import etree
 
 from wattbridge.ocpp.actions import CompiledOperation, dialect
 from wattbridge.ocpp.errors import FAULT_BY_CODE, Violation
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Loss, Note, Reply, Side
+from wattbridge.ocpp.messages import (
+    Breach,
+    Call,
+    CallError,
+    CallResult,
+    Change,
+    Check,
+    Loss,
+    Note,
+    Original,
+    Reply,
+    Side,
+)
 from wattbridge.ocpp.payloads import Options
 from wattbridge.ocpp.soap import (
     CONTENT_TYPE,
+    IDENTITY_MISMATCH,
     LARGEST_BODY,
     MOST_TAGS,
     SOAP_11,
@@ -29,6 +42,11 @@ from wattbridge.ocpp.soap import (
     Addressing,
     BrokenEnvelope,
     Envelope,
+    ReadCall,
+    form_of,
+    locate_call,
+    original_of,
+    pass_located,
     read_call,
     read_envelope,
     read_fault,
@@ -1510,6 +1528,24 @@ def test_a_callerror_becomes_a_fault() -> None:
     )
 
 
+def test_who_is_called_by_another_name_has_a_fault_of_its_own() -> None:
+    """OCPP 1.5, 8.2: Sender, IdentityMismatch. OCPP-J has no word for it, so its Reason names no code."""
+    error = CallError(IDENTITY_MISMATCH, "found 'CP2', but this is the address of 'CP1'")
+    asked = read_envelope(envelope("<cp:resetRequest/>"))
+    written = write_fault(asked, error, "urn:uuid:1")
+    assert written.status == 400
+    assert written.body.decode().partition("<soap:Body>")[2] == (
+        "<soap:Fault><soap:Code><soap:Value>soap:Sender</soap:Value>"
+        f'<soap:Subcode><soap:Value xmlns:ocpp="{CP}">ocpp:IdentityMismatch</soap:Value></soap:Subcode>'
+        "</soap:Code>"
+        "<soap:Reason><soap:Text xml:lang=\"en\">found 'CP2', but this is the address of 'CP1'</soap:Text>"
+        "</soap:Reason></soap:Fault></soap:Body></soap:Envelope>"
+    )
+    read, _ = read_reply(400, "application/soap+xml", written.body, operation("Reset"))
+    assert failed(read).code == "SecurityError"
+    assert failed(read).description == "IdentityMismatch: found 'CP2', but this is the address of 'CP1'"
+
+
 def test_a_soap_11_request_gets_a_soap_11_fault() -> None:
     """SOAP 1.1, 4.4 and 6.2: its parts are unqualified, and it goes with 500."""
     written = write_fault(ASKED_11, CallError("SecurityError", "who are you?"), "urn:uuid:1")
@@ -1825,3 +1861,308 @@ def test_a_command_is_carried_whole_or_not_at_all() -> None:
         "RemoteStartTransaction.idTag",
     )
     assert "carried whole or not at all" in refused.value.problem
+
+
+def test_a_call_need_not_be_understood() -> None:
+    """Some stacks refuse what says that it must be."""
+    addressing = Addressing("CP001", "http://a/", must_understand=False)
+    written = write_call(Call("ClearCache", {}), addressing, DIALECT, Side.CHARGE_POINT, lambda: "urn:uuid:1")
+    assert b"mustUnderstand" not in written.body
+    assert b"<wsa:Action>/ClearCache</wsa:Action>" in written.body
+    assert b"<wsa:To>http://a/</wsa:To>" in written.body
+
+
+# --- passing a Body as it is -------------------------------------------------------------------------------
+
+
+def passed(
+    body: bytes, check: Check = "report", asked: Side = Side.CENTRAL_SYSTEM
+) -> tuple[ReadCall, Original]:
+    """A call that is taken as it is, and its Original."""
+    read = read_envelope(body)
+    taken = pass_located(locate_call(read, DIALECT, asked), read, body, check)
+    assert taken.call.original is not None
+    return taken, taken.call.original
+
+
+def cut_out(body: bytes) -> Original:
+    original = original_of(read_envelope(body), body)
+    assert original is not None
+    return original
+
+
+def test_the_form_of_a_body_is_that_of_its_envelope() -> None:
+    assert form_of(SOAP_12) == "soap 1.6 http://www.w3.org/2003/05/soap-envelope"
+    assert form_of(SOAP_11, "1.5") == "soap 1.5 http://schemas.xmlsoap.org/soap/envelope/"
+    assert cut_out(envelope(soap=SOAP_11)).form == form_of(SOAP_11)
+
+
+def test_a_body_is_cut_out_byte_for_byte() -> None:
+    """With the Envelope before it, for the prefixes that are declared there."""
+    body = (
+        b'<?xml version="1.0" encoding="UTF-8"?>\n'
+        b"<S:Envelope\n  xmlns:S='http://www.w3.org/2003/05/soap-envelope' note='a > b'\n"
+        b'  xmlns:o="urn://Ocpp/Cs/2015/10/" x=">">\n'
+        b" <S:Header ><o:chargeBoxIdentity>CP001</o:chargeBoxIdentity></S:Header>\n"
+        b' <S:Body id="b"><o:authorizeRequest>\r\n<o:idTag>T&#228;G \xc3\xa4</o:idTag></o:authorizeRequest>'
+        b"</S:Body>\n</S:Envelope>\n\n"
+    )
+    taken, original = passed(body)
+    assert taken == ReadCall(Call("Authorize", {"idTag": "TäG ä"}), taken.operation, ())
+    opening, _, rest = body.partition(b"\n <S:Header")
+    assert original == Original(form_of(SOAP_12), rest[rest.index(b"<S:Body") :].rstrip(), opening)
+
+
+@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"\n\n", b"\xef\xbb\xbf \r\n"])
+def test_what_stands_before_the_envelope_is_not_cut_out(start: bytes) -> None:
+    """Nothing but blanks may stand before an XML declaration, and there is one byte order mark at most."""
+    declared = b'<?xml version="1.0" encoding="UTF-8"?>' + envelope()
+    assert cut_out(start + declared) == cut_out(declared)
+    assert cut_out(declared).opening.startswith(b"<?xml version=")
+
+
+def test_a_declared_encoding_is_that_of_the_whole_message() -> None:
+    """A Body of ASCII gets a Header that need not be ASCII."""
+    taken, _ = passed(b'<?xml version="1.0" encoding="us-ascii" standalone="yes"?>\n' + envelope())
+    addressing = Addressing("CPä", "http://cs.example.com/")
+    written = write_call(taken.call, addressing, DIALECT, Side.CENTRAL_SYSTEM, lambda: "urn:uuid:1")
+    assert written.body.startswith(
+        b'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n<soap:Envelope '
+    )
+    assert read_envelope(written.body).identity == "CPä"
+
+
+def test_a_body_without_header_is_cut_out() -> None:
+    body = b'<Envelope xmlns="http://www.w3.org/2003/05/soap-envelope"><Body><a xmlns=""/></Body></Envelope>'
+    original = cut_out(body)
+    assert original.opening == b'<Envelope xmlns="http://www.w3.org/2003/05/soap-envelope">'
+    assert original.text == b'<Body><a xmlns=""/></Body></Envelope>'
+
+
+@pytest.mark.parametrize("prefix", ["ä", "p" * 300, "a.b-c_1"])
+def test_a_body_is_cut_out_under_every_prefix(prefix: str) -> None:
+    body = envelope("<cs:authorizeRequest><cs:idTag>T</cs:idTag></cs:authorizeRequest>").decode()
+    body = re.sub(r"(</?)soap:(Envelope|Header|Body)|xmlns:soap", rf"\1{prefix}:\2", body)
+    body = body.replace(f"{prefix}:=", f"xmlns:{prefix}=").replace("soap:must", f"{prefix}:must")
+    original = cut_out(body.encode())
+    assert original.text.startswith(f"<{prefix}:Body><cs:authorizeRequest>".encode())
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<cs:authorizeRequest><!-- <soap:Body> --><cs:idTag>TAG</cs:idTag></cs:authorizeRequest>",
+        "<cs:authorizeRequest><cs:idTag><![CDATA[TAG]]></cs:idTag></cs:authorizeRequest>",
+        "<?php <soap:Body> ?><cs:authorizeRequest><cs:idTag>TAG</cs:idTag></cs:authorizeRequest>",
+        "<soap:Body><cs:authorizeRequest><cs:idTag>TAG</cs:idTag></cs:authorizeRequest></soap:Body>",
+    ],
+)
+def test_a_body_that_cannot_be_cut_out_for_certain_is_written_anew(inside: str) -> None:
+    """Comments, CDATA, instructions, and a Body inside the Body: what was read is what is written."""
+    original = cut_out(envelope(inside))
+    assert original.opening == b'<soap:Envelope xmlns:soap="http://www.w3.org/2003/05/soap-envelope">'
+    root = etree.fromstring(original.opening + original.text)
+    assert [element.text for element in root.iter(f"{{{CS}}}idTag")] == ["TAG"]
+    assert names(root) == ["Body"]
+    assert names(root[0]) == ["authorizeRequest"]
+    assert original.text.endswith(b"</cs:authorizeRequest></soap:Body></soap:Envelope>")
+
+
+def test_what_only_looks_like_a_part_is_none() -> None:
+    for inside in ("<cs:data>&lt;soap:Body&gt;</cs:data>", "<cs:MyBody/><cs:Bodyguard/>"):
+        body = f"<cs:dataTransferRequest>{inside}</cs:dataTransferRequest>"
+        assert cut_out(envelope(body)).text.startswith(f"<soap:Body>{body}</soap:Body>".encode())
+
+
+def test_there_is_nothing_to_cut_out_of_an_empty_body() -> None:
+    body = envelope("")
+    assert original_of(read_envelope(body), body) is None
+
+
+BROKEN = envelope(
+    "<cs:authorizeRequest><cs:idTag>TAG</cs:idTag><cs:vendor>1</cs:vendor></cs:authorizeRequest>"
+)
+VENDOR = Breach("Authorize.vendor", "1", "unknown-field", "Authorize has no such field")
+
+
+def test_a_call_that_breaks_the_schema_passes_and_is_noted() -> None:
+    taken, original = passed(BROKEN)
+    assert taken.call.payload == {"idTag": "TAG"}
+    assert taken.notes == (VENDOR,)
+    assert b"<cs:vendor>1</cs:vendor>" in original.text
+
+
+def test_a_call_that_cannot_be_read_passes_and_is_noted() -> None:
+    taken, original = passed(envelope("<cs:authorizeRequest/>"))
+    assert taken.call == Call("Authorize", {})
+    [breach] = taken.notes
+    assert isinstance(breach, Breach)
+    assert (breach.path, breach.rule) == ("Authorize.idTag", "schema")
+    assert original.text.startswith(b"<soap:Body><cs:authorizeRequest/>")
+
+
+def test_a_call_passes_unnoted_where_nobody_looks() -> None:
+    assert passed(BROKEN, "off")[0].notes == ()
+
+
+def test_a_call_that_breaks_the_schema_is_refused_where_that_is_wanted() -> None:
+    with pytest.raises(Violation) as caught:
+        passed(BROKEN, "refuse")
+    assert (caught.value.code, caught.value.path) == ("FormationViolation", "Authorize.vendor")
+    with pytest.raises(Violation, match=r"^Authorize\.idTag: "):
+        passed(envelope("<cs:authorizeRequest/>"), "refuse")
+
+
+def test_a_translation_is_no_breach() -> None:
+    """What reading would have written otherwise breaks nothing."""
+    body = envelope('<authorizeRequest xmlns="urn://Ocpp/Cs/2015/10"><idTag> TAG </idTag></authorizeRequest>')
+    assert passed(body)[0].notes == ()
+
+
+# --- replies as they are ---
+
+RESULT = envelope(
+    "<cp:resetResponse><cp:status>Accepted</cp:status><cp:vendor>1</cp:vendor></cp:resetResponse>", ""
+)
+FAULT = envelope("<soap:Fault><soap:Reason><soap:Text>no</soap:Text></soap:Reason></soap:Fault>", "")
+
+
+def replied(
+    body: bytes, check: Check = "report", status: int = 200, form: str = form_of(SOAP_12)
+) -> tuple[Reply, tuple[Note, ...]]:
+    return read_reply(status, "application/soap+xml", body, operation("Reset"), form=form, check=check)
+
+
+def test_a_result_of_the_askers_form_is_taken_as_it_is() -> None:
+    reply, notes = replied(RESULT)
+    assert reply == CallResult({"status": "Accepted"})
+    assert reply.original == cut_out(RESULT)
+    assert notes == (Breach("ResetResponse.vendor", "1", "unknown-field", "ResetResponse has no such field"),)
+    assert replied(RESULT, "off")[1] == ()
+    refused_reply, _ = replied(RESULT, "refuse")
+    assert (failed(refused_reply).code, refused_reply.original) == ("InternalError", None)
+
+
+def test_a_fault_of_the_askers_form_is_taken_as_it_is_with_its_status() -> None:
+    reply, _ = replied(FAULT, status=503)
+    assert failed(reply).description == "no"
+    assert reply.original == replace(cut_out(FAULT), status=503)
+
+
+@pytest.mark.parametrize("form", ["", form_of(SOAP_11), "json 1.6"])
+def test_a_reply_of_another_form_is_translated(form: str) -> None:
+    for body in (RESULT, FAULT):
+        reply, notes = replied(body, form=form)
+        assert reply.original is None
+        assert not any(isinstance(note, Breach) for note in notes)
+
+
+def test_an_answer_that_had_to_be_mended_is_translated() -> None:
+    """node-red never closes its chargeBoxIdentity."""
+    body = RESULT.replace(b"<soap:Header>", b"<soap:Header><cp:chargeBoxIdentity>undefined")
+    reply, notes = replied(body)
+    assert (reply, reply.original) == (CallResult({"status": "Accepted"}), None)
+    assert notes[0].rule == "recovered"
+
+
+def test_an_empty_body_has_nothing_to_pass() -> None:
+    reply, notes = read_reply(
+        200,
+        "application/soap+xml",
+        envelope("", ""),
+        operation("MeterValues", Side.CENTRAL_SYSTEM),
+        form=form_of(SOAP_12),
+    )
+    assert (reply, reply.original) == (CallResult({}), None)
+    assert [note.rule for note in notes] == ["empty-body"]
+
+
+# --- written as they are ---
+
+OPENING = f'<S:Envelope xmlns:S="{SOAP_12}" xmlns:o="{CP}">'.encode()
+TEXT = b"<S:Body> <o:any/>\r\n</S:Body> </S:Envelope>"
+AS_IT_IS = Original(form_of(SOAP_12), TEXT, OPENING)
+
+
+def test_a_call_of_the_partys_form_is_written_as_it_is() -> None:
+    """Around its Body stand its own Envelope and our Header, which declares what it needs itself."""
+    addressing = Addressing("CP001", "http://10.1.2.3:8080/ocpp", must_understand=False)
+    written = write_call(
+        Call("Reset", {}, AS_IT_IS), addressing, DIALECT, Side.CHARGE_POINT, lambda: "urn:uuid:1"
+    )
+    assert written.content_type == 'application/soap+xml; charset=utf-8; action="/Reset"'
+    assert written.notes == ()
+    assert (
+        written.body
+        == OPENING
+        + (
+            f'<soap:Header xmlns:soap="{SOAP_12}" xmlns:wsa="{WSA_2005}" xmlns:ocpp="{CP}">'
+            "<ocpp:chargeBoxIdentity>CP001</ocpp:chargeBoxIdentity>"
+            "<wsa:Action>/Reset</wsa:Action><wsa:MessageID>urn:uuid:1</wsa:MessageID>"
+            f"<wsa:ReplyTo><wsa:Address>{ANONYMOUS}</wsa:Address></wsa:ReplyTo>"
+            "<wsa:To>http://10.1.2.3:8080/ocpp</wsa:To></soap:Header>"
+        ).encode()
+        + TEXT
+    )
+
+
+@pytest.mark.parametrize("form", [form_of(SOAP_11), "json 1.6"])
+def test_a_call_of_another_form_is_written_anew(form: str) -> None:
+    call = Call("ClearCache", {}, replace(AS_IT_IS, form=form))
+    written = write_call(call, TO_CHARGE_POINT, DIALECT, Side.CHARGE_POINT, lambda: "urn:uuid:1")
+    assert written.body.endswith(b"<soap:Body><ocpp:clearCacheRequest/></soap:Body></soap:Envelope>")
+    assert OPENING not in written.body
+
+
+@pytest.mark.parametrize(
+    ("reply", "action", "status"),
+    [
+        (CallResult({}, AS_IT_IS), "/HeartbeatResponse", 200),
+        (CallError("NotSupported", original=AS_IT_IS), f"{WSA_2005}/fault", 200),
+        (CallError("NotSupported", original=replace(AS_IT_IS, status=400)), f"{WSA_2005}/fault", 400),
+        (CallError("NotSupported", original=replace(AS_IT_IS, status=500)), f"{WSA_2005}/fault", 500),
+    ],
+)
+def test_a_reply_of_the_askers_form_is_written_as_it_is(reply: Reply, action: str, status: int) -> None:
+    written = write_reply(ASKED, operation("Heartbeat", Side.CENTRAL_SYSTEM), reply, DIALECT, "urn:uuid:1")
+    assert (written.status, written.content_type) == (status, "application/soap+xml; charset=utf-8")
+    assert (
+        written.body
+        == OPENING
+        + (
+            f'<soap:Header xmlns:soap="{SOAP_12}" xmlns:wsa="{WSA_2005}">'
+            f"<wsa:Action>{action}</wsa:Action><wsa:MessageID>urn:uuid:1</wsa:MessageID>"
+            f"<wsa:To>{ANONYMOUS}</wsa:To><wsa:RelatesTo>urn:uuid:b70e2eae</wsa:RelatesTo></soap:Header>"
+        ).encode()
+        + TEXT
+    )
+
+
+def test_a_reply_of_another_form_is_written_anew() -> None:
+    other = replace(AS_IT_IS, form="json 1.6")
+    for reply in (
+        CallResult({"currentTime": "2024-05-01T10:00:00Z"}, other),
+        CallError("NotSupported", original=other),
+    ):
+        written = write_reply(
+            ASKED, operation("Heartbeat", Side.CENTRAL_SYSTEM), reply, DIALECT, "urn:uuid:1"
+        )
+        assert OPENING not in written.body
+
+
+@pytest.mark.parametrize("soap", [SOAP_12, SOAP_11])
+@pytest.mark.parametrize("start", ["", "\ufeff", '<?xml version="1.0" encoding="UTF-8"?>\n'])
+def test_a_call_passes_through_both_borders_byte_for_byte(soap: str, start: str) -> None:
+    """What a charge point wrote in its Body is what its central system reads."""
+    body = envelope(
+        "<cs:authorizeRequest >\n<cs:idTag\t>T&#65;G</cs:idTag></cs:authorizeRequest>",
+        soap=soap,
+        start=start,
+    )
+    taken, original = passed(body)
+    addressing = Addressing("CP001", "http://cs.example.com/", "http://gw.example.com/cp", soap=soap)
+    written = write_call(taken.call, addressing, DIALECT, Side.CENTRAL_SYSTEM, lambda: "urn:uuid:1")
+    assert written.body.endswith(body[body.index(b"<soap:Body>") :])
+    read, notes = call_in(written.body)
+    assert (read, notes) == (Call("Authorize", {"idTag": "TAG"}), ())
+    assert original.form == form_of(soap)

@@ -222,6 +222,31 @@ def test_an_event_is_a_line_with_its_labels() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("kind", "level"),
+    [
+        ("connection refused", "warning"),
+        ("connection cut off", "warning"),
+        ("wrong address", "warning"),
+        ("no subprotocol", "warning"),
+        ("route kept", "warning"),
+        ("route changed", "info"),
+        ("charge point connected", "info"),
+        ("charge point disconnected", "info"),
+    ],
+)
+def test_what_someone_should_look_at_is_a_warning(kind: str, level: str) -> None:
+    lines = Lines()
+    lines.log.write_event(Event(kind, "CP1", "so it is", labels={"listener": "main"}))
+    assert lines.only() == {
+        "level": level,
+        "event": kind,
+        "listener": "main",
+        "identity": "CP1",
+        "text": "so it is",
+    }
+
+
 def test_opened_connections_are_small_talk() -> None:
     lines = Lines("debug")
     lines.log.write_event(Event("connection opened", labels={"listener": "soap"}))
@@ -318,7 +343,9 @@ def test_a_charge_point_that_was_connected_meanwhile_is_named_again() -> None:
     lines.log.write_event(unreachable("CP1"))
     lines.log.write_event(Event("session closed", "CP1"))
     lines.log.write_event(unreachable("CP1"))
-    assert len(lines.texts) == 3
+    lines.log.write_event(Event("central system answers", "CP1", labels={"upstream": "main"}))
+    lines.log.write_event(unreachable("CP1"))
+    assert len(lines.texts) == 4
 
 
 def test_each_central_system_and_reason_is_a_matter_of_its_own() -> None:

@@ -11,7 +11,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes import Clock
 from wattbridge.ocpp.actions import dialect
-from wattbridge.ocpp.messages import CallError, CallResult, Change, Loss, Passage, Payload, Reply, Side
+from wattbridge.ocpp.messages import (
+    Breach,
+    CallError,
+    CallResult,
+    Change,
+    Loss,
+    Passage,
+    Payload,
+    Reply,
+    Side,
+)
 from wattbridge.ocpp.reasons import REASONS, RULES
 from wattbridge.operation import families
 from wattbridge.operation.families import FAMILIES
@@ -28,7 +38,7 @@ def a_state() -> State:
     return State(
         ready=True,
         draining=False,
-        charge_points=3,
+        charge_points={"soap": 3, "json": 4, "": 1},
         offline=2,
         sessions={("main", "open"): 2, ("main", "backoff"): 1, ("pilot", "backoff"): 4},
         connections={"soap": 5},
@@ -58,9 +68,11 @@ def a_record(
     asked: bool = True,
     answered: bool = True,
     payload: Payload | None = None,
-    notes: tuple[Loss | Change, ...] = (),
+    notes: tuple[Loss | Change | Breach, ...] = (),
+    answered_notes: tuple[Breach, ...] = (),
+    transports: tuple[str, str] = ("soap", "json"),  # of charge point and central system
 ) -> Record:
-    ours, theirs = ("soap", "json") if arrived_from is CHARGE_POINT else ("json", "soap")
+    ours, theirs = transports if arrived_from is CHARGE_POINT else transports[::-1]
     return Record(
         identity=identity,
         arrived_from=arrived_from,
@@ -72,8 +84,9 @@ def a_record(
         peer_seconds=peer_seconds,
         arrived=Passage(ours, b"a" * 1000, notes),
         asked=Passage(theirs, b"b" * 100) if asked else None,
-        answered=Passage(theirs, b"c" * 10) if asked and answered else None,
+        answered=Passage(theirs, b"c" * 10, answered_notes) if asked and answered else None,
         replied=Passage(ours, b"d"),
+        other_transport=theirs,
     )
 
 
@@ -171,6 +184,13 @@ def test_an_unknown_identity_is_counted_for_an_hour() -> None:
     assert value(metrics, "wattbridge_chargers_unknown") == 0.0
 
 
+def test_an_unknown_identity_that_asks_for_a_websocket_is_counted_too() -> None:
+    metrics = some_metrics()
+    for identity, reason in (("CP1", "auth"), ("CP1", "auth"), ("CP2", "duplicate"), ("", "auth")):
+        metrics.count_event(Event("connection refused", identity, reason=reason))
+    assert value(metrics, "wattbridge_chargers_unknown") == 1.0
+
+
 def test_unknown_identities_are_remembered_up_to_a_number() -> None:
     metrics = some_metrics()
     refused = CallError("SecurityError", reason="auth")
@@ -194,6 +214,41 @@ def test_a_call_is_counted_and_timed() -> None:
     own = 'wattbridge_translation_duration_seconds_bucket{le="%s",source="soap",target="json"}'
     assert value(metrics, own % "0.0001") == 0.0
     assert value(metrics, own % "0.00025") == 1.0
+
+
+@pytest.mark.parametrize("charger", ["soap", "json"])
+@pytest.mark.parametrize("csms", ["soap", "json"])
+def test_calls_are_counted_by_the_protocols_of_both_parties(charger: str, csms: str) -> None:
+    metrics = some_metrics()
+    protocols = f'charger_protocol="ocpp1.6-{charger}",csms_protocol="ocpp1.6-{csms}"'
+    for side, action, direction, source, target in (
+        (CHARGE_POINT, "Heartbeat", "to_csms", charger, csms),
+        (CENTRAL_SYSTEM, "Reset", "to_charger", csms, charger),
+    ):
+        calls = f'wattbridge_calls_total{{action="{action}",{protocols},direction="{direction}"}}'
+        own = f'wattbridge_translation_duration_seconds_count{{source="{source}",target="{target}"}}'
+        before = value(metrics, own)
+        assert value(metrics, calls) == 0.0
+        metrics.count(a_record(action, arrived_from=side, transports=(charger, csms)))
+        assert (value(metrics, calls), value(metrics, own)) == (1.0, before + 1.0)
+
+
+def test_a_party_that_is_not_known_has_no_protocol() -> None:
+    metrics = some_metrics()
+    metrics.count(a_record("Reset", arrived_from=CENTRAL_SYSTEM, asked=False, transports=("", "json")))
+    protocols = 'charger_protocol="none",csms_protocol="ocpp1.6-json",direction="to_charger"'
+    assert value(metrics, f'wattbridge_calls_total{{action="Reset",{protocols}}}') == 1.0
+
+
+def test_only_protocols_that_can_meet_begin_at_zero() -> None:
+    metrics = Metrics("1", dialect().operations, pairs=(("soap", "json"),))
+    page = metrics.page().decode()
+    assert 'csms_protocol="ocpp1.6-soap"' not in page
+    metrics.count(a_record(transports=("json", "soap")))  # what cannot be is counted all the same
+    protocols = 'charger_protocol="ocpp1.6-json",csms_protocol="ocpp1.6-soap",direction="to_csms"'
+    assert value(metrics, f'wattbridge_calls_total{{action="Heartbeat",{protocols}}}') == 1.0
+    own = 'wattbridge_translation_duration_seconds_count{source="json",target="soap"}'
+    assert value(metrics, own) == 1.0
 
 
 def test_the_other_direction_is_counted_apart() -> None:
@@ -250,6 +305,21 @@ def test_a_broken_message_is_counted_for_who_sent_it(asked: bool, side: str) -> 
     metrics = some_metrics()
     metrics.count(a_record("Authorize", CallError("TypeConstraintViolation", reason="schema"), asked=asked))
     assert value(metrics, f'wattbridge_schema_violations_total{{action="Authorize",side="{side}"}}') == 1.0
+
+
+@pytest.mark.parametrize("arrived_from", [CHARGE_POINT, CENTRAL_SYSTEM])
+def test_a_message_that_breaks_the_schema_and_is_carried_is_counted_for_who_sent_it(
+    arrived_from: Side,
+) -> None:
+    breach = Breach("DataTransfer.x", "1", "unknown-field", "DataTransfer has no such field")
+    series = 'wattbridge_schema_violations_total{action="DataTransfer",side="%s"}'
+    metrics = some_metrics()
+    metrics.count(a_record("DataTransfer", arrived_from=arrived_from, notes=(breach, breach)))
+    assert value(metrics, series % arrived_from.value) == 1.0
+    assert value(metrics, series % arrived_from.other.value) == 0.0
+    metrics.count(a_record("DataTransfer", arrived_from=arrived_from, answered_notes=(breach,)))
+    assert value(metrics, series % arrived_from.value) == 1.0
+    assert value(metrics, series % arrived_from.other.value) == 1.0
 
 
 def test_a_charge_point_that_was_not_reached_is_a_failed_callback() -> None:
@@ -327,7 +397,8 @@ def test_gauges_are_read_when_a_scrape_asks() -> None:
     assert value(metrics, "wattbridge_ready") == 1.0
     assert value(metrics, "wattbridge_draining") == 0.0
     assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.6-soap",state="connected"}') == 3.0
-    assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.6-soap",state="offline"}') == 2.0
+    assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.6-json",state="connected"}') == 4.0
+    assert value(metrics, 'wattbridge_chargers{protocol="none",state="offline"}') == 2.0
     assert value(metrics, 'wattbridge_csms_sessions{state="backoff",upstream="main"}') == 1.0
     assert value(metrics, 'wattbridge_connections{listener="soap"}') == 5.0
     assert value(metrics, 'wattbridge_calls_in_flight{direction="to_csms"}') == 1.0

@@ -13,7 +13,7 @@ from tests.fakes import Clock, FakeLink, Listened, away, listen
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, CallResult, Passage, Side
 from wattbridge.relay.journal import Event, Journal
-from wattbridge.relay.registry import MOST_SWEPT, Registry
+from wattbridge.relay.registry import MOST_SWEPT, Registry, Way
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
 
@@ -274,11 +274,12 @@ async def test_a_mistake_in_closing_ends_no_other_session() -> None:
 
 @dataclass
 class Connection(FakeLink):
-    """A charge point's connection, which answers pings while ``alive``."""
+    """A charge point's connection: answers a ping as ``alive`` says, when ``may_answer`` is set."""
 
     alive: bool = True
 
     async def is_alive(self, within: float) -> bool:
+        await self.may_answer.wait()
         return self.alive
 
 
@@ -346,6 +347,28 @@ async def test_an_older_connection_that_is_silent_loses_it() -> None:
         assert session.connection is None
         await world.turns()
         assert connection.closed == ["another connection has taken its place"]
+
+
+async def test_of_two_that_claim_a_silent_place_one_gets_it() -> None:
+    async with a_registry() as world, asyncio.TaskGroup() as tasks:
+        session = world.registry.session(Heard("CP1"))
+        silent = Connection(alive=False)
+        silent.may_answer.clear()
+        session.connect(silent)
+
+        async def claim() -> Connection | None:
+            if not await world.registry.claim(session):
+                return None
+            connection = Connection()
+            session.connect(connection)
+            return connection
+
+        claiming = [tasks.create_task(claim()) for _ in range(2)]
+        await world.turns()
+        silent.may_answer.set()
+        first, second = [await each for each in claiming]
+        assert (session.connection, second) == (first, None)
+        assert silent.closed == ["another connection has taken its place"]
 
 
 # --- ways that change ---
@@ -459,8 +482,15 @@ async def test_a_session_is_moved_only_where_its_way_no_longer_leads() -> None:
 
 async def test_a_session_is_found_by_the_name_its_central_system_has_for_it() -> None:
     async with a_registry() as world:
+        open_way = world.registry.open_way
+
+        def rename(session: Session, heard: Heard) -> Way:
+            session.known_as = session.identity.replace("EVB-", "CP")
+            return open_way(session, heard)
+
+        world.registry.open_way = rename
         plain, renamed = world.registry.session(Heard("CP1")), world.registry.session(Heard("EVB-2"))
-        renamed.known_as = "CP2"
+        other = world.registry.session(Heard("CP2"))
         plain.upstream = renamed.upstream = "main"
 
         def serves(session: Session) -> bool:
@@ -469,5 +499,9 @@ async def test_a_session_is_found_by_the_name_its_central_system_has_for_it() ->
         assert world.registry.find_known_as("CP1", serves) is plain
         assert world.registry.find_known_as("CP2", serves) is renamed
         assert world.registry.find_known_as("EVB-2", serves) is None
-        renamed.upstream = "other"
-        assert world.registry.find_known_as("CP2", serves) is None
+        other.upstream, renamed.upstream = "main", "other"
+        assert world.registry.find_known_as("CP2", serves) is other
+        assert world.registry.find_known_as("CP2", lambda session: session.upstream == "other") is renamed
+        world.clock.now = 301.0
+        await world.closed(3)
+        assert world.registry.find_known_as("CP2", lambda session: True) is None

@@ -14,6 +14,7 @@ from wattbridge.relay.session import (
     TRANSACTION_ACTIONS,
     Session,
     still_deliverable,
+    still_deliverable_after,
     told_heartbeat_interval,
 )
 
@@ -385,6 +386,15 @@ def test_a_mistake_of_ours_costs_no_transaction(action: str) -> None:
 @pytest.mark.parametrize("reason", ["call_error", "schema", "malformed", "untranslatable", "auth"])
 def test_a_refused_transaction_message_will_not_be_better_the_next_time(reason: str) -> None:
     assert not still_deliverable("StopTransaction", CallError("GenericError", reason=reason))
+
+
+@pytest.mark.parametrize("reason", ["malformed", "too_large", "timeout"])
+def test_what_something_else_than_the_central_system_answered_refuses_nothing(reason: str) -> None:
+    """A login page is not its word: the message that was relayed can still be delivered."""
+    reply = CallError("GenericError", "answered HTTP 200 with an HTML page", reason=reason)
+    assert still_deliverable_after("StopTransaction", reply)
+    assert not still_deliverable_after("Heartbeat", reply)
+    assert not still_deliverable_after("StopTransaction", CallError("GenericError", reason="fault"))
 
 
 def test_only_transaction_messages_are_kept_by_charge_points() -> None:

@@ -319,6 +319,11 @@ async def ending(call: Awaitable[object]) -> str:
     return str(unanswered.value)
 
 
+async def test_an_address_that_is_not_ours_is_told(central_system: CannedCentralSystem) -> None:
+    with pytest.raises(Unanswered, match=r"cannot listen at 192\.0\.2\.1: "):
+        await SoapChargePoint("CP1", central_system.url, "192.0.2.1").start()
+
+
 async def test_it_can_be_started_again(central_system: CannedCentralSystem) -> None:
     charge_point = SoapChargePoint("CP1", central_system.url)
     for _ in range(2):

@@ -53,10 +53,8 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
-Transport = Annotated[
-    bool | None,
-    typer.Option("--soap/--json", help="How it speaks OCPP 1.6.", show_default=False),
-]
+Soap = Annotated[bool, typer.Option("--soap", help="Speak OCPP 1.6 over SOAP.")]
+Json = Annotated[bool, typer.Option("--json", help="Speak OCPP 1.6 over JSON, on a WebSocket.")]
 Output = Annotated[
     str,
     typer.Option("--output", "-o", metavar="text|json", help="A line for people or an object for programs."),
@@ -340,7 +338,8 @@ def _charge_point_command(
             show_default=False,
         ),
     ],
-    soap: Transport = None,
+    soap: Soap = False,
+    json: Json = False,
     number: Annotated[
         int | None,
         typer.Option("-n", metavar="NUMBER", min=1, max=9999, help="How many.", show_default="1"),
@@ -401,21 +400,24 @@ def _charge_point_command(
 
     \b
       wattbridge simulate charge-point --soap --url http://127.0.0.1:8080/ocpp/cs
-      wattbridge simulate charge-point --json --url ws://127.0.0.1:9000/ocpp -n 100 --for 20s --rate 50/s -q
+      wattbridge simulate charge-point --json --url ws://127.0.0.1:9000/ocpp
+      wattbridge simulate charge-point --json --url ws://... -n 100 --for 20s -q
 
     \b
     Scenarios:
       charge      boot, authorize, start, meter values, stop
       boot-storm  all of them boot at once and tell the status of each connector
-      offline     lose the connection in the middle of a charge, come back, deliver what was kept
-      quirks      what real charge points do against the specification, one after the other
+      offline     lose the connection in the middle of a charge, come back,
+                  and deliver what was kept
+      quirks      what real charge points do against the specification
 
-    Without --for each does its part once. With it they do it over and over until the time is over; after a
-    boot-storm they stay. They answer all that a central system can ask.
+    Without --for each does its part once. With it they do it over and over until the time is over, as fast
+    as they are answered if there is no --rate; after a boot-storm they stay. They answer all that a central
+    system can ask. How they speak goes without saying where the URL says it.
 
     Exit codes: 0 all went well, 1 something failed or the other side broke a rule, 2 wrong usage.
     """
-    transport = _transport(soap, url)
+    transport = _transport(soap, json, url)
     _check_output(output)
     scenarios = ("charge", "boot-storm", "offline", "quirks")
     _check(scenario in scenarios, "--scenario", f"{scenario!r} is none of {', '.join(scenarios)}")
@@ -438,12 +440,17 @@ def _charge_point_command(
         call_timeout=timeout,
         rate=per_second,
     )
-    raise typer.Exit(charge_points(wanted, seconds, as_json=output == "json", quiet=quiet))
+    try:
+        code = charge_points(wanted, seconds, as_json=output == "json", quiet=quiet)
+    except KeyboardInterrupt:  # before it listens for it
+        code = 0
+    raise typer.Exit(code)
 
 
 @simulate_app.command("central-system", short_help="Simulate a central system.")
 def _central_system_command(
-    soap: Transport = None,
+    soap: Soap = False,
+    json: Json = False,
     bind: Annotated[
         str, typer.Option("--bind", metavar="HOST:PORT", help="Where it listens; port 0 is any free one.")
     ] = "127.0.0.1:9100",
@@ -476,23 +483,24 @@ def _central_system_command(
 
     \b
     Habits:
-      steve      fully qualified wsa:Action in responses, no wsa:From in calls, and a SecurityError for all
-                 that comes before an accepted BootNotification
-      ev-server  the same wsa:MessageID in every call, chargeBoxIdentity in the namespace of OCPP 1.5
+      steve      fully qualified wsa:Action in responses, no wsa:From in calls,
+                 SecurityError for all before an accepted BootNotification
+      ev-server  the same wsa:MessageID in every call, chargeBoxIdentity in
+                 the namespace of OCPP 1.5
 
     Exit codes: 0 all went well, 1 a charge point broke a rule or nothing can listen there, 2 wrong usage, or
     something is not installed.
     """
-    _check(soap is not None, "--soap/--json", "say how it speaks: --soap or --json")
+    _check(soap != json, "--soap, --json", "say how it speaks: one of the two")
     _check_output(output)
     _check(habits in (None, "steve", "ev-server"), "--habits", f"{habits!r} is neither steve nor ev-server")
-    _check(habits is None or soap is True, "--habits", "they are those of SOAP central systems: add --soap")
+    _check(habits is None or soap, "--habits", "they are those of SOAP central systems: add --soap")
     seconds = None if duration is None else _seconds(duration, "--for")
     host, port = _bind(bind, "--bind")
     from wattbridge.cli.simulate import central_system
 
-    raise typer.Exit(
-        central_system(
+    try:
+        code = central_system(
             "soap" if soap else "json",
             host,
             port,
@@ -501,7 +509,9 @@ def _central_system_command(
             as_json=output == "json",
             quiet=quiet,
         )
-    )
+    except KeyboardInterrupt:  # before it listens for it
+        code = 0
+    raise typer.Exit(code)
 
 
 @app.command("version", short_help="Show the version.")
@@ -650,15 +660,24 @@ def _bind(text: str, option: str) -> tuple[str, int]:
         raise typer.BadParameter(str(problem), param_hint=option) from None
 
 
-def _transport(soap: bool | None, url: str) -> Literal["soap", "json"]:
+def _transport(soap: bool, json: bool, url: str) -> Literal["soap", "json"]:
     """How the charge points speak: what was said, or what the URL can only mean."""
     scheme = url.partition("://")[0].lower()
     by_url = {"http": True, "https": True, "ws": False, "wss": False}.get(scheme)
     _check(by_url is not None, "--url", f"{url!r} is neither http(s):// for SOAP nor ws(s):// for JSON")
-    if soap is not None and soap != by_url:
-        means = "--soap" if by_url else "--json"
-        raise typer.BadParameter(f"{scheme}:// is for {means}", param_hint="--url")
+    _check(bool(_host(url)), "--url", f"{url!r} names no host")
+    said = "--soap" if json and by_url else "--json" if soap and not by_url else None
+    _check(said is None, "--url", f"{scheme}:// is for {said}")
     return "soap" if by_url else "json"
+
+
+def _host(url: str) -> str | None:
+    from urllib.parse import urlsplit
+
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _check_output(output: str) -> None:

@@ -124,7 +124,7 @@ async def _play(duration: float | None, show: Show) -> int:
             public_url = posts.removesuffix("/ocpp/cs")
             # Only now is it known where the SOAP central system can call.
             await gateway.take_over(_configuration(urls, public_url))
-            sockets = f"{public_url.replace('http', 'ws', 1)}/ocpp"
+            sockets = gateway.websocket_addresses["field"].removesuffix("/{charger}")
             show.introduce(Parties(posts, sockets, urls, gateway.metrics_address, missing))
             charge_points: dict[str, ChargePoint] = {
                 "SOAP-1": SoapChargePoint("SOAP-1", posts),

@@ -132,10 +132,12 @@ class Limits(Section):
         default=75.0, description="How long a connection is kept open without a request."
     )
     handshakes: Annotated[int, kinds.whole(1, 1_000_000)] = Field(
-        default=64, description="WebSocket handshakes under way at a time."
+        default=512, description="WebSocket handshakes under way at a time."
     )
     handshake_rate: Annotated[float, kinds.rate("1/h", "10000/s")] = Field(  # handshakes per second
-        default=100.0, description="New WebSockets of all charge points together."
+        default=100.0,
+        description="New WebSockets of all charge points together; refusals are counted apart, at the same "
+        "rate.",
     )
     max_frame: Annotated[int, kinds.size("1KiB", "16MiB")] = Field(  # bytes
         default=256 * 1024, description="The largest message on a WebSocket, also after decompression."

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -93,7 +93,7 @@ def filled(url: str, identity: str) -> str:
 class CentralSystemSoap:
     """The way to one charge point's SOAP central system.
 
-    ``run`` goes on until ``close``. ``state`` is where it stands, ``open`` when the last call was answered,
+    ``run`` goes on until ``close``. ``state`` is where it stands: ``open`` while nothing says otherwise,
     ``backoff`` when the central system could not be reached; ``on_state`` is called when that changes.
     ``unreachable_since`` is since when it cannot be reached, on *clock*; None while it can, or nobody tried.
     From then on *reachable* is asked now and then, or the next call tells that it is back.
@@ -148,19 +148,24 @@ class CentralSystemSoap:
         Raises Unreachable, its ``asked`` None when nothing went out, and Violation when SOAP cannot say the
         call.
         """
-        began = self._clock()
-        async with self._turn(call):
-            turn = self._clock() - began
-            answer = await self._post(call)
-            return replace(answer, waited=answer.waited + turn)
-
-    @asynccontextmanager
-    async def _turn(self, call: Call) -> AsyncIterator[None]:
-        """Wait for the calls before this one."""
-        limits = self._central_system.limits
         self._open_for(call)
+        turn = await self._turn(call)
+        try:
+            self._open_for(call)
+            answer = await self._post(call)
+        finally:
+            self._one_at_a_time.release()
+        return replace(answer, waited=answer.waited + turn) if turn else answer
+
+    async def _turn(self, call: Call) -> float:
+        """Wait for the calls before this one; returns for how many seconds."""
+        if not self._waiting and not self._one_at_a_time.locked():
+            await self._one_at_a_time.acquire()
+            return 0.0
+        limits = self._central_system.limits
         if self._waiting >= limits.max_waiting:
             raise Unreachable("busy", f"{self._waiting} calls wait already; {call.action} was not sent")
+        began = self._clock()
         self._waiting += 1
         try:
             async with asyncio.timeout(limits.waiting_timeout):
@@ -170,11 +175,7 @@ class CentralSystemSoap:
             raise Unreachable("busy", problem) from None
         finally:
             self._waiting -= 1
-        try:
-            self._open_for(call)
-            yield
-        finally:
-            self._one_at_a_time.release()
+        return self._clock() - began
 
     def _open_for(self, call: Call) -> None:
         if self._closing:
@@ -233,6 +234,8 @@ class CentralSystemSoap:
 
     async def run(self) -> None:
         """Go on until ``close``; while the central system cannot be reached, see whether it is back."""
+        if self.unreachable_since is None:
+            self._become("open")  # nothing says otherwise
         try:
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(self._watch())
@@ -337,6 +340,7 @@ class ChargePointService(SoapService):
         self._registry = registry
         self._callers = callers
         self._path = path
+        self._home = path.removesuffix("/{charger}").lower()
         self._dialect_of = dialect_of or (lambda session: dialect)
         self._tasks: asyncio.TaskGroup | None = None
         self._stopped = asyncio.Event()
@@ -355,7 +359,7 @@ class ChargePointService(SoapService):
         """The identity at the end of the path of *request*; None when that is not a path of this service."""
         raw_path = request.raw_path or quote(request.path)
         before, _, identity = raw_path.rstrip("/").rpartition("/")
-        at_home = unquote(before).lower() == self._path.removesuffix("/{charger}").lower()
+        at_home = unquote(before).lower() == self._home
         return unquote(identity) if at_home and identity else None
 
     async def handle(self, request: HttpRequest) -> HttpResponse:

@@ -72,7 +72,7 @@ class CentralSystemEndpoint:
         """
         place = self._paths.find(request.raw_path)
         if place is None:
-            there = self._paths.everything_served
+            there = self._paths.addresses("json")
             return self._refuse(404, f"no OCPP service at {request.path!r}; there is one at {there}", request)
         unserved = self._paths.refusal("json")
         if unserved is not None:

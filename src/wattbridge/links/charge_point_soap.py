@@ -97,7 +97,7 @@ class CentralSystemService(SoapService):
         """Answer one HTTP request: a SOAP call, or a look at the service description."""
         place = self._paths.find(request.raw_path)
         if place is None:
-            return self._not_here(request, self._paths.everything_served)
+            return self._not_here(request, self._paths.addresses("soap"))
         unserved = self._paths.refusal("soap")
         if request.method == "POST":
             if unserved is not None:
@@ -196,7 +196,7 @@ class CentralSystemService(SoapService):
         """Raises Violation while the charge point is connected by a WebSocket."""
         if not await self._registry.claim(session):
             problem = f"charge point {session.identity!r} is connected by a WebSocket, which answers"
-            raise Violation("SecurityError", "Header.chargeBoxIdentity", problem, "auth")
+            raise Violation("SecurityError", "Header.chargeBoxIdentity", problem, "duplicate")
 
     def _authenticated(self, envelope: soap.Envelope, request: HttpRequest) -> ChargePoint:
         if not envelope.identity:
@@ -219,7 +219,8 @@ class CentralSystemService(SoapService):
         return charge_point
 
     def _tell_wrong_address(self, place: Place, identity: str, request: HttpRequest) -> None:
-        if place == Place(place.address, "soap", None) or not self._wrong_addresses.first(identity):
+        expected = place.transport == "soap" and place.segment is None
+        if expected or not self._wrong_addresses.first(identity):
             return
         text = f"it posts its messages to {request.path!r}, which is no address of OCPP-S; that is served, "
         text += f"but its address is {self._paths.served('soap') or 'that of another listener'}"

@@ -61,7 +61,8 @@ def presents(authorization: str | None, identity: str, password: bytes | None) -
 
     The AuthorizationKey is bytes, often written as hexadecimal digits; half of the field sends the digits
     themselves. So a key counts in both forms, whichever of them was configured (OCPP-J 1.6, 6.2.2). The user
-    name is the identity; it ends at the first colon, and the password may hold more of them.
+    name is the identity; what follows it and a colon is the password, and both may hold colons: a MAC address
+    is an identity in the field, though RFC 7617 (2) has no room for it.
     """
     if password is None:
         return True
@@ -72,8 +73,9 @@ def presents(authorization: str | None, identity: str, password: bytes | None) -
         credential = base64.b64decode(encoded.strip(), validate=True)
     except (binascii.Error, ValueError):
         return False
-    username, _, presented = credential.partition(b":")
-    right = hmac.compare_digest(username, identity.encode())
+    username = identity.encode() + b":"
+    right = hmac.compare_digest(credential[: len(username)], username)
+    presented = credential[len(username) :]
     # Every form is compared, so that the time tells nothing of which one was close.
     matches = [hmac.compare_digest(theirs, ours) for theirs in _forms(presented) for ours in _forms(password)]
     return any(matches) and right

@@ -356,13 +356,13 @@ class KeptClient(HttpClient):
         refused as well, when nothing was sent.
         """
         request = write_request(address, body, content_type, soap_action, headers, keep=True)
-        busy = f"all {self._most} connections to {address} were busy for {self.waiting:g} s"
-        async with self.within(self.waiting, NotSent("busy", busy)):
-            await self._turns.acquire()
+        await self._turn(address)
         connection = None
         try:
-            async with self.within(None, NotSent("timeout", "")):
-                connection = self._take(address) or await self.connect(address)
+            connection = self._take(address)
+            if connection is None:
+                async with self.within(None, NotSent("timeout", "")):
+                    connection = await self.connect(address)
             late = Unreachable("timeout", f"no answer from {address} within {self.timeout:g} s")
             async with self.within(self.timeout, late):
                 return await self.exchange(connection, address, request)
@@ -370,6 +370,15 @@ class KeptClient(HttpClient):
             if connection is not None:
                 self._let_go(connection, address)
             self._turns.release()
+
+    async def _turn(self, address: Address) -> None:
+        """Wait until a connection may be used; limited in time only where there is something to wait for."""
+        if not self._turns.locked():
+            await self._turns.acquire()
+            return
+        busy = f"all {self._most} connections to {address} were busy for {self.waiting:g} s"
+        async with self.within(self.waiting, NotSent("busy", busy)):
+            await self._turns.acquire()
 
     def _take(self, address: Address) -> Connection | None:
         """An idle connection that is still open."""

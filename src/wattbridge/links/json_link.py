@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,12 +18,13 @@ from websockets.asyncio.server import broadcast
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
+from wattbridge.links.message_ids import new_uuid
 from wattbridge.ocpp.errors import Unreachable, Violation, broken_reply, checked
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Note, Passage, Payload, Reply, Side
 from wattbridge.ocpp.ocppj import CallFrame, Ended, Endpoint, ErrorFrame, Refused, ResultFrame, original_of
 from wattbridge.ocpp.ocppj import Event as EndpointEvent
 from wattbridge.relay.journal import Event, Journal, Record
-from wattbridge.relay.session import Answer, Relays
+from wattbridge.relay.session import Answer, Relays, still_deliverable_after
 
 CLOSE_REASON_BYTES = 123  # a control frame carries 125 bytes, two of them the code (RFC 6455, 5.5)
 SHOWN = 100  # characters of a text that is no frame, in its event
@@ -74,10 +74,6 @@ class Closed:
         return f"{self.code // 1000}xxx" if self.code >= 3000 else str(self.code)
 
 
-def _new_message_id() -> str:
-    return str(uuid.uuid4())
-
-
 class JsonLink:
     """One WebSocket with one party of one charge point.
 
@@ -100,7 +96,7 @@ class JsonLink:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
-        new_message_id: Callable[[], str] = _new_message_id,
+        new_message_id: Callable[[], str] = new_uuid,
     ) -> None:
         self._socket = socket
         self._session = session
@@ -266,7 +262,15 @@ class JsonLink:
         return Call(frame.action, payload, original_of(frame)), notes
 
     def _reply(self, frame: CallFrame, reply: Reply) -> Passage:
-        """Send the reply, or InternalError when it has no form in JSON; nothing when nobody is there."""
+        """Send the reply, or InternalError when it has no form in JSON; nothing when nobody is there.
+
+        A charge point that is told nothing of a transaction message keeps it; an error could make it drop one
+        that can yet be delivered.
+        """
+        if self._party is Side.CHARGE_POINT and still_deliverable_after(frame.action, reply):
+            self._endpoint.leave(frame.message_id)
+            self._send()
+            return Passage("json", b"")
         notes: list[Note] = []
         lost = self._endpoint.is_lost
         try:

@@ -69,7 +69,7 @@ class Limits:
     linger: float = 2.0  # for the peer to close after a refusal, while what it still sends is thrown away
     connections: int = 2000
     connections_per_source: int = 64
-    handshakes: int = 64  # requests for a WebSocket under way at a time
+    handshakes: int = 512  # requests for a WebSocket under way at a time
     handshake_rate: float = 100.0  # requests for a WebSocket a second, of all together
     max_frame: int = 262_144  # one message on a WebSocket
     close_timeout: float = 5.0  # for the peer to take its part in closing a WebSocket
@@ -353,14 +353,20 @@ class Listener:
         assert self._handshakes is not None
         busy = self._handshakes.begin()
         if busy is not None:
-            if self._on_refusal is not None:
-                self._on_refusal(request.source, 503, busy)
-            again = {"Retry-After": str(RETRY_AFTER)}
-            return HttpResponse(503, f"{busy}\n".encode(), headers=again, close=True)
+            return self._too_many(busy, request)
+        granted = False
         try:
-            return await self.upgrade(request, offered)
+            answer = await self.upgrade(request, offered)
+            granted = isinstance(answer, WebSocket)
         finally:
-            self._handshakes.end()
+            busy = self._handshakes.end(granted=granted)
+        return answer if busy is None else self._too_many(busy, request)
+
+    def _too_many(self, busy: str, request: HttpRequest) -> HttpResponse:
+        if self._on_refusal is not None:
+            self._on_refusal(request.source, 503, busy)
+        again = {"Retry-After": str(RETRY_AFTER)}
+        return HttpResponse(503, f"{busy}\n".encode(), headers=again, close=True)
 
     def become_websocket(
         self, connection: _Connection, upgrade: Upgrade, answer: WebSocket

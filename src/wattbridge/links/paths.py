@@ -14,7 +14,7 @@ Transport = Literal["soap", "json"]
 Protocol = Literal["any", "ocpp-soap", "ocpp-json"]
 
 SEGMENT = "/{charger}"  # with it ends the address of a WebSocket
-_SPOKEN = {"soap": "OCPP-S", "json": "OCPP-J"}
+_SPOKEN: dict[Transport, str] = {"soap": "OCPP-S", "json": "OCPP-J"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Paths:
         self.soap = tuple(path for path in paths if not path.endswith(SEGMENT))
         self.json = tuple(path for path in paths if path.endswith(SEGMENT))
         self._protocol = protocol
+        self._as_written = {path: Place(path, "soap", None) for path in self.soap}
         self._soap = {_folded(_segments(path)): path for path in self.soap}
         self._json = {_folded(_segments(path.removesuffix(SEGMENT))): path for path in self.json}
 
@@ -50,6 +51,9 @@ class Paths:
         Letter case does not matter (DBT lowercases what it is given), nor do empty segments (BENY asks for
         ``///charger``) and a slash at the end.
         """
+        known = self._as_written.get(path)
+        if known is not None:
+            return known
         segments = _segments(path)
         whole = _folded(segments)
         if whole in self._soap:
@@ -74,11 +78,11 @@ class Paths:
         addresses = (self.soap if transport == "soap" else self.json for transport in transports)
         return ", ".join(address for each in addresses for address in each)
 
-    @property
-    def everything_served(self) -> str:
-        """All the addresses that may be used, for people."""
-        transports: tuple[Transport, ...] = ("soap", "json")
-        return self.served(*(each for each in transports if self.refusal(each) is None))
+    def addresses(self, transport: Transport) -> str:
+        """Where whoever speaks *transport* should have gone, for people; failing that, all there is."""
+        if self.refusal(transport) is None and self.served(transport):
+            return self.served(transport)
+        return self.served(*(each for each in _SPOKEN if self.refusal(each) is None))
 
     def greeting(self, place: Place) -> str:
         """What whoever looks at an address is told."""

@@ -7,12 +7,12 @@ belongs to, is each service's own.
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable
 from typing import ClassVar
 from urllib.parse import parse_qsl
 
 from wattbridge.links.listener import HttpRequest, HttpResponse
+from wattbridge.links.message_ids import new_uuid
 from wattbridge.ocpp import soap, wsdl
 from wattbridge.ocpp.actions import Dialect
 from wattbridge.ocpp.errors import Violation
@@ -26,7 +26,7 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 
 
 def new_message_id() -> str:
-    return f"urn:uuid:{uuid.uuid4()}"
+    return f"urn:uuid:{new_uuid()}"
 
 
 class SoapService:

@@ -15,7 +15,7 @@ from aiohttp.http import RawRequestMessage
 from websockets.asyncio.connection import Connection
 from websockets.datastructures import Headers
 from websockets.extensions.base import Extension
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.extensions.permessage_deflate import enable_server_permessage_deflate
 from websockets.http11 import Request
 from websockets.protocol import SERVER, State
 from websockets.protocol import Protocol as WebSocketProtocol
@@ -93,7 +93,7 @@ def read_upgrade(message: RawRequestMessage, *, compression: bool) -> Upgrade:
     headers = message.headers
     if message.version != (1, 1):
         raise BadUpgrade(505, "a WebSocket needs HTTP/1.1")
-    if _tokens(message, "Sec-WebSocket-Version") != ["13"]:
+    if "13" not in _tokens(message, "Sec-WebSocket-Version"):
         found = headers.get("Sec-WebSocket-Version", "")[:64]
         text = f"Sec-WebSocket-Version {found!r} is not served; expected 13"
         raise BadUpgrade(426, text, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
@@ -101,11 +101,7 @@ def read_upgrade(message: RawRequestMessage, *, compression: bool) -> Upgrade:
     for name in _HANDSHAKE:
         for value in headers.getall(name, ()):
             read[name] = value
-    # It wants nothing that costs: by default it would keep a megabyte to compress a few messages.
-    factory = ServerPerMessageDeflateFactory(
-        server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
-    )
-    handshake = ServerProtocol(extensions=[factory] if compression else None)
+    handshake = ServerProtocol(extensions=enable_server_permessage_deflate(None) if compression else None)
     response = handshake.accept(Request("/", read))
     if response.status_code != 101:
         problem = handshake.handshake_exc
@@ -181,34 +177,53 @@ class UpgradedConnection(Connection):
 class Handshakes:
     """How many handshakes there may be: *most* at a time, *rate* a second, as many at once after a pause.
 
-    A fleet that comes back at once is taken in at that pace.
+    A fleet that comes back at once is taken in at that pace. Those that are refused are counted apart, at the
+    same rate: whoever floods us with identities that nobody has does not take the turns of those that are.
     """
 
     def __init__(self, most: int, rate: float, clock: Callable[[], float]) -> None:
-        self._most = most
-        self._rate = rate
         self._clock = clock
         self._under_way = 0
-        self._turns = self._burst = max(1.0, rate)
-        self._counted = clock()
+        self._granted, self._refused = _Turns(rate, clock()), _Turns(rate, clock())
+        self.set_limits(most, rate)
 
     def set_limits(self, most: int, rate: float) -> None:
         self._most = most
         self._rate = rate
-        self._burst = max(1.0, rate)
+        for turns in (self._granted, self._refused):
+            turns.rate = rate
 
     def begin(self) -> str | None:
-        """Take one's turn, which lasts until ``end``; returns why there is none."""
+        """Begin one, which lasts until ``end``; returns why it may not."""
         if self._under_way >= self._most:
             return f"too many handshakes: {self._under_way} are under way"
-        now = self._clock()
-        self._turns = min(self._burst, self._turns + (now - self._counted) * self._rate)
-        self._counted = now
-        if self._turns < 1.0:
+        if not self._granted.left(self._clock()):
             return f"too many handshakes: {self._rate:g} a second are taken"
-        self._turns -= 1.0
         self._under_way += 1
         return None
 
-    def end(self) -> None:
+    def end(self, *, granted: bool) -> str | None:
+        """End one; returns why whoever was refused is not even told what for."""
         self._under_way -= 1
+        turns = self._granted if granted else self._refused
+        if turns.left(self._clock()) or granted:
+            turns.take()
+            return None
+        return f"too many handshakes: {self._rate:g} a second are refused"
+
+
+class _Turns:
+    """So many turns a second; what is not taken is kept for a second."""
+
+    def __init__(self, rate: float, now: float) -> None:
+        self.rate = rate
+        self._left = max(1.0, rate)
+        self._counted = now
+
+    def left(self, now: float) -> bool:
+        self._left = min(max(1.0, self.rate), self._left + (now - self._counted) * self.rate)
+        self._counted = now
+        return self._left >= 1.0
+
+    def take(self) -> None:
+        self._left -= 1.0

@@ -533,6 +533,11 @@ class Endpoint:
         self.outgoing.append(text)
         return text
 
+    def leave(self, message_id: str) -> None:
+        """Leave the CALL that is being served without a reply: who sent it keeps it, and sends it again."""
+        if self._serving is not None and self._serving[0].message_id == message_id:
+            self._serving = self._answered = None
+
     def tick(self, now: float) -> list[Event]:
         """End what has waited too long."""
         events: list[Event] = []

@@ -438,8 +438,9 @@ def form_of(soap: str, version: str = "1.6") -> str:
     return f"soap {version} {soap}"
 
 
-_NAME_BEFORE = rb"<(?:[\w.-]{1,40}:)?"
-_ENVELOPE_OPENS = re.compile(_NAME_BEFORE + rb"Envelope(?:\s(?:[^>\"']|\"[^\"]*\"|'[^']*')*)?>")
+# Any prefix: one that is overlooked would have a Body cut out of the middle. Possessive: one pass over it.
+_NAME_BEFORE = rb"<(?:[^\s<>:/!?]++:)?+"
+_ENVELOPE_OPENS = re.compile(_NAME_BEFORE + rb"Envelope(?:\s(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+)?+>")
 _PART_OPENS = re.compile(_NAME_BEFORE + rb"(Envelope|Header|Body)(?=[\s/>])")
 # What could hold something that looks like a tag and is none.
 _HIDING = re.compile(rb"<!|<\?(?!xml\s)")
@@ -464,6 +465,9 @@ def original_of(envelope: Envelope, body: bytes, status: int = 200) -> Original 
         and not _HIDING.search(body)
     ):
         opening = body[: opens.end()].removeprefix(_BYTE_ORDER_MARK).lstrip()
+        declared = _DECLARED_ENCODING.match(opening)
+        if declared is not None and declared[1].lower() != b"utf-8":  # our Header may be more than ASCII
+            opening = opening[: declared.start(1)] + b"UTF-8" + opening[declared.end(1) :]
         return Original(form, body[parts[-1][1] :].rstrip(), opening, status)
     element = envelope.body
     inside = etree.tostring(element, encoding="utf-8", with_tail=False)

@@ -103,7 +103,11 @@ _TABLE = (
     _gauge("upstream_up", "upstream", "0 while charge points want to be connected to it and none is"),
     _gauge("csms_sessions", "upstream state", "Links to a central system"),
     _counter("csms_connects", "upstream", "WebSockets opened to a central system"),
-    _counter("csms_connect_failures", "upstream reason", "WebSockets that could not be opened"),
+    _counter(
+        "csms_connect_failures",
+        "upstream reason",
+        "WebSockets that could not be opened; by SOAP, how often a charge point's calls began to fail",
+    ),
     _counter(
         "csms_disconnects",
         "upstream code",

@@ -30,10 +30,10 @@ class WatchedLink(CentralSystemLink, Protocol):
 class FailOver:
     """A link to the first of two central systems, and to the second while that cannot be reached.
 
-    *first* and *second* make a link each time one is needed; *names* is what they are called. After the first
-    has been unreachable for *after* seconds the second takes its place. From then on *reachable* is asked
-    every *probe_every* seconds; when it has said yes for *back_after* seconds, the first is used again. If
-    that does not hold, the next attempt waits twice as long.
+    *first* and *second* make a link each time one is needed; *names* are what they are called. After the
+    first has been unreachable for *after* seconds the second takes its place. From then on *reachable* is
+    asked every *probe_every* seconds; when it has said yes for *back_after* seconds, the first is used again.
+    If that does not hold, the next attempt waits twice as long.
 
     A call that waits for a connection when they change goes to the new one; one that was sent ends with the
     old one. ``on_switch`` is called with the name of the one that is used now.
@@ -118,12 +118,12 @@ class FailOver:
             held = began is None or lost - began >= self._back_after
             patience = 1 if held else min(patience * 2, MOST_PATIENCE)
             why = f"{first} has not been reachable for {self._after:g} s"
-            if not self._use(tasks, self._second(), second, "fail-over", why):
+            if not self._use(tasks, self._second, second, "fail-over", why):
                 return
             wait = self._back_after * patience
             await self._until_back(wait)
             why = f"{first} has been reachable for {wait:g} s"
-            if not self._use(tasks, self._first(), first, "fail-back", why):
+            if not self._use(tasks, self._first, first, "fail-back", why):
                 return
             began = self._clock()
 
@@ -150,18 +150,20 @@ class FailOver:
                 since = None
                 await self._sleep(self._probe_every)
 
-    def _use(self, tasks: asyncio.TaskGroup, link: WatchedLink, name: str, kind: str, why: str) -> bool:
-        """Put *link* in the place of the one in use, unless that is being closed for good."""
+    def _use(
+        self, tasks: asyncio.TaskGroup, make: Callable[[], WatchedLink], name: str, kind: str, why: str
+    ) -> bool:
+        """Put another link in the place of the one in use, unless that is being closed for good."""
         if self._closing:
             return False
-        old, self._link = self._link, link
+        old, self._link = self._link, make()
         self._session.upstream = name
         self._journal.event(
             Event(kind, self._session.identity, f"to {name}: {why}", labels={"upstream": name})
         )
         self._on_switch(name)
         tasks.create_task(old.close(why))
-        self._go(tasks, link, name)
+        self._go(tasks, self._link, name)
         return True
 
     def _go(self, tasks: asyncio.TaskGroup, link: WatchedLink, name: str) -> None:

@@ -82,6 +82,8 @@ class Registry:
         self._sweep_every = sweep_every
         self._clock = clock
         self._sessions: dict[str, _Kept] = {}
+        # Those whose central system has another name for them, by that name.
+        self._renamed: dict[str, list[_Kept]] = {}
         # The last link to each central system under each name that has not ended yet: set when it has.
         self._ended: dict[tuple[str, str], asyncio.Event] = {}
         # What was learned of charge points whose session was closed since, the latest last.
@@ -110,12 +112,22 @@ class Registry:
         *serves* tells whether a session is with that central system.
         """
         same = self._sessions.get(known_as)
-        if same is not None and same.session.known_as == known_as and serves(same.session):
-            return same.session
-        for kept in self._sessions.values():  # only identities that are rewritten come here
-            if kept.session.known_as == known_as and serves(kept.session):
+        named = [same] if same is not None and same.session.known_as == known_as else []
+        for kept in [*named, *self._renamed.get(known_as, [])]:
+            if serves(kept.session):
                 return kept.session
         return None
+
+    def _name(self, kept: _Kept) -> None:
+        """Remember what its central system calls it."""
+        if kept.session.known_as != kept.session.identity:
+            self._renamed.setdefault(kept.session.known_as, []).append(kept)
+
+    def _forget_name(self, kept: _Kept) -> None:
+        name = kept.session.known_as
+        others = [each for each in self._renamed.pop(name, ()) if each is not kept]
+        if others:
+            self._renamed[name] = others
 
     def session(self, heard: Heard) -> Session:
         """The session of a charge point that was heard; opened if there is none.
@@ -138,6 +150,7 @@ class Registry:
         session.before_relay = partial(self._learn, session)
         way = self.open_way(session, heard)
         self._sessions[identity] = kept = _Kept(session, heard, way)
+        self._name(kept)
         self._go(kept)
         self._journal.event(Event("session opened", identity))
         return session
@@ -215,11 +228,14 @@ class Registry:
     def _change_way(self, kept: _Kept) -> None:
         """What is in flight on the old way ends there; everything else takes the new one."""
         session, old = kept.session, kept.way.link
+        self._forget_name(kept)
         try:
             kept.way = self.open_way(session, kept.heard)
         except Unreachable as gone:
             self._journal.event(Event("route kept", session.identity, gone.description, gone.reason))
             return
+        finally:
+            self._name(kept)
         assert self._tasks is not None
         self._go(kept)
         text = f"{session.route} to {session.upstream}" if session.upstream else session.route
@@ -255,6 +271,7 @@ class Registry:
         if kept is None or kept.session is not session or self._tasks is None:
             return
         del self._sessions[session.identity]
+        self._forget_name(kept)
         self._learned[session.identity] = kept.heard, session.heartbeat_interval
         if len(self._learned) > self.most_sessions:
             del self._learned[next(iter(self._learned))]

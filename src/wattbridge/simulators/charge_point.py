@@ -175,9 +175,13 @@ class ChargePoint:
     # --- Life ------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Get ready to be called and to call; says nothing yet."""
+        """Get ready to be called and to call; says nothing yet. Raises Unanswered when that fails."""
         self._mouth = _Mouth(self.identity, self._next_duty, self._failed)
-        await self._in_mouth(self._connect)
+        try:
+            await self._in_mouth(self._connect)
+        except BaseException:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Stop calling and being called; a call under way is given a moment to end."""

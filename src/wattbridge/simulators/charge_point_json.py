@@ -96,13 +96,9 @@ class JsonChargePoint(ChargePoint):
         self._connected = asyncio.Event()
 
     async def start(self) -> None:
-        """Connect; raises Unanswered when that fails."""
+        """Connect; says nothing yet. Raises Unanswered when that fails."""
         self._loop = asyncio.get_running_loop()
-        try:
-            await super().start()
-        except BaseException:
-            await self.stop()
-            raise
+        await super().start()
 
     def cut(self) -> None:
         """Break the connection without a closing handshake, as a lost network does."""

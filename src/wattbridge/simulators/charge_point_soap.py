@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 import urllib.parse
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from wattbridge.simulators.charge_point import ChargePoint, Payload, local_time
+from wattbridge.simulators.outcomes import Unanswered
 
 if TYPE_CHECKING:
     from wattbridge.simulators.soap_by_zeep import Callbacks, Caller
@@ -71,7 +73,13 @@ class SoapChargePoint(ChargePoint):
         from wattbridge.simulators.soap_by_zeep import Callbacks, Caller
 
         path = f"/ocpp/{urllib.parse.quote(self.identity, safe='')}"
-        self._callbacks = Callbacks(self.identity, self.callback_host, path, self._answer_call, self.problems)
+        try:
+            self._callbacks = Callbacks(
+                self.identity, self.callback_host, path, self._answer_call, self.problems
+            )
+        except OSError as problem:
+            reason = str(problem) if problem.errno is None else os.strerror(problem.errno)
+            raise Unanswered(f"cannot listen at {self.callback_host}: {reason}") from None
         self.callback_url = self._callbacks.url
         self._caller = Caller(
             self.identity,

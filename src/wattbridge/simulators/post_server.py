@@ -185,7 +185,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 128
+    request_queue_size = 1024  # several hundred charge points may come at the same moment
 
     def __init__(self, host: str, port: int, here: PostServer) -> None:
         self.here = here

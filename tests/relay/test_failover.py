@@ -1,0 +1,354 @@
+"""Two central systems of which one is used: when they change, and what becomes of calls meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.fakes import PATIENCE, Clock, FakeLink, Listened, away, listen
+from wattbridge.ocpp.errors import Unreachable
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage
+from wattbridge.relay.failover import FailOver
+from wattbridge.relay.journal import Event, Journal
+from wattbridge.relay.session import Answer, Session
+
+HEARTBEAT = Call("Heartbeat", {})
+NEVER = 1e9
+
+
+@dataclass
+class CentralSystem(FakeLink):
+    """A link that cannot reach its central system from ``unreachable_since`` on."""
+
+    unreachable_since: float | None = None
+
+
+class Sleeps:
+    """Moves the clock on, one sleep after another, while the test lets it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.until = 0.0
+        self._later = asyncio.Event()
+        self._stuck = asyncio.Event()
+
+    async def __call__(self, seconds: float) -> None:
+        wakes = self.clock.now + seconds
+        while wakes > self.until:
+            self._stuck.set()
+            self._later.clear()
+            await self._later.wait()
+        self.clock.now = wakes
+
+    def let_go(self) -> None:
+        self.until = NEVER
+        self._later.set()
+
+    async def go(self, until: float) -> None:
+        """Let it sleep until the clock says *until*; returns when it would sleep on."""
+        self.until = until
+        self._stuck.clear()
+        self._later.set()
+        async with asyncio.timeout(PATIENCE):
+            await self._stuck.wait()
+        for _ in range(9):  # for links to begin and end
+            await asyncio.sleep(0)
+        self.clock.now = until
+
+
+@dataclass
+class World:
+    heard: Listened
+    clock: Clock
+    sleeps: Sleeps
+    fail_over: FailOver = field(init=False)
+    session: Session = field(init=False)
+    firsts: list[CentralSystem] = field(default_factory=list)
+    seconds: list[CentralSystem] = field(default_factory=list)
+    switches: list[tuple[float, str]] = field(default_factory=list)
+    probed: list[float] = field(default_factory=list)
+    is_reachable: bool = False
+    comes_back: bool = True  # whether a new link to the first reaches it
+
+    async def at(self, now: float) -> None:
+        await self.sleeps.go(now)
+
+    async def lose(self, now: float) -> None:
+        """The first cannot be reached from *now* on."""
+        await self.at(now)
+        self.firsts[-1].unreachable_since = now
+        self.is_reachable = False
+
+    async def find(self, now: float) -> None:
+        """It can be reached from *now* on, as a probe tells."""
+        await self.at(now)
+        self.is_reachable = True
+
+
+@asynccontextmanager
+async def running(**settings: Any) -> AsyncIterator[World]:
+    journal, clock = Journal(), Clock()
+    session, sleeps = Session("CP1", journal, clock=clock), Sleeps(clock)
+    world = World(listen(journal), clock, sleeps)
+
+    def first() -> CentralSystem:
+        link = CentralSystem(transport="json", form="json 1.6")
+        if world.firsts and not world.comes_back:
+            link.unreachable_since = clock.now
+        world.firsts.append(link)
+        return link
+
+    def second() -> CentralSystem:
+        link = CentralSystem(transport="soap", outcome=CallError("GenericError", "the second"))
+        world.seconds.append(link)
+        return link
+
+    async def probe() -> bool:
+        world.probed.append(clock.now)
+        return world.is_reachable
+
+    fail_over = FailOver(
+        session,
+        journal,
+        first,
+        second,
+        names=("main", "spare"),
+        reachable=probe,
+        clock=clock,
+        sleep=sleeps,
+        on_switch=lambda name: world.switches.append((clock.now, name)),
+        **settings,
+    )
+    world.fail_over, world.session = fail_over, session
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+        tasks.create_task(fail_over.run())
+        await world.at(0.0)
+        yield world
+        await fail_over.close("the test is over")
+
+
+async def test_the_first_is_used_while_it_can_be_reached() -> None:
+    async with running() as world:
+        await world.at(1000.0)
+        assert await world.fail_over.call(HEARTBEAT) == Answer(
+            CallResult({}), Passage("json", b"asked"), Passage("json", b"answered")
+        )
+        assert (world.fail_over.transport, world.fail_over.form) == ("json", "json 1.6")
+        assert (world.session.upstream, world.seconds, world.probed) == ("main", [], [])
+        assert world.firsts[0].running
+    assert world.firsts[0].closed == ["the test is over"]
+    assert not world.firsts[0].running
+
+
+async def test_a_short_absence_changes_nothing() -> None:
+    async with running(after=30.0) as world:
+        await world.lose(100.0)
+        await world.at(129.9)
+        world.firsts[0].unreachable_since = None
+        await world.at(200.0)
+        assert (world.switches, world.seconds) == ([], [])
+
+
+async def test_absences_are_not_added_up() -> None:
+    async with running(after=30.0) as world:
+        await world.lose(100.0)
+        await world.lose(120.0)  # it was there in between
+        await world.at(149.9)
+        assert world.switches == []
+        await world.at(150.0)
+        assert world.switches == [(150.0, "spare")]
+
+
+async def test_the_second_takes_the_place_of_one_that_is_away() -> None:
+    async with running(after=30.0) as world:
+        await world.lose(100.0)
+        await world.at(129.9)
+        assert world.switches == []
+        await world.at(130.0)
+        assert world.switches == [(130.0, "spare")]
+        text = "to spare: main has not been reachable for 30 s"
+        assert world.heard.events == [Event("fail-over", "CP1", text, labels={"upstream": "spare"})]
+        assert world.session.upstream == "spare"
+        assert (world.fail_over.transport, world.fail_over.form) == ("soap", "")
+        assert (await world.fail_over.call(HEARTBEAT)).reply == CallError("GenericError", "the second")
+        assert world.firsts[0].closed == ["main has not been reachable for 30 s"]
+        assert (world.firsts[0].running, world.seconds[0].running) == (False, True)
+
+
+async def test_one_that_is_away_from_the_beginning_is_not_waited_for_longer() -> None:
+    async with running(after=30.0) as world:
+        world.firsts[0].unreachable_since = 0.0
+        await world.at(30.0)
+        assert world.switches == [(30.0, "spare")]
+
+
+async def test_the_first_is_used_again_when_it_has_been_there_for_a_while() -> None:
+    async with running(after=30.0, back_after=60.0, probe_every=10.0) as world:
+        await world.lose(0.0)
+        await world.at(30.0)
+        await world.find(55.0)
+        await world.at(119.9)
+        assert world.probed == [30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0, 110.0]
+        await world.at(120.0)  # seen at 60, and ever since
+        assert world.switches == [(30.0, "spare"), (120.0, "main")]
+        text = "to main: main has been reachable for 60 s"
+        assert world.heard.told("fail-back") == [Event("fail-back", "CP1", text, labels={"upstream": "main"})]
+        assert (world.session.upstream, world.fail_over.unreachable_since) == ("main", None)
+        assert (await world.fail_over.call(HEARTBEAT)).reply == CallResult({})
+        assert world.seconds[0].closed == ["main has been reachable for 60 s"]
+        assert world.firsts[1].running
+
+
+async def test_it_must_be_there_in_a_row() -> None:
+    async with running(after=30.0, back_after=60.0, probe_every=10.0) as world:
+        await world.lose(0.0)
+        await world.find(35.0)
+        await world.at(95.0)
+        world.is_reachable = False
+        await world.find(105.0)
+        await world.at(169.9)
+        assert world.switches == [(30.0, "spare")]
+        await world.at(170.0)
+        assert world.switches == [(30.0, "spare"), (170.0, "main")]
+
+
+async def test_a_first_that_does_not_hold_is_tried_again_later_and_later() -> None:
+    """A server that accepts connections and serves nobody."""
+    async with running(after=30.0, back_after=60.0) as world:
+        world.comes_back = False
+        await world.lose(0.0)
+        await world.find(29.0)
+        await world.at(1000.0)
+        assert world.switches == [
+            (30.0, "spare"),
+            (90.0, "main"),  # 60 s later
+            (120.0, "spare"),
+            (240.0, "main"),  # 120 s
+            (270.0, "spare"),
+            (510.0, "main"),  # 240 s
+            (540.0, "spare"),
+        ]
+        await world.at(100_000.0)
+        waits = [
+            back - out for (out, _), (back, _) in zip(world.switches[::2], world.switches[1::2], strict=False)
+        ]
+        assert max(waits) == 64 * 60.0
+        world.comes_back = True
+        await world.at(104_000.0)
+        assert world.switches[-1][1] == "main"
+        await world.lose(105_000.0)
+        await world.find(105_029.0)
+        await world.at(105_100.0)  # it had held: patience is what it was
+        assert world.switches[-2:] == [(105_030.0, "spare"), (105_090.0, "main")]
+
+
+async def test_a_link_runs_only_when_the_one_before_it_to_the_same_has_ended() -> None:
+    """A central system never sees one charge point twice."""
+    async with running(after=30.0, back_after=60.0) as world:
+        world.firsts[0].may_end.clear()
+        await world.lose(0.0)
+        await world.find(29.0)
+        await world.at(90.0)
+        assert world.switches == [(30.0, "spare"), (90.0, "main")]
+        assert (world.firsts[0].running, world.firsts[1].running) == (True, False)
+        world.firsts[0].may_end.set()
+        await world.at(91.0)
+        assert (world.firsts[0].running, world.firsts[1].running) == (False, True)
+
+
+# --- calls meanwhile ---
+
+
+async def test_a_call_that_waits_for_a_connection_goes_to_the_second() -> None:
+    async with running(after=30.0) as world, asyncio.TaskGroup() as tasks:
+        world.firsts[0].may_answer.clear()
+        world.firsts[0].outcome = away("draining", "closed; Heartbeat was not sent")
+        call = tasks.create_task(world.fail_over.call(HEARTBEAT))
+        await world.firsts[0].until_asked(1)
+        await world.lose(0.0)
+        await world.at(30.0)
+        world.firsts[0].may_answer.set()
+        assert (await call).reply == CallError("GenericError", "the second")
+        assert world.seconds[0].asked == [HEARTBEAT]
+
+
+async def test_a_call_that_was_sent_ends_where_it_was_sent() -> None:
+    async with running(after=30.0) as world, asyncio.TaskGroup() as tasks:
+        gone = away("unreachable", "it closed the connection without an answer")
+        gone.asked = Passage("json", b"asked")
+        world.firsts[0].may_answer.clear()
+        world.firsts[0].outcome = gone
+
+        async def failing() -> None:
+            with pytest.raises(Unreachable, match="without an answer"):
+                await world.fail_over.call(HEARTBEAT)
+
+        tasks.create_task(failing())
+        await world.firsts[0].until_asked(1)
+        await world.lose(0.0)
+        await world.at(30.0)
+        world.firsts[0].may_answer.set()
+    assert world.seconds[0].asked == []
+
+
+async def test_a_call_that_cannot_be_sent_fails_while_nothing_else_is_in_use() -> None:
+    async with running() as world:
+        world.firsts[0].outcome = away("refused", "it refused the connection")
+        with pytest.raises(Unreachable, match="it refused the connection"):
+            await world.fail_over.call(HEARTBEAT)
+        assert world.firsts[0].asked == [HEARTBEAT]
+
+
+# --- the end ---
+
+
+async def test_closing_ends_the_one_in_use_only() -> None:
+    async with running(after=30.0) as world:
+        await world.lose(0.0)
+        await world.at(30.0)
+    assert world.seconds[0].closed == ["the test is over"]
+    assert world.firsts[0].closed == ["main has not been reachable for 30 s"]
+
+
+@pytest.mark.parametrize("now", [30.0, 90.0])
+async def test_nothing_is_switched_while_it_is_being_closed(now: float) -> None:
+    async with running(after=30.0, back_after=60.0) as world, asyncio.TaskGroup() as tasks:
+        await world.lose(0.0)
+        await world.find(0.0)
+        await world.at(now - 0.1)
+        used = (world.firsts + world.seconds)[-1]
+        used.may_end.clear()
+        tasks.create_task(world.fail_over.close("the session is closed"))
+        await asyncio.sleep(0)
+        assert used.closed == ["the session is closed"]
+        made = len(world.firsts + world.seconds)
+        world.sleeps.let_go()
+        await asyncio.sleep(0)
+        assert (len(world.firsts + world.seconds), world.heard.told("fail-back")) == (made, [])
+        used.may_end.set()
+
+
+async def test_one_that_is_closed_before_it_runs_ends_at_once() -> None:
+    journal = Journal()
+    first = CentralSystem()
+
+    async def probe() -> bool:
+        return True
+
+    fail_over = FailOver(
+        Session("CP1", journal),
+        journal,
+        lambda: first,
+        lambda: first,
+        names=("main", "spare"),
+        reachable=probe,
+    )
+    await fail_over.close("the gateway is stopping")
+    async with asyncio.timeout(PATIENCE):
+        await fail_over.run()
+    assert not first.running

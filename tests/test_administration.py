@@ -1,0 +1,142 @@
+"""What the admin API says of a gateway that runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import USUAL_ANSWERS, a_central_system, post, soap_request
+from wattbridge.administration import Administration
+from wattbridge.app import Gateway
+from wattbridge.config import load
+from wattbridge.operation.api import Refusal
+from wattbridge.reloading import Reloader
+
+CONFIGURATION = """
+gateway: {{name: depot, drain: 0s}}
+listeners: {{main: {{bind: "127.0.0.1:0"}}}}
+upstreams:
+  main: {{url: "{url}"}}
+  other: {{url: "{url}"}}
+routes:
+  - {{name: acme, match: {{vendor: ACME}}, upstream: main, mirror: [other]}}
+  - {{name: strangers, match: {{known: false}}, reject: {{}}}}
+  - {{name: renamed, match: {{charger: "EVB-*"}}, upstream: main, fallback: other,
+     identity: {{rewrite: "^EVB-", to: "CP"}}}}
+  - {{name: all, match: any, upstream: main}}
+chargers: {{EVB-1: , CP2: }}
+callbacks: {{networks: [127.0.0.0/8]}}
+metrics: {{bind: "127.0.0.1:0"}}
+"""
+
+
+@asynccontextmanager
+async def a_running_gateway(folder: Path) -> AsyncIterator[tuple[Gateway, Administration]]:
+    async with a_central_system(USUAL_ANSWERS) as central_system:
+        file = folder / "gateway.yaml"
+        file.write_text(CONFIGURATION.format(url=central_system.url))
+        loaded = load(file)
+        gateway = Gateway(loaded.config)
+        administration = Administration(gateway, Reloader(gateway, partial(load, file), loaded))
+        ready, stopping = asyncio.Event(), asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(gateway.run(stopping, ready.set))
+            await ready.wait()
+            try:
+                yield gateway, administration
+            finally:
+                stopping.set()
+
+
+async def test_it_tells_what_runs_here(tmp_path: Path) -> None:
+    async with a_running_gateway(tmp_path) as (gateway, administration):
+        info = administration.info()
+        assert (info["name"], info["not_ready_because"], info["sessions"]) == ("depot", [], 0)
+        assert info["listeners"] == gateway.addresses
+
+
+async def test_routes_are_told_with_the_reasons_why_not(tmp_path: Path) -> None:
+    async with a_running_gateway(tmp_path) as (_, administration):
+        assert administration.test_route({"charger": "EVB-1"}) == {
+            "route": "renamed",
+            "upstream": "main",
+            "fallback": "other",
+            "known_as": "CP1",
+            "passed_over": [
+                {"name": "acme", "why_not": "vendor is not known before BootNotification"},
+                {"name": "strangers", "why_not": "it is a known charge point"},
+            ],
+        }
+        assert administration.test_route({"charger": "CP9"})["reject"] == {
+            "boot_status": "Rejected",
+            "error": "SecurityError",
+        }
+        assert administration.test_route({"charger": "CP9", "known": True})["route"] == "all"
+        assert administration.list_routes()[0] == {"route": "acme", "upstream": "main", "mirrors": ["other"]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, "charger is missing or no text"),
+        ({"charger": 1}, "charger is missing or no text"),
+        ({"charger": "CP1", "vendro": "ACME"}, "found 'vendro'"),
+        ({"charger": "CP1", "vendor": 1}, "vendor: found 1, expected a text"),
+        ({"charger": "CP1", "known": "yes"}, "known: found 'yes', expected true or false"),
+    ],
+)
+async def test_what_is_no_question_about_a_route_is_refused(
+    tmp_path: Path, asked: dict[str, object], said: str
+) -> None:
+    async with a_running_gateway(tmp_path) as (_, administration):
+        with pytest.raises(Refusal, match=said) as refused:
+            administration.test_route(asked)
+        assert refused.value.status == 400
+
+
+async def test_sessions_are_told_under_both_names_and_moved(tmp_path: Path) -> None:
+    async with a_running_gateway(tmp_path) as (gateway, administration):
+        for identity in ("EVB-1", "CP2"):
+            response = await post(gateway.addresses["main"], soap_request("Heartbeat", identity))
+            assert response.status == 200
+        first, second = administration.list_sessions("", 10)
+        assert (second["charger"], second["known_as"], second["route"]) == ("EVB-1", "CP1", "renamed")
+        assert first == {
+            "charger": "CP2",
+            "known_as": "CP2",
+            "route": "all",
+            "upstream": "main",
+            "charger_transport": "soap",
+            "csms_transport": "json",
+            "connected": False,
+            "calls_in_flight": 0,
+        }
+        assert administration.list_sessions("CP2", 10) == [second]
+        assert administration.list_sessions("", 1) == [first]
+        assert administration.move("CP2") == {**first, "moved": False}
+        with pytest.raises(Refusal, match="charge point 'CP3' has no session") as refused:
+            administration.move("CP3")
+        assert refused.value.status == 404
+
+
+async def test_a_configuration_that_is_wrong_is_refused_with_its_errors(tmp_path: Path) -> None:
+    async with a_running_gateway(tmp_path) as (gateway, administration):
+        file = tmp_path / "gateway.yaml"
+        text = file.read_text()
+        file.write_text(text.replace("name: depot", "nmae: depot"))
+        for asking in (administration.check(), administration.reload(move=False)):
+            with pytest.raises(Refusal) as refused:
+                await asking
+            assert refused.value.status == 422
+            assert [error["path"] for error in refused.value.more["errors"]] == ["gateway.nmae"]
+        file.write_text(text.replace("name: depot", "name: north"))
+        assert (await administration.check())["changed"] == ["gateway.name: depot → north"]
+        assert gateway.config.gateway.name == "depot"
+        told = await administration.reload(move=True)
+        assert (told["changed"], told["moved"]) == (["gateway.name: depot → north"], 0)
+        assert administration.info()["name"] == "north"
