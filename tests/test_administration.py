@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import USUAL_ANSWERS, a_central_system, post, soap_request
+from tests.fakes import USUAL_ANSWERS, a_central_system, exchange_bytes, post, soap_request
 from wattbridge.administration import Administration
 from wattbridge.app import Gateway
 from wattbridge.config import load
@@ -140,3 +140,33 @@ async def test_a_configuration_that_is_wrong_is_refused_with_its_errors(tmp_path
         told = await administration.reload(move=True)
         assert (told["changed"], told["moved"]) == (["gateway.name: depot → north"], 0)
         assert administration.info()["name"] == "north"
+
+
+async def test_another_token_counts_at_once_and_another_address_is_opened(tmp_path: Path) -> None:
+    async with a_running_gateway(tmp_path) as (gateway, administration):
+        file, token = tmp_path / "gateway.yaml", tmp_path / "token"
+        text = file.read_text()
+        gateway.reload_with(administration.reloader)
+
+        async def status(address: str | None, token: str) -> int:
+            assert address is not None
+            request = f"GET /api/v1/info HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n"
+            answer = await exchange_bytes(address, f"{request}Connection: close\r\n\r\n".encode())
+            return int(answer.split()[1])
+
+        token.write_text("first")
+        file.write_text(text + 'admin: {bind: "127.0.0.1:0", token: {file: token}}\n')
+        await administration.reload(move=False)
+        first = gateway.admin_address
+        assert [await status(first, each) for each in ("first", "second")] == [200, 401]
+        token.write_text("second")
+        await administration.reload(move=False)
+        assert gateway.admin_address == first
+        assert [await status(first, each) for each in ("first", "second")] == [401, 200]
+        file.write_text(text + 'admin: {bind: "127.0.0.2:0", token: {file: token}}\n')
+        await administration.reload(move=False)
+        assert gateway.admin_address != first
+        assert await status(gateway.admin_address, "second") == 200
+        file.write_text(text)
+        await administration.reload(move=False)
+        assert gateway.admin_address is None

@@ -26,8 +26,8 @@ class Administration:
     """Answers for *gateway*, whose configuration *reloader* reads."""
 
     def __init__(self, gateway: Gateway, reloader: Reloader) -> None:
+        self.reloader = reloader
         self._gateway = gateway
-        self._reloader = reloader
         self._began = time.monotonic()
 
     def info(self) -> dict[str, Any]:
@@ -44,13 +44,13 @@ class Administration:
 
     async def reload(self, *, move: bool) -> dict[str, Any]:
         try:
-            return _told(await self._reloader.reload("asked by the API", move=move))
+            return _told(await self.reloader.reload("asked by the API", move=move))
         except CannotReload as problem:
             raise _refused(problem) from None
 
     async def check(self) -> dict[str, Any]:
         try:
-            return _told(await self._reloader.check())
+            return _told(await self.reloader.check())
         except CannotReload as problem:
             raise _refused(problem) from None
 

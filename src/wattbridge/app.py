@@ -181,6 +181,9 @@ class Gateway:
             for name, door in self._doors.items():
                 if name in config.listeners:
                     door.reload_certificates(config.listeners[name])
+            if self._admin is not None and self._admin.tls is not None and config.admin and config.admin.tls:
+                files = config.admin.tls
+                tls.reload(self._admin.tls, certificate=files.certificate, key=files.key)
             doors, opened, closed = await self._new_doors(config, fleet)
         except OSError as problem:
             raise CannotReload(f"TLS: {problem}") from None
@@ -208,8 +211,10 @@ class Gateway:
         self._set_up_metrics()
         for door in closed:
             self._tasks.create_task(door.stop(drain), name=f"closing listener {door.name}")
-        for port in left:
-            await port.stop()
+        if admin is not None and config.admin is not None:
+            admin.token = config.admin.token.get_secret_value()
+        for port in left:  # beside: one of them may be waiting for this very reload
+            self._tasks.create_task(port.stop(), name="closing a port of the operator")
 
     def move_all(self) -> int:
         """Send every session the way its route now is; returns how many went another way."""

@@ -43,7 +43,7 @@ def test_the_examples_can_be_used_together(tmp_path: Path) -> None:
     for name, made in (("gateway.pem", "gw.pem"), ("gateway.key", "gw.key"), ("fleet.pem", "ca.pem")):
         (tmp_path / "certs" / name).write_bytes((tmp_path / "certs" / made).read_bytes())
     (tmp_path / "certs" / "csms-ca.pem").write_bytes((tmp_path / "certs" / "ca.pem").read_bytes())
-    text = with_its_examples(run("init")[1]).replace("ws://127.0.0.1:9000", "wss://127.0.0.1:9000")
+    text = with_its_examples(run("init")[1]).replace("ws://127.0.0.1:9100", "wss://127.0.0.1:9100")
     loaded = read_text(text, folder=tmp_path, env=SECRETS)
     assert loaded.warnings == ()
     config = loaded.config

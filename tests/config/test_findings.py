@@ -178,13 +178,13 @@ routes:
     def test_what_a_route_has_and_does_not_use_is_named(self) -> None:
         routes = """\
 routes:
-  - {name: a, match: {charger: [A]}, reject: {}, mirror: south, identity: {rewrite: a, to: b}}
+  - {name: a, match: {vendor: A}, reject: {}, mirror: south, identity: {rewrite: a, to: b}}
   - {name: b, match: {charger: [B]}, upstream: north, failover: {after: 5s}, mirror_queue: 5}
   - {name: c, match: any, upstream: north}
 """
         assert told(TWO + routes) == [
-            "5:50: warning: routes.0.mirror: is not used: the route turns charge points away",
-            "5:65: warning: routes.0.identity: is not used: the route turns charge points away",
+            "5:47: warning: routes.0.mirror: is not used: the route turns charge points away",
+            "5:62: warning: routes.0.identity: is not used: the route turns charge points away",
             "6:55: warning: routes.1.failover: is not used: the route has no fallback",
             "6:78: warning: routes.1.mirror_queue: is not used: the route has no mirror",
         ]

@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from itertools import count
 from typing import Any
@@ -651,6 +651,18 @@ async def test_a_pinned_address_is_used_whatever_the_charge_point_says() -> None
             assert await world.call(RESET) == ACCEPTED
             request = await charge_point.request()
             assert '<wsa:To soap:mustUnderstand="true">http://10.1.1.1/as-it-knows-itself</wsa:To>' in request
+
+
+async def test_what_is_configured_anew_counts_from_its_next_message() -> None:
+    """An operator pins an address because calls fail, and does not wait for the session to end."""
+    async with a_charge_point(RESET_ACCEPTED) as charge_point:
+        known = ChargePoint(dialect())
+        async with a_world(lambda identity: known, policy=AddressPolicy()) as world:
+            await post(world.url, soap_request("Heartbeat"))
+            assert (await world.failure())[0] == "not_connected"
+            known = replace(known, callback_url=charge_point.url)
+            await post(world.url, soap_request("Heartbeat"))
+            assert await world.call(RESET) == ACCEPTED
 
 
 async def test_a_pinned_address_is_tried_once_whoever_else_speaks() -> None:

@@ -14,7 +14,7 @@ listeners:
 
 upstreams:
   cloud:
-    url: ws://127.0.0.1:9000/ocpp/{charger}
+    url: ws://127.0.0.1:9100/ocpp/{charger}
 
 chargers:
   CP1:
@@ -31,7 +31,7 @@ FULL = """\
 #
 # To try it without any hardware, each in a terminal of its own:
 #
-#   wattbridge simulate central-system --json --bind 127.0.0.1:9000
+#   wattbridge simulate central-system --json --bind 127.0.0.1:9100
 #   wattbridge simulate charge-point --json --url ws://127.0.0.1:8080/ocpp --identity CP1
 #
 # Every key is described in docs/reference/configuration.md. `wattbridge config schema > gateway.schema.json`
@@ -61,7 +61,7 @@ listeners:
 # Central systems. ws:// and wss:// speak JSON, http:// and https:// speak SOAP.
 upstreams:
   cloud:
-    url: ws://127.0.0.1:9000/ocpp/{charger}   # {charger} stands for the identity
+    url: ws://127.0.0.1:9100/ocpp/{charger}   # {charger} stands for the identity
     # auth:
     #   basic: {password: {env: CSMS_PASSWORD}}   # the user name is the identity
     # tls: {ca: certs/csms-ca.pem}

@@ -184,6 +184,8 @@ class CentralSystemService(SoapService):
                 message_id=self._message_id,
             )
             session.attach(Side.CHARGE_POINT, link)
+        else:
+            link.go_by(charge_point, self._policy, self._client, self._from_address)
         link.heard_from(
             HeardFrom(source, envelope.from_address, envelope.reply_to, envelope.soap, envelope.wsa)
         )
@@ -287,6 +289,15 @@ class ChargePointLink:
     @property
     def form(self) -> str:
         return soap.form_of(self._heard.soap_version if self._heard else soap.SOAP_12)
+
+    def go_by(
+        self, charge_point: ChargePoint, policy: AddressPolicy, client: CallbackClient, from_address: str
+    ) -> None:
+        """What is configured may have changed since it last spoke: from now on this counts."""
+        if (charge_point, policy) != (self._charge_point, self._policy):
+            self._charge_point, self._policy = charge_point, policy
+            self._found = None  # whether that may be called is to be seen again
+        self._client, self._from_address = client, from_address
 
     def heard_from(self, heard: HeardFrom) -> None:
         """The charge point has spoken: remember where from, and what it calls its address."""

@@ -48,16 +48,16 @@ class Gateway(Protocol):
 
 
 class AdminPort:
-    """Serves the API on one address, to whoever has the token."""
+    """Serves the API on one address, to whoever has the token, which may be changed while it runs."""
 
     def __init__(
         self, host: str, port: int, token: str, gateway: Gateway, tls: ssl.SSLContext | None = None
     ) -> None:
         self._host = host
         self.port = port
-        self._token = token
+        self.token = token
+        self.tls = tls
         self._gateway = gateway
-        self._tls = tls
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -72,7 +72,7 @@ class AdminPort:
         pages.router.add_post("/api/v1/chargers/{identity}/move", self._move)
         self._runner = web.AppRunner(pages, access_log=None, keepalive_timeout=75.0, shutdown_timeout=0.5)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self.port, ssl_context=self._tls).start()
+        await web.TCPSite(self._runner, self._host, self.port, ssl_context=self.tls).start()
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
@@ -100,7 +100,7 @@ class AdminPort:
 
     def _authenticate(self, request: web.Request) -> None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        right = hmac.compare_digest(token.strip().encode(errors="replace"), self._token.encode())
+        right = hmac.compare_digest(token.strip().encode(errors="replace"), self.token.encode())
         if scheme.lower() != "bearer" or not right:
             raise Refusal(401, "auth", "the token is missing or wrong: Authorization: Bearer TOKEN")
 
