@@ -22,7 +22,7 @@ TITLES = {
     pass_through.FROM_JSON_GROUP: "JSON charge points to a SOAP central system, µs of CPU per exchange",
     mirrors.GROUP: "Main path with a mirror (ours) and without (floor); ms, µs of CPU per message",
     "translation": "Translation of one message, µs of CPU",
-    "memory": "Resident memory, KiB",
+    "memory": "Memory, KiB",
     "start": "Starting, ms of CPU",
 }
 COLUMNS = ("ours", "floor", "naive", "× floor", "× naive", "spread")
