@@ -61,7 +61,7 @@ FULL = Plan(
     start_rounds=5,
     effort=Effort(clients=32, rounds=9, seconds=0.8, scenarios=MAIN),
     pairs=Effort(clients=32, rounds=7, seconds=0.5, scenarios=PAIRS),
-    idle_sessions=500,
+    idle_sessions=1500,  # what the garbage collector has not seen yet would weigh on fewer
     pace=Pace(clients=200, per_second=100, seconds=8, rounds=4),
 )
 QUICK = Plan(
@@ -70,7 +70,7 @@ QUICK = Plan(
     start_rounds=1,
     effort=Effort(clients=32, rounds=3, seconds=0.3, scenarios=(MAIN[0], MAIN[3])),
     pairs=Effort(clients=32, rounds=3, seconds=0.2, scenarios=PAIRS),
-    idle_sessions=200,
+    idle_sessions=1000,
     pace=Pace(clients=100, per_second=100, seconds=2, rounds=2),
 )
 SMOKE = Plan(

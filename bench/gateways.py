@@ -214,7 +214,7 @@ def usual(port: int, metrics_port: int) -> dict[str, Any]:
     """A gateway as an operator runs it, but for the limits that a load from one address would meet."""
     limits = {"connections": 10_000, "connections_per_source": 10_000, "handshakes": 1000}
     return {
-        "gateway": {"unknown": "accept", "drain": "1s", "public_url": f"http://127.0.0.1:{port}"},
+        "gateway": {"unknown": "accept", "drain": "1s"},
         "listeners": {
             "main": {"bind": f"127.0.0.1:{port}", "limits": limits | {"handshake_rate": "10000/s"}}
         },

@@ -22,10 +22,11 @@ class Pairs:
     def __init__(self, gateways: Gateways) -> None:
         self._gateways = gateways
         where = gateways.where
+        soap = {"callback_url": "http://127.0.0.1/ocpp/cp/{charger}"}  # which nobody calls here
         sections = {
             "upstreams": {
                 "json": upstream(f"{where['central_system']}/ours/{{charger}}"),
-                "soap": upstream(where["soap_central_system"]),
+                "soap": upstream(where["soap_central_system"]) | {"soap": soap},
             },
             "routes": [
                 {"name": f"{name}-{check}", "match": {"charger": f"{name}-{check}-*"}}

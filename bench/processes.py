@@ -129,9 +129,10 @@ class Process:
         return time.clock_gettime(clock.value)
 
     def memory(self) -> int:
-        """Bytes of its resident memory."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGESIZE")
+        """Bytes of its memory that are its own: files that are mapped come and go as the system likes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        sizes = dict(line.split(":", 1) for line in status.splitlines())
+        return sum(int(sizes[name].split()[0]) for name in ("RssAnon", "VmSwap")) * 1024
 
     def stop(self) -> None:
         """End it: by the end of its input, by SIGTERM, by SIGKILL; returns when it is gone."""

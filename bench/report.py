@@ -22,7 +22,7 @@ TITLES = {
     pass_through.FROM_JSON_GROUP: "JSON charge points to a SOAP central system, µs of CPU per exchange",
     mirrors.GROUP: "Main path with a mirror (ours) and without (floor); ms, µs of CPU per message",
     "translation": "Translation of one message, µs of CPU",
-    "memory": "Resident memory, KiB",
+    "memory": "Memory, KiB",
     "start": "Starting, ms of CPU",
 }
 COLUMNS = ("ours", "floor", "naive", "× floor", "× naive", "spread")
@@ -77,12 +77,37 @@ def _ratio(name: str, other: str, limit: float) -> Goal:
     return Goal(f"{name}, × {other}, by CPU", limit, at_least=True, unit="", find=find)
 
 
+def _passing(name: str) -> Goal:
+    find = _from_row(pass_through.GROUP, name, "times_floor")
+    return Goal(f"{name}, × relay, by CPU", 0.8, at_least=True, unit="", find=find)
+
+
+def _mirrored(mirror: str) -> Goal:
+    def find(result: Result) -> float | None:
+        times = _from_row(mirrors.GROUP, f"p99, with {mirror}", "times_floor")(result)
+        return 1 / times if times else None
+
+    return Goal(f"p99 with {mirror}, × without", 1.2, at_least=False, unit="", find=find)
+
+
 GOALS = (
     _ratio("MeterValues(4)", "naive", 8),
     _ratio("MeterValues(4)", "floor", 0.5),
     _ratio("RemoteStartTransaction", "naive", 30),
+    *(
+        _passing(f"{name} JSON → JSON, check {check}")
+        for name in ("MeterValues(4)", "Heartbeat")
+        for check in pass_through.CHECKS
+    ),
+    *(_mirrored(mirror) for mirror in ("a mirror", "a dead mirror", "a silent mirror")),
     Goal("MeterValues(4), own time", 25, at_least=False, unit=" µs", find=_own_time),
-    Goal("idle session", 25, at_least=False, unit=" KiB", find=_from_row("memory", "", "ours")),
+    Goal(
+        "idle session of a SOAP charge point",
+        25,
+        at_least=False,
+        unit=" KiB",
+        find=_from_row("memory", "", "ours"),
+    ),
 )
 
 

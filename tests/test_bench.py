@@ -25,7 +25,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
     )
     assert ended.returncode == 0, ended.stderr
     assert f"written to {output}" in ended.stdout
@@ -58,6 +58,54 @@ def test_whole_gateways_carry_messages_both_ways(result: dict[str, Any]) -> None
             assert row["ours"] > 0
             assert row["floor"] > 0
             assert row["naive"] > 0 if HAS_SPYNE else row["naive"] is None
+
+
+def test_what_passes_stands_beside_what_reads_nothing(result: dict[str, Any]) -> None:
+    found = rows(result, "pass-through")
+    assert list(found) == [
+        f"{name} {pair}, check {check}"
+        for pair in ("JSON → JSON", "SOAP → SOAP")
+        for name in ("MeterValues(4)", "Heartbeat")
+        for check in ("off", "report", "refuse")
+    ]
+    for row in found.values():
+        assert row["ours"] > 0
+        assert row["floor"] > 0
+        assert row["naive"] is None
+
+
+def test_json_charge_points_reach_a_soap_central_system_by_all_three(result: dict[str, Any]) -> None:
+    found = rows(result, "json to soap")
+    assert list(found) == ["MeterValues(4) JSON → SOAP", "Heartbeat JSON → SOAP"]
+    for row in found.values():
+        assert min(row["ours"], row["floor"], row["naive"]) > 0
+
+
+def test_mirrors_of_three_kinds_stand_beside_none(result: dict[str, Any]) -> None:
+    found = rows(result, "mirrors")
+    assert list(found) == [
+        f"{what}, with {mirror}"
+        for mirror in ("a mirror", "a dead mirror", "a silent mirror")
+        for what in ("p50", "p99", "CPU")
+    ]
+    for row in found.values():
+        assert min(row["ours"], row["floor"]) > 0
+
+
+def test_sessions_of_both_transports_are_weighed(result: dict[str, Any]) -> None:
+    assert list(rows(result, "memory")) == [
+        "one idle session of 20, a SOAP charge point",
+        "one idle session of 20, a JSON charge point",
+    ]
+
+
+def test_the_parts_are_listed() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "bench", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert (
+        "  pass-through  JSON to JSON and SOAP to SOAP, beside a plain relay and a plain proxy" in told.stdout
+    )
 
 
 def test_every_row_tells_how_ours_compares(result: dict[str, Any]) -> None:

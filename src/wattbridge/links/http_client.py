@@ -13,10 +13,10 @@ import re
 import select
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from types import TracebackType
 from typing import Self, cast
 
 from aiohttp import hdrs
@@ -195,25 +195,12 @@ class HttpClient:
                 deadline.reschedule(0.0)
         await asyncio.sleep(0)  # connections close in the next turn of the loop
 
-    @asynccontextmanager
-    async def within(self, seconds: float | None, late: Unreachable) -> AsyncIterator[None]:
-        """Do what is inside in so many seconds.
+    def within(self, seconds: float | None, late: Unreachable) -> _Within:
+        """``async with`` it, what is inside is done in so many seconds.
 
         Raises *late* after them, and draining when the client is closed, or is being closed meanwhile.
         """
-        if self._closed:
-            raise NotSent("draining", _STOPPING)
-        try:
-            async with asyncio.timeout(seconds) as deadline:
-                self._deadlines.add(deadline)
-                try:
-                    yield
-                finally:
-                    self._deadlines.discard(deadline)
-        except TimeoutError:
-            if self._closed:
-                raise type(late)("draining", _STOPPING) from None
-            raise late from None
+        return _Within(self, seconds, late)
 
     async def connect(self, address: Address) -> Connection:
         """Open a connection. Raises NotSent with reason refused, timeout or unreachable."""
@@ -266,6 +253,38 @@ class HttpClient:
         except BadBody as problem:
             raise _unreadable(address, problem) from None
         return HttpAnswer(message.code, message.headers.get(hdrs.CONTENT_TYPE, ""), body)
+
+
+class _Within:
+    """What ``HttpClient.within`` gives; on the way of every message, so no generator makes it."""
+
+    __slots__ = ("_client", "_deadline", "_late")
+
+    def __init__(self, client: HttpClient, seconds: float | None, late: Unreachable) -> None:
+        self._client = client
+        self._deadline = asyncio.timeout(seconds)
+        self._late = late
+
+    async def __aenter__(self) -> None:
+        if self._client._closed:
+            raise NotSent("draining", _STOPPING)
+        await self._deadline.__aenter__()
+        self._client._deadlines.add(self._deadline)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._client._deadlines.discard(self._deadline)
+        timed_out = isinstance(problem, TimeoutError)  # a connection may end so, too
+        try:
+            await self._deadline.__aexit__(kind, problem, traceback)
+        except TimeoutError:
+            timed_out = True
+        if timed_out:
+            raise type(self._late)("draining", _STOPPING) if self._client._closed else self._late from None
 
 
 async def tcp_reachable(url: str, tls: ssl.SSLContext | None = None, within: float = 5.0) -> bool:

@@ -39,6 +39,9 @@ class Side(Enum):
     CHARGE_POINT = "charge_point"
     CENTRAL_SYSTEM = "central_system"
 
+    # There is one of each. Enum hashes the name, by a function in Python, a dozen times for every exchange.
+    __hash__ = object.__hash__
+
     @property
     def other(self) -> Side:
         return Side.CENTRAL_SYSTEM if self is Side.CHARGE_POINT else Side.CHARGE_POINT
