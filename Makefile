@@ -5,13 +5,14 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
+NODE_READY := tests/interop/node/node_modules/.ready
 
 .PHONY: demo test check cover bench format lock reference run clean
 
 demo: $(READY)
 	@$(BIN)/wattbridge demo $(ARGS)
 
-test: $(READY)
+test: $(READY) $(NODE_READY)
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(READY)
@@ -59,5 +60,14 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
+# Peers for the tests that were written by others, in JavaScript. Where they cannot be had, their tests are
+# skipped and say so.
+$(NODE_READY): tests/interop/node/package-lock.json
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+		echo "wattbridge: setting up tests/interop/node (once)" >&2; \
+		(cd tests/interop/node && npm ci --silent && touch node_modules/.ready) \
+			|| echo "wattbridge: npm could not set up tests/interop/node; its tests are skipped" >&2; \
+	fi
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv tests/interop/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

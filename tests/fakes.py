@@ -22,7 +22,7 @@ from wattbridge.relay import routes
 from wattbridge.relay.journal import Event, Journal, Record
 from wattbridge.relay.session import Answer
 
-PATIENCE = 5.0  # seconds until a test gives up
+PATIENCE = 20.0  # seconds until a test gives up
 
 
 # --- time, journal, links ----------------------------------------------------------------------------------
@@ -423,6 +423,27 @@ def soap_result(element: str, inside: str = "") -> str:
     return (
         '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:cp="urn://Ocpp/Cp/2015/10/">'
         f"<s:Body><cp:{element}>{inside}</cp:{element}></s:Body></s:Envelope>"
+    )
+
+
+SOAP_RESULTS = {
+    "authorize": "<idTagInfo><status>Accepted</status></idTagInfo>",
+    "bootNotification": "<status>Accepted</status><currentTime>2024-05-01T10:00:00Z</currentTime>"
+    "<interval>300</interval>",
+    "heartbeat": "<currentTime>2024-05-01T10:00:00Z</currentTime>",
+    "startTransaction": "<transactionId>7</transactionId><idTagInfo><status>Accepted</status></idTagInfo>",
+}
+
+
+def soap_central_system(request: str) -> bytes:
+    """What a SOAP central system usually answers; an ``answer`` for ``a_charge_point``, which serves both."""
+    found = re.search(r"Body><(?:\w+:)?(\w+)Request", request)
+    assert found is not None, request
+    inside = SOAP_RESULTS.get(found[1], "")
+    return http_response(
+        '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body>'
+        f'<{found[1]}Response xmlns="urn://Ocpp/Cs/2015/10/">{inside}</{found[1]}Response>'
+        "</s:Body></s:Envelope>"
     )
 
 

@@ -45,21 +45,24 @@ from wattbridge.operation import logs
 
 CONFIGURATION = """
 gateway: {{drain: {drain}, unknown: {unknown}}}
-listeners: {{soap: {{bind: "127.0.0.1:{port}", paths: [/ocpp/cs], limits: {limits}}}}}
+listeners: {{soap: {{bind: "127.0.0.1:{port}", paths: [/ocpp/cs, "/ocpp/{{charger}}"], limits: {limits}}}}}
 upstreams:
   main:
     url: {url}
     call_timeout: {call_timeout}
-    connect: {{timeout: 300ms, backoff: {{first: 10ms, max: 50ms}}, rate: 1000/s}}
+    connect: {{timeout: {connect_timeout}, backoff: {{first: 10ms, max: 50ms}}, rate: 1000/s}}
 chargers: {{CP1: {{}}, CP2: {{}}}}
 callbacks: {{networks: [127.0.0.0/8], timeout: {callback_timeout}}}
 metrics: {{bind: "127.0.0.1:{metrics_port}"}}
 logging: {{format: json}}
 """
+NOBODY = "ws://127.0.0.1:9/ocpp"
 
 
-def configuration(url: str = "ws://127.0.0.1:9/ocpp", **changes: Any) -> str:
+def configuration(url: str = NOBODY, **changes: Any) -> str:
     usual = {
+        # Of nobody one does not have to wait for long; a busy machine takes its time.
+        "connect_timeout": "300ms" if url == NOBODY else "5s",
         "drain": "2s",
         "unknown": "refuse",
         "port": 0,
@@ -427,6 +430,24 @@ async def test_a_payload_passes_as_it_is_between_two_parties_that_speak_json() -
         world.stopping.set()
         assert await charge_point.closed() == (1001, "the gateway is stopping")
         assert await connected.close_code() == 1001
+        charge_point.hang_up()
+
+
+async def test_what_a_reader_would_forgive_passes_unchanged_and_unnoted() -> None:
+    async with (
+        a_central_system() as central_system,
+        a_gateway(configuration(central_system.url)) as world,
+    ):
+        port = int(world.url.split(":")[2].partition("/")[0])
+        charge_point = await dial(port, handshake("/ocpp/CP1"))
+        charge_point.send('[2,"1","Heartbeat",null]')
+        connected = await central_system.next()
+        text = await connected.text()
+        message_id = json.loads(text)[1]
+        assert text == f'[2,"{message_id}","Heartbeat",null]'
+        await connected.send(f'[4,"{message_id}","FormatViolation",null,null]')
+        assert await charge_point.text() == '[4,"1","FormatViolation",null,null]'
+        assert [record.notes for record in world.heard.records] == [()]
         charge_point.hang_up()
 
 

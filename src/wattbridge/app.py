@@ -351,7 +351,6 @@ async def _serve(
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     gateway.reload_with(reloader)
-    watched = gateway.config.gateway.reload
 
     def told_to_stop(number: signal.Signals) -> None:
         if stopping.is_set():
@@ -367,18 +366,26 @@ async def _serve(
         with suppress(CannotReload):  # it is told
             await reloader.reload("SIGHUP")
 
-    def follow(event: Event) -> None:
-        if event.kind == "configuration reloaded":
-            logging = gateway.config.logging
-            logs.set_up(logging.level, logging.format)
-            exchange_log.follow()
-            make_room_for_files(gateway.config)
-
-    gateway.journal.listen(event=follow)
-
     async with asyncio.TaskGroup() as tasks:
         loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload(), name="SIGHUP"))
-        beside: list[asyncio.Task[None]] = []
+        watching: list[asyncio.Task[None]] = []  # one, or none
+
+        def watch_where_wanted() -> None:
+            wanted = gateway.config.gateway.reload
+            if wanted and not watching:
+                watching.append(tasks.create_task(reloader.watch(), name="configuration"))
+            elif watching and not wanted:
+                watching.pop().cancel()
+
+        def follow(event: Event) -> None:
+            if event.kind == "configuration reloaded":
+                logging = gateway.config.logging
+                logs.set_up(logging.level, logging.format)
+                exchange_log.follow()
+                make_room_for_files(gateway.config)
+                watch_where_wanted()
+
+        gateway.journal.listen(event=follow)
 
         def ready() -> None:
             addresses: dict[str, Any] = {
@@ -392,8 +399,8 @@ async def _serve(
             log.info("ready", name=name, version=version("wattbridge"), **addresses)
             if exit_when_ready:
                 stopping.set()
-            elif watched:
-                beside.append(tasks.create_task(reloader.watch(), name="configuration"))
+            else:
+                watch_where_wanted()
 
         problem = None
         try:
@@ -402,7 +409,7 @@ async def _serve(
             problem = cannot
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
-            for task in beside:
+            for task in watching:
                 task.cancel()
     if problem is not None:
         raise problem

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +21,7 @@ from wattbridge.config.changes import Changed, changes
 from wattbridge.relay.journal import Event, Journal
 
 MOST_TOLD = 50  # changes, or problems, of one reload in the log
+LOOK_EVERY = 5000  # milliseconds
 SETTLED = 200  # milliseconds without a further change; editors and package managers write in several steps
 
 
@@ -73,6 +75,8 @@ class Reloader:
         """
         async with self._one_at_a_time:
             journal = self._gateway.journal
+            # Looked at before it is read: what changes from now on is another change.
+            self._seen = await asyncio.to_thread(_fingerprints, _files(self._loaded))
             try:
                 loaded, changed = await self._read()
                 await self._gateway.take_over(loaded.config)
@@ -82,7 +86,9 @@ class Reloader:
                 text = f"{why}: {problem}; the old configuration stays"
                 journal.event(Event("reload failed", text=text))
                 raise
-            self._loaded = loaded
+            self._loaded, seen = loaded, self._seen
+            new = await asyncio.to_thread(_fingerprints, _files(loaded) - seen.keys())
+            self._seen = {path: (seen | new)[path] for path in _files(loaded)}
             for each in changed[:MOST_TOLD]:
                 journal.event(Event("configuration changed", text=str(each)))
             moved = self._gateway.move_all() if move else 0
@@ -104,21 +110,26 @@ class Reloader:
             # Folders, not files: a file that is replaced is another file, and so is where a link leads.
             folders = {path.parent for path in _files(self._loaded)}
             present = [folder for folder in folders if folder.is_dir()]
-            async for _ in awatch(*present, recursive=False, debounce=1600, step=SETTLED, watch_filter=None):
+            # Now and then it looks without being told: what changed before the watch was there, or on a file
+            # system that tells nothing, is a change too.
+            async for _ in awatch(
+                *present,
+                recursive=False,
+                debounce=1600,
+                step=SETTLED,
+                rust_timeout=LOOK_EVERY,
+                yield_on_timeout=True,
+                watch_filter=None,
+            ):
                 await self._look()
                 if folders != {path.parent for path in _files(self._loaded)}:
                     break
 
     async def _look(self) -> None:
         seen = await asyncio.to_thread(_fingerprints, _files(self._loaded))
-        if seen == self._seen:
-            return
-        self._seen = seen
-        try:
-            await self.reload("a file has changed")
-        except CannotReload:
-            return  # it is told, and the next change may mend it
-        self._seen = await asyncio.to_thread(_fingerprints, _files(self._loaded))
+        if seen != self._seen:
+            with suppress(CannotReload):  # it is told, and the next change may mend it
+                await self.reload("a file has changed")
 
     async def _read(self) -> tuple[Loaded, tuple[Changed, ...]]:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,9 +15,12 @@ from wattbridge.relay.journal import Event, Record
 # Charge points live on loopback here, which the gateway calls only where it is listed.
 CONFIGURATION = """
 version: 1
-gateway: {{drain: 2s, unknown: {unknown}}}
+gateway: {{drain: 2s, unknown: {unknown}{public_url}}}
 listeners:
-  soap: {{bind: "127.0.0.1:0", paths: [/ocpp/cs], limits: {{connections_per_source: 500}}}}
+  all:
+    bind: "127.0.0.1:{port}"
+    paths: [/ocpp/cs, "/ocpp/{{charger}}"]
+    limits: {{connections_per_source: 500}}
 upstreams:
   main:
     url: {url}
@@ -39,7 +43,11 @@ def configuration(
     upstream: str = "",
     more: str = "",
 ) -> str:
-    """A configuration with one central system; ``upstream`` and ``more`` are further lines of YAML."""
+    """A configuration with one central system; ``upstream`` and ``more`` are further lines of YAML.
+
+    A SOAP central system is told where the gateway is, so its port is one that was free a moment ago.
+    """
+    port = a_free_port() if url.startswith("http:") else 0
     return CONFIGURATION.format(
         url=url,
         unknown=unknown,
@@ -48,18 +56,31 @@ def configuration(
         callback_timeout=callback_timeout,
         upstream=upstream,
         more=more,
+        port=port,
+        public_url=f', public_url: "http://127.0.0.1:{port}"' if port else "",
     )
+
+
+def a_free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 @dataclass
 class Running:
-    """A gateway at work: ``url`` is where charge points post; the journal is kept."""
+    """A gateway at work: ``url`` is where charge points post, ``json_url`` where they connect, but for their
+    identity; the journal is kept."""
 
     gateway: Gateway
     url: str
     records: list[Record] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def json_url(self) -> str:
+        return f"ws://{self.url.split('/')[2]}/ocpp"
 
     @property
     def host_and_port(self) -> tuple[str, int]:
@@ -98,7 +119,7 @@ async def running(text: str, env: Mapping[str, str] | None = None) -> AsyncItera
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(gateway.run(stopping, ready.set))
         await ready.wait()
-        here = Running(gateway, gateway.addresses["soap"])
+        here = Running(gateway, next(iter(gateway.addresses.values())))
         gateway.journal.listen(record=here.hear_record, event=here.hear_event)
         try:
             yield here

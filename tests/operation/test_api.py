@@ -101,13 +101,13 @@ async def test_a_reload_tells_what_has_changed() -> None:
 async def test_what_the_gateway_refuses_is_a_problem_with_its_reason() -> None:
     async with an_admin_port() as world:
         world.gateway.refusal = Refusal(
-            422, "malformed", "the configuration has 1 errors", errors=[{"line": 3}]
+            422, "malformed", "the configuration has 1 error", errors=[{"line": 3}]
         )
         status, kind, answer = await world.ask("POST /api/v1/config/reload")
         assert (status, kind) == (422, "application/problem+json")
         assert answer == {
             "status": 422,
-            "title": "the configuration has 1 errors",
+            "title": "the configuration has 1 error",
             "reason": "malformed",
             "errors": [{"line": 3}],
         }

@@ -230,6 +230,7 @@ def test_an_event_is_a_line_with_its_labels() -> None:
         ("wrong address", "warning"),
         ("no subprotocol", "warning"),
         ("route kept", "warning"),
+        ("name taken", "warning"),
         ("route changed", "info"),
         ("charge point connected", "info"),
         ("charge point disconnected", "info"),

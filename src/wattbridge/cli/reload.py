@@ -49,10 +49,9 @@ def reload(admin: str, token_file: str, *, check: bool, move: bool, out: TextIO,
     _tell(answer["warnings"], err)
     for changed in answer["changed"]:
         out.write(f"{changed}\n")
-    count = len(answer["changed"])
     would = "would change" if check else "changed"
-    out.write(f"ok: {count} value{'' if count == 1 else 's'} {would}")
-    out.write(f", {answer['moved']} sessions moved\n" if move and not check else "\n")
+    out.write(f"ok: {_counted(len(answer['changed']), 'value')} {would}")
+    out.write(f", {_counted(answer['moved'], 'session')} moved\n" if move and not check else "\n")
     return DONE
 
 
@@ -77,6 +76,10 @@ def _object(body: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _tell(problems: list[dict[str, Any]], err: TextIO) -> None:

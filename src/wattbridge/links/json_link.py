@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -191,16 +191,16 @@ class JsonLink:
         if isinstance(outcome, Violation):
             return Answer(broken_reply(outcome, self._party), asked, Passage("json", text), waited)
         if isinstance(outcome, ErrorFrame):
-            refusal = CallError(outcome.code, outcome.description, outcome.details)
-            if as_it_is:
-                refusal = replace(refusal, original=original_of(outcome))
-            return Answer(refusal, asked, Passage("json", text, outcome.notes), waited)
+            refusal, read_notes = CallError(outcome.code, outcome.description, outcome.details), outcome.notes
+            if as_it_is:  # code and details go on as they are, whatever the reader made of them
+                refusal, read_notes = replace(refusal, original=original_of(outcome)), ()
+            return Answer(refusal, asked, Passage("json", text, read_notes), waited)
         try:
             if as_it_is:
                 result, notes = self._result_as_it_is(ended.action, outcome)
             else:
-                payload, read_notes = self._codec.read_result(ended.action, outcome.payload)
-                result, notes = CallResult(payload), (*outcome.notes, *read_notes)
+                payload, more = self._codec.read_result(ended.action, outcome.payload)
+                result, notes = CallResult(payload), (*outcome.notes, *more)
         except Violation as broken:
             return Answer(
                 broken_reply(broken, self._party), asked, Passage("json", text, outcome.notes), waited
@@ -241,7 +241,7 @@ class JsonLink:
                 reply = CallError(broken.code, str(broken), {"path": broken.path}, reason=broken.reason)
                 self._record(frame.action, reply, _passage(frame), write(reply))
                 return
-            arrived = _passage(frame, notes)
+            arrived = Passage("json", frame.text.encode(), notes)
             await self._session.relay(call, arrived, self._party, write, began)
         except Exception as bug:  # the edge of the task: the party must not wait for our mistake
             text = f"{frame.action} {frame.message_id}: {bug!r}"
@@ -250,16 +250,18 @@ class JsonLink:
                 error = CallError("InternalError", "an error inside the gateway", reason="internal")
                 self._record(frame.action, error, _passage(frame), write(error))
 
-    def _read_call(self, frame: CallFrame) -> tuple[Call, Iterable[Note]]:
+    def _read_call(self, frame: CallFrame) -> tuple[Call, tuple[Note, ...]]:
+        """The call, and what reading it forgave; that changes nothing of a payload that passes as it is."""
         if not self._session.passes(self._party, self.form):
-            return self._codec.read_call(frame.action, frame.payload)
+            call, notes = self._codec.read_call(frame.action, frame.payload)
+            return call, (*frame.notes, *notes)
 
         def read() -> tuple[Payload, list[Note]]:
             call, notes = self._codec.read_call(frame.action, frame.payload)
             return call.payload, notes
 
-        payload, notes = checked(read, frame.payload, self._session.check)
-        return Call(frame.action, payload, original_of(frame)), notes
+        payload, breaches = checked(read, frame.payload, self._session.check)
+        return Call(frame.action, payload, original_of(frame)), breaches
 
     def _reply(self, frame: CallFrame, reply: Reply) -> Passage:
         """Send the reply, or InternalError when it has no form in JSON; nothing when nobody is there.
@@ -386,5 +388,5 @@ def _closed(ending: ConnectionClosed) -> Closed:
     return Closed(1006, f"the connection broke{why}")
 
 
-def _passage(frame: CallFrame, notes: Iterable[Note] = ()) -> Passage:
-    return Passage("json", frame.text.encode(), (*frame.notes, *notes))
+def _passage(frame: CallFrame) -> Passage:
+    return Passage("json", frame.text.encode(), frame.notes)

@@ -33,6 +33,7 @@ WARNINGS = frozenset(
         "wrong address",
         "no subprotocol",
         "route kept",
+        "name taken",
         "configuration refused",
         "reload failed",
         "fail-over",

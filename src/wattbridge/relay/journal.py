@@ -66,7 +66,7 @@ class Event:
     """Something the operator may want to know that is no exchange.
 
     ``kind`` is a word of a closed set: ``session opened``, ``session closed``, ``route changed``,
-    ``route kept`` (the new one leads nowhere), ``mirror dropped``, ``mirror refused``,
+    ``route kept`` (the new one leads nowhere), ``name taken``, ``mirror dropped``, ``mirror refused``,
     ``charge point connected``, ``charge point disconnected``, ``central system connected``,
     ``central system lost``, ``central system left`` (closed by us), ``central system unreachable``,
     ``central system answers`` (again), ``fail-over``, ``fail-back``,

@@ -250,9 +250,23 @@ class Registry:
         end = session.upstream, session.known_as
         earlier, ended = self._ended.get(end), asyncio.Event()
         self._ended[end] = ended
+        if earlier is not None:
+            self._tell_if_taken(session)
         self._tasks.create_task(
             self._keep(session, link, end, earlier, ended), name=f"central system of {session.identity}"
         )
+
+    def _tell_if_taken(self, session: Session) -> None:
+        """Two identities that are rewritten to one name: a central system has one charge point of a name."""
+
+        def same_name(other: Session) -> bool:
+            return other is not session and other.upstream == session.upstream
+
+        other = self.find_known_as(session.known_as, same_name)
+        if other is not None:
+            text = f"central system {session.upstream} knows {other.identity} as {session.known_as} already; "
+            text += "until that is gone, there may be no connection for this one"
+            self._journal.event(Event("name taken", session.identity, text))
 
     def _sweep(self) -> None:
         """Look at the next few sessions: a large fleet is gone through in parts, so that no message waits."""
