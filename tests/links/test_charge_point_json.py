@@ -33,16 +33,20 @@ from tests.fakes import (
     FakeLink,
     Listened,
     PlainWebSocket,
+    a_charge_point,
     away,
     client_frame,
     dial,
     exchange_bytes,
     fault,
+    from_header,
     get,
     handshake,
+    http_response,
     listen,
     post,
     soap_request,
+    soap_result,
 )
 from wattbridge.links.callbacks import AddressPolicy, CallbackClient
 from wattbridge.links.charge_point_json import CentralSystemEndpoint
@@ -876,3 +880,20 @@ async def test_what_the_central_system_refuses_is_answered_whatever_it_is() -> N
             '[2,"1","StopTransaction",{"transactionId":7,"meterStop":10,"timestamp":"2024-05-01T10:00:00Z"}]'
         )
         assert await peer.text() == '[4,"1","PropertyConstraintViolation","no such transaction",{}]'
+
+
+async def test_calls_that_wait_for_a_soap_charge_point_go_to_the_websocket_it_opens() -> None:
+    accepted = http_response(soap_result("resetResponse", "<cp:status>Accepted</cp:status>"))
+    async with a_charge_point(accepted) as by_soap, a_world() as world:
+        by_soap.may_answer.clear()
+        url = f"http://127.0.0.1:{world.port}/ocpp/cs"
+        await post(url, soap_request("Heartbeat", headers=from_header(by_soap.url)))
+        first, second = (world.tasks.create_task(world.call()) for _ in range(2))
+        await by_soap.request()
+        peer = await world.connected()
+        by_soap.may_answer.set()
+        assert await first == CallResult({"status": "Accepted"})
+        assert await peer.text() == '[2,"ours-1","Reset",{"type":"Hard"}]'
+        peer.send('[3,"ours-1",{"status":"Rejected"}]')
+        assert await second == CallResult({"status": "Rejected"})
+        assert len(by_soap.heard) == 1

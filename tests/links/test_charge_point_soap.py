@@ -37,7 +37,12 @@ from tests.fakes import (
     soap_result,
 )
 from wattbridge.links.callbacks import AddressPolicy, CallbackClient
-from wattbridge.links.charge_point_soap import CentralSystemService, ChargePointLink, HeardFrom
+from wattbridge.links.charge_point_soap import (
+    MOST_WAITING,
+    CentralSystemService,
+    ChargePointLink,
+    HeardFrom,
+)
 from wattbridge.links.charge_points import ChargePoint
 from wattbridge.links.listener import Listener
 from wattbridge.ocpp.actions import dialect
@@ -651,6 +656,19 @@ async def test_a_pinned_address_is_used_whatever_the_charge_point_says() -> None
             assert await world.call(RESET) == ACCEPTED
             request = await charge_point.request()
             assert '<wsa:To soap:mustUnderstand="true">http://10.1.1.1/as-it-knows-itself</wsa:To>' in request
+
+
+async def test_more_calls_than_may_wait_are_refused_at_once() -> None:
+    async with a_charge_point(RESET_ACCEPTED) as charge_point, a_world() as world:
+        charge_point.may_answer.clear()
+        await post(world.url, soap_request("Heartbeat", headers=from_header(charge_point.url)))
+        async with asyncio.TaskGroup() as tasks:
+            waiting = [tasks.create_task(world.call(RESET)) for _ in range(MOST_WAITING + 1)]
+            await charge_point.request()
+            said = f"{MOST_WAITING} calls wait already; Reset was not sent"
+            assert await world.failure() == ("busy", said)
+            charge_point.may_answer.set()
+        assert {str(call.result()) for call in waiting} == {str(ACCEPTED)}
 
 
 async def test_what_is_configured_anew_counts_from_its_next_message() -> None:

@@ -566,6 +566,21 @@ async def test_an_exchange_that_outlives_its_connection_is_recorded() -> None:
         assert record.replied.text == b""  # nobody was there any more
 
 
+async def test_calls_that_waited_for_their_turn_when_the_connection_ended_are_recorded() -> None:
+    async with a_world(may_answer=False) as world:
+        await world.peer.send('[2,"a","Reset",{"type":"Hard"}]')
+        await world.peer.send('[2,"b","ClearCache",{}]')
+        await world.charge_point.was_asked.wait()
+        await world.peer.close()
+        await world.running
+        world.charge_point.may_answer.set()
+        unserved, served = await world.records.get(), await world.records.get()
+        assert (unserved.action, unserved.reason) == ("ClearCache", "not_connected")
+        assert (unserved.arrived.text, unserved.replied.text) == (b'[2,"b","ClearCache",{}]', b"")
+        assert served.action == "Reset"
+        assert len(world.charge_point.asked) == 1
+
+
 @pytest.mark.parametrize("text", ["hello", "[]", '[1,"a","Reset",{}]', b"\xff\xfe", '[2,17,"Reset",{}]'])
 async def test_what_is_no_frame_is_noted_and_ignored(text: str | bytes) -> None:
     async with a_world() as world:

@@ -615,6 +615,7 @@ def test_a_lost_connection_ends_every_call_and_says_which_were_sent() -> None:
     endpoint.call(HEARTBEAT, now=0.0)
     endpoint.call(RESET, now=0.0)
     endpoint.receive('[2,"a","Reset",{"type":"Soft"}]', now=0.0)
+    endpoint.next_call()
     assert [the_failure(event) for event in endpoint.lost("closed with 1006")] == [
         ("unreachable", "closed with 1006; Heartbeat was sent, its reply did not come"),
         ("not_connected", "closed with 1006; Reset was not sent"),
@@ -644,6 +645,25 @@ def test_a_lost_endpoint_says_so() -> None:
     assert not endpoint.is_lost
     endpoint.lost("gone")
     assert endpoint.is_lost
+
+
+def test_a_lost_connection_refuses_the_calls_that_were_not_served_yet() -> None:
+    """Nobody is there to be told, but each of them has arrived."""
+    endpoint = an_endpoint()
+    endpoint.receive('[2,"a","Reset",{"type":"Soft"}]', now=0.0)
+    endpoint.next_call()
+    endpoint.receive('[2,"b","ClearCache",{}]', now=0.0)
+    problem = "closed with 1006; ClearCache waited for its turn and was not served"
+    assert endpoint.lost("closed with 1006") == [
+        Refused(
+            "ClearCache",
+            CallError("GenericError", problem, reason="not_connected"),
+            '[2,"b","ClearCache",{}]',
+            "",
+        )
+    ]
+    assert endpoint.outgoing == []
+    assert endpoint.next_call() is None
 
 
 # --- the endpoint: their calls ---
@@ -852,8 +872,10 @@ class AnyConversation(RuleBasedStateMachine):
                     assert event.outcome.payload == {"to": event.message_id}
                 if event.message_id in self.unanswered:
                     self.unanswered.remove(event.message_id)
-            elif isinstance(event, Refused):
+            elif isinstance(event, Refused) and event.answer:
                 assert event.answer in self.endpoint.outgoing
+            elif isinstance(event, Refused):  # nobody is there to be answered
+                self.theirs.remove(read_frame(event.text).message_id)
         for text in take(self.endpoint):
             frame = read_frame(text)
             if isinstance(frame, CallFrame):
@@ -951,6 +973,7 @@ class AnyConversation(RuleBasedStateMachine):
     def lose(self) -> None:
         self.settle(self.endpoint.lost("gone"))
         self.gone = True
+        assert self.theirs == [] or self.theirs == [self.serving]  # no CALL is forgotten
         self.theirs.clear()
         assert not self.ours
 

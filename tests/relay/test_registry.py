@@ -425,6 +425,20 @@ async def test_a_boot_notification_may_lead_to_another_central_system() -> None:
         assert len(ways) == 2
 
 
+async def test_a_way_to_where_a_fail_over_has_led_waits_for_its_end() -> None:
+    """Or that central system would see the charge point twice."""
+    async with by_vendor() as (world, ways):
+        session = world.registry.session(Heard("CP1"))
+        session.upstream = "ACME"  # a fail-over says where it is now
+        ways[0].link.may_end.clear()
+        await speak(session, BOOT)
+        await world.turns()
+        assert [way.link.running for way in ways] == [True, False]
+        ways[0].link.may_end.set()
+        await world.turns()
+        assert [way.link.running for way in ways] == [False, True]
+
+
 async def test_what_is_in_flight_ends_on_the_old_way() -> None:
     async with by_vendor() as (world, ways):
         session = world.registry.session(Heard("CP1"))

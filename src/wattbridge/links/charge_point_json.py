@@ -26,7 +26,7 @@ from wattbridge.ocpp.messages import Call, Side
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
 from wattbridge.relay.routes import Heard
-from wattbridge.relay.session import Answer, Session
+from wattbridge.relay.session import Answer, Link, Session
 
 # OCPP-J 1.6, 3.1.2; the second is seen with charge points that were made for other gateways. In this order.
 SUBPROTOCOLS = ("ocpp1.6", "ocpp1.6j")
@@ -124,7 +124,7 @@ class CentralSystemEndpoint:
             **self._link_options,
         )
         # Nothing else has run since the place was claimed; from here on it is taken.
-        session.connect(link)
+        link.replaces = session.connect(link)
         return WebSocket(
             link,
             subprotocol,
@@ -195,6 +195,7 @@ class ChargePointConnection:
         self._limits = limits
         self._labels = labels or {}
         self._link_options = link_options
+        self.replaces: Link | None = None  # what it has taken the place of
         self._open: tuple[JsonLink, Connection, asyncio.TaskGroup] | None = None
         self._closing = ""  # why it is closed as soon as it is open
         self._silent = False
@@ -219,6 +220,9 @@ class ChargePointConnection:
             )
             self._open = link, socket, tasks
             self._tell("charge point connected")
+            if self.replaces is not None:
+                tasks.create_task(self.replaces.close("the charge point has opened a WebSocket"))
+                self.replaces = None
             closed = Closed(1001, "the gateway let go of the connection")
             try:
                 if self._closing:

@@ -28,6 +28,8 @@ from wattbridge.relay.registry import Registry, told
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Answer, Session, still_deliverable, still_deliverable_after
 
+MOST_WAITING = 32  # calls of the central system, for one charge point
+
 
 @dataclass(frozen=True, slots=True)
 class HeardFrom:
@@ -285,6 +287,7 @@ class ChargePointLink:
         self._closed = ""  # why no more calls are taken
         # One CALL at a time in this direction; calls of the charge point may cross.
         self._one_at_a_time = asyncio.Lock()
+        self._waiting = 0  # calls
 
     @property
     def form(self) -> str:
@@ -319,8 +322,15 @@ class ChargePointLink:
 
         Raises Unreachable, or Violation when SOAP cannot say the call.
         """
+        if self._waiting >= MOST_WAITING:
+            raise Unreachable("busy", f"{self._waiting} calls wait already; {call.action} was not sent")
         began = self._clock()
-        async with self._one_at_a_time:
+        self._waiting += 1
+        try:
+            await self._one_at_a_time.acquire()
+        finally:
+            self._waiting -= 1
+        try:
             turn = self._clock() - began
             if self._closed:
                 raise Unreachable("draining", f"{self._closed}; {call.action} was not sent")
@@ -338,6 +348,8 @@ class ChargePointLink:
                 if isinstance(answer.reply, CallError) and answer.reply.reason == "malformed":
                     self._moved()  # whatever answers there now, it is no charge point
             return replace(answer, waited=answer.waited + turn)
+        finally:
+            self._one_at_a_time.release()
 
     def _moved(self) -> HeardFrom | None:
         """The address that takes the place of the one that did not answer; None when there is none."""

@@ -375,7 +375,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A CALL of the other party was answered with a CALLERROR here; ``answer`` is that frame."""
+    """A CALL of the other party was answered with a CALLERROR here; ``answer`` is that frame.
+
+    It is empty when the connection was lost before the CALL could be served.
+    """
 
     action: str
     reply: CallError
@@ -555,7 +558,10 @@ class Endpoint:
         return events
 
     def lost(self, reason: str) -> list[Event]:
-        """The connection is gone: end every call. ``reason`` is a sentence for people."""
+        """The connection is gone: end every call. ``reason`` is a sentence for people.
+
+        What the other party has asked and is being served goes on; what waited for its turn is refused.
+        """
         self._gone = reason or "the connection is lost"
         events: list[Event] = []
         if self._pending is not None:
@@ -564,6 +570,10 @@ class Endpoint:
         for asked in self._waiting:
             problem = f"{self._gone}; {asked.action} was not sent"
             events.append(_ended(asked, Unreachable("not_connected", problem)))
+        for frame, _ in self._arrived:
+            problem = f"{self._gone}; {frame.action} waited for its turn and was not served"
+            unserved = CallError("GenericError", problem, reason="not_connected")
+            events.append(Refused(frame.action, unserved, frame.text, ""))
         self._pending = self._serving = self._answered = None
         self._waiting.clear()
         self._arrived.clear()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -40,13 +40,25 @@ class Way(Protocol):
         ...
 
 
+@dataclass(eq=False, slots=True)
+class _Running:
+    """A link that may be connected with its *ends*: central systems, and what they call the charge point.
+
+    There is more than one when a fail-over has changed from one to the other.
+    """
+
+    ends: list[tuple[str, str]]
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 @dataclass(slots=True)
 class _Kept:
-    """A session, what is known of its charge point, and the way its calls take."""
+    """A session, what is known of its charge point, the way its calls take, and the link that runs there."""
 
     session: Session
     heard: Heard
     way: Way
+    running: _Running | None = None
 
 
 class Registry:
@@ -84,8 +96,8 @@ class Registry:
         self._sessions: dict[str, _Kept] = {}
         # Those whose central system has another name for them, by that name.
         self._renamed: dict[str, list[_Kept]] = {}
-        # The last link to each central system under each name that has not ended yet: set when it has.
-        self._ended: dict[tuple[str, str], asyncio.Event] = {}
+        # The last link to each central system under each name that has not ended yet.
+        self._running: dict[tuple[str, str], _Running] = {}
         # What was learned of charge points whose session was closed since, the latest last.
         self._learned: dict[str, tuple[Heard, float | None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -228,6 +240,7 @@ class Registry:
     def _change_way(self, kept: _Kept) -> None:
         """What is in flight on the old way ends there; everything else takes the new one."""
         session, old = kept.session, kept.way.link
+        self._leave_where_it_is(kept)
         self._forget_name(kept)
         try:
             kept.way = self.open_way(session, kept.heard)
@@ -248,12 +261,12 @@ class Registry:
         session, link = kept.session, kept.way.link
         session.attach(Side.CENTRAL_SYSTEM, link)
         end = session.upstream, session.known_as
-        earlier, ended = self._ended.get(end), asyncio.Event()
-        self._ended[end] = ended
+        earlier, running = self._running.get(end), _Running([end])
+        self._running[end] = kept.running = running
         if earlier is not None:
             self._tell_if_taken(session)
         self._tasks.create_task(
-            self._keep(session, link, end, earlier, ended), name=f"central system of {session.identity}"
+            self._keep(session, link, running, earlier), name=f"central system of {session.identity}"
         )
 
     def _tell_if_taken(self, session: Session) -> None:
@@ -267,6 +280,16 @@ class Registry:
             text = f"central system {session.upstream} knows {other.identity} as {session.known_as} already; "
             text += "until that is gone, there may be no connection for this one"
             self._journal.event(Event("name taken", session.identity, text))
+
+    def _leave_where_it_is(self, kept: _Kept) -> None:
+        """The link of a session is about to be closed: whoever goes to the same end waits for it.
+
+        A fail-over may have led it somewhere else than where it began.
+        """
+        running, end = kept.running, (kept.session.upstream, kept.session.known_as)
+        if running is not None and not running.ended.is_set() and end not in running.ends:
+            running.ends.append(end)
+            self._running[end] = running
 
     def _sweep(self) -> None:
         """Look at the next few sessions: a large fleet is gone through in parts, so that no message waits."""
@@ -285,6 +308,7 @@ class Registry:
         if kept is None or kept.session is not session or self._tasks is None:
             return
         del self._sessions[session.identity]
+        self._leave_where_it_is(kept)
         self._forget_name(kept)
         self._learned[session.identity] = kept.heard, session.heartbeat_interval
         if len(self._learned) > self.most_sessions:
@@ -304,22 +328,22 @@ class Registry:
         self,
         session: Session,
         link: CentralSystemLink,
-        end: tuple[str, str],
-        earlier: asyncio.Event | None,
-        ended: asyncio.Event,
+        running: _Running,
+        earlier: _Running | None,
     ) -> None:
         try:
             if earlier is not None:
                 # Two sessions may overlap, but the central system never sees one charge point twice.
-                await earlier.wait()
+                await earlier.ended.wait()
             await link.run()
         except Exception as bug:  # the edge of the task: one session's bug must not end the others
             self._journal.event(Event("internal error", session.identity, repr(bug), "internal"))
             self._let_go(session, "an error inside the gateway")
         finally:
-            ended.set()
-            if self._ended.get(end) is ended:
-                del self._ended[end]
+            running.ended.set()
+            for end in running.ends:
+                if self._running.get(end) is running:
+                    del self._running[end]
 
 
 def told(heard: Heard, boot: Call) -> Heard:

@@ -175,11 +175,17 @@ class Session:
     def attach(self, side: Side, link: Link) -> None:
         self.links[side] = link
 
-    def connect(self, connection: Connection) -> None:
-        """The charge point has a connection: it is there as long as that is."""
+    def connect(self, connection: Connection) -> Link:
+        """The charge point has a connection: it is there as long as that is.
+
+        Returns the link that it takes the place of. Whoever closes that sends the calls that wait there on
+        their way through the new one.
+        """
+        former = self.links[Side.CHARGE_POINT]
         self.links[Side.CHARGE_POINT] = self.connection = connection
         self.gone = None
         self.heard = self._clock()
+        return former
 
     def disconnect(self, connection: Connection, why: str) -> None:
         """*connection* is gone. One that another has taken the place of touches nothing."""
