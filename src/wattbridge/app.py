@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import resource
@@ -454,5 +455,8 @@ async def _bind(section: str, bind: Bind, start: Callable[[], Awaitable[None]]) 
     try:
         await start()
     except OSError as problem:
-        said = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else str(problem)
+        number = problem.errno
+        if number is None and "could not bind on any address" in str(problem):  # Python 3.13 tells no more
+            number = errno.EADDRNOTAVAIL
+        said = os.strerror(number) if number and number > 0 else str(problem)
         raise CannotStart(f"{section}.bind: {bind}: {said[:1].lower()}{said[1:]}") from None
