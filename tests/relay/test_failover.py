@@ -352,3 +352,20 @@ async def test_one_that_is_closed_before_it_runs_ends_at_once() -> None:
     async with asyncio.timeout(PATIENCE):
         await fail_over.run()
     assert not first.running
+
+
+async def test_a_central_system_is_not_connected_before_an_earlier_link_there_has_ended() -> None:
+    async with running(after=30.0) as world:
+        asked, free = list[str](), asyncio.Event()
+
+        async def until_free(name: str) -> None:
+            asked.append(name)
+            await free.wait()
+
+        world.session.until_free = until_free
+        await world.lose(100.0)
+        await world.at(140.0)
+        assert (asked, [link.running for link in world.seconds]) == (["spare"], [False])
+        free.set()
+        await world.at(141.0)
+        assert [link.running for link in world.seconds] == [True]

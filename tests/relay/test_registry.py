@@ -519,3 +519,27 @@ async def test_a_session_is_found_by_the_name_its_central_system_has_for_it() ->
         world.clock.now = 301.0
         await world.closed(3)
         assert world.registry.find_known_as("CP2", lambda session: True) is None
+
+
+async def test_a_fail_over_waits_for_the_link_that_an_earlier_session_has_there() -> None:
+    async with a_registry() as world:
+
+        def open_way(session: Session, heard: Heard) -> FakeLink:
+            world.links.append(FakeLink())
+            session.upstream = "spare" if len(world.links) == 1 else "main"
+            return world.links[-1]
+
+        world.registry.open_way = open_way
+        world.registry.session(Heard("CP1"))
+        world.links[0].may_end.clear()
+        world.clock.now = 301.0
+        await world.turns()
+        session = world.registry.session(Heard("CP1"))
+        assert session.until_free is not None
+        await session.until_free("main")  # that is its own
+        waiting = asyncio.ensure_future(session.until_free("spare"))  # noqa: TID251
+        await world.turns()
+        assert not waiting.done()
+        world.links[0].may_end.set()
+        await waiting
+        await session.until_free("spare")

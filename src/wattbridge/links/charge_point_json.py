@@ -261,7 +261,8 @@ class ChargePointConnection:
         if self._open is None:
             return not self._closing  # its WebSocket is opened at this moment
         _, socket, _ = self._open
-        if socket.state is not State.OPEN:  # it has said goodbye
+        if socket.state is not State.OPEN:  # one of the two has said goodbye, and nothing more will come
+            self._silent = True
             return False
         try:
             async with asyncio.timeout(within):

@@ -168,10 +168,13 @@ class FailOver:
 
     def _go(self, tasks: asyncio.TaskGroup, link: WatchedLink, name: str) -> None:
         earlier = self._running.get(name)
-        self._running[name] = tasks.create_task(self._keep(link, earlier), name=f"{name} of a fail-over")
+        keeping = self._keep(link, name, earlier)
+        self._running[name] = tasks.create_task(keeping, name=f"{name} of a fail-over")
 
-    async def _keep(self, link: WatchedLink, earlier: asyncio.Task[None] | None) -> None:
+    async def _keep(self, link: WatchedLink, name: str, earlier: asyncio.Task[None] | None) -> None:
+        # A central system never sees one charge point twice: not by us, nor by whom we took the place of.
         if earlier is not None:
-            # A central system never sees one charge point twice.
             await asyncio.wait([earlier])
+        if self._session.until_free is not None:
+            await self._session.until_free(name)
         await link.run()

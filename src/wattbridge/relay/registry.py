@@ -160,6 +160,7 @@ class Registry:
         if heard.vendor is None:
             heard = replace(heard, vendor=earlier.vendor, model=earlier.model, firmware=earlier.firmware)
         session.before_relay = partial(self._learn, session)
+        session.until_free = partial(self._until_free, session)
         way = self.open_way(session, heard)
         self._sessions[identity] = kept = _Kept(session, heard, way)
         self._name(kept)
@@ -323,6 +324,12 @@ class Registry:
         except Exception as bug:  # the edge of the task: one session's bug must not end the others
             self._journal.event(Event("internal error", session.identity, repr(bug), "internal"))
         self._journal.event(Event("session closed", session.identity, why))
+
+    async def _until_free(self, session: Session, upstream: str) -> None:
+        """A fail-over leads a session to *upstream*: an earlier link there ends first."""
+        kept, earlier = self._sessions.get(session.identity), self._running.get((upstream, session.known_as))
+        if earlier is not None and kept is not None and earlier is not kept.running:
+            await earlier.ended.wait()
 
     async def _keep(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -161,6 +161,8 @@ class Session:
         # Told of a charge point's call before it is relayed, and of what its central system answered.
         self.before_relay: Callable[[Call], None] | None = None
         self.after_relay: Callable[[Call, Reply], None] | None = None
+        # Waits until no earlier link is connected with a central system, by its name, under ``known_as``.
+        self.until_free: Callable[[str], Awaitable[None]] | None = None
         self.links: dict[Side, Link] = {
             Side.CHARGE_POINT: NoLink(f"charge point {identity} has not been heard of"),
             Side.CENTRAL_SYSTEM: NoLink(f"no central system for charge point {identity}"),
