@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,9 +91,12 @@ class World:
 
 
 @asynccontextmanager
-async def running(**settings: Any) -> AsyncIterator[World]:
+async def running(
+    until_free: Callable[[str], Awaitable[None]] | None = None, **settings: Any
+) -> AsyncIterator[World]:
     journal, clock = Journal(), Clock()
     session, sleeps = Session("CP1", journal, clock=clock), Sleeps(clock)
+    session.until_free = until_free
     world = World(listen(journal), clock, sleeps)
 
     def first() -> CentralSystem:
@@ -355,17 +358,17 @@ async def test_one_that_is_closed_before_it_runs_ends_at_once() -> None:
 
 
 async def test_a_central_system_is_not_connected_before_an_earlier_link_there_has_ended() -> None:
-    async with running(after=30.0) as world:
-        asked, free = list[str](), asyncio.Event()
+    asked, free = list[str](), asyncio.Event()
 
-        async def until_free(name: str) -> None:
-            asked.append(name)
+    async def until_free(name: str) -> None:
+        asked.append(name)
+        if name == "spare":
             await free.wait()
 
-        world.session.until_free = until_free
+    async with running(until_free, after=30.0) as world:
         await world.lose(100.0)
         await world.at(140.0)
-        assert (asked, [link.running for link in world.seconds]) == (["spare"], [False])
+        assert (asked, [link.running for link in world.seconds]) == (["main", "spare"], [False])
         free.set()
         await world.at(141.0)
         assert [link.running for link in world.seconds] == [True]

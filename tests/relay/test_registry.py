@@ -537,6 +537,9 @@ async def test_a_fail_over_waits_for_the_link_that_an_earlier_session_has_there(
         session = world.registry.session(Heard("CP1"))
         assert session.until_free is not None
         await session.until_free("main")  # that is its own
+        earlier, of_earlier = session.until_free, world.registry.move(session, lambda way, heard: False)
+        assert of_earlier
+        await earlier("main")  # that came later, and waits for this one
         waiting = asyncio.ensure_future(session.until_free("spare"))  # noqa: TID251
         await world.turns()
         assert not waiting.done()

@@ -68,6 +68,7 @@ class FailOver:
         self._sleep = sleep
         self._on_switch = on_switch
         self._link = first()
+        self._until_free = session.until_free  # of this link; a later one has another
         self._running: dict[str, asyncio.Task[None]] = {}  # the last link to each, by its name
         self._closing = False
         self._closed = asyncio.Event()
@@ -175,6 +176,6 @@ class FailOver:
         # A central system never sees one charge point twice: not by us, nor by whom we took the place of.
         if earlier is not None:
             await asyncio.wait([earlier])
-        if self._session.until_free is not None:
-            await self._session.until_free(name)
+        if self._until_free is not None:
+            await self._until_free(name)
         await link.run()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from typing import Protocol
 
 from wattbridge.ocpp.errors import Unreachable
@@ -44,10 +45,11 @@ class Way(Protocol):
 class _Running:
     """A link that may be connected with its *ends*: central systems, and what they call the charge point.
 
-    There is more than one when a fail-over has changed from one to the other.
+    There is more than one when a fail-over has changed from one to the other. Later ones have higher numbers.
     """
 
-    ends: list[tuple[str, str]]
+    number: int
+    ends: list[tuple[str, str]] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -98,6 +100,7 @@ class Registry:
         self._renamed: dict[str, list[_Kept]] = {}
         # The last link to each central system under each name that has not ended yet.
         self._running: dict[tuple[str, str], _Running] = {}
+        self._numbers = count()
         # What was learned of charge points whose session was closed since, the latest last.
         self._learned: dict[str, tuple[Heard, float | None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -160,11 +163,10 @@ class Registry:
         if heard.vendor is None:
             heard = replace(heard, vendor=earlier.vendor, model=earlier.model, firmware=earlier.firmware)
         session.before_relay = partial(self._learn, session)
-        session.until_free = partial(self._until_free, session)
-        way = self.open_way(session, heard)
+        way, running = self._open_way(session, heard)
         self._sessions[identity] = kept = _Kept(session, heard, way)
         self._name(kept)
-        self._go(kept)
+        self._go(kept, running)
         self._journal.event(Event("session opened", identity))
         return session
 
@@ -244,25 +246,31 @@ class Registry:
         self._leave_where_it_is(kept)
         self._forget_name(kept)
         try:
-            kept.way = self.open_way(session, kept.heard)
+            kept.way, running = self._open_way(session, kept.heard)
         except Unreachable as gone:
             self._journal.event(Event("route kept", session.identity, gone.description, gone.reason))
             return
         finally:
             self._name(kept)
         assert self._tasks is not None
-        self._go(kept)
+        self._go(kept, running)
         text = f"{session.route} to {session.upstream}" if session.upstream else session.route
         self._journal.event(Event("route changed", session.identity, text))
         self._tasks.create_task(old.close("its route has changed"), name=f"closing {session.identity}")
 
-    def _go(self, kept: _Kept) -> None:
+    def _open_way(self, session: Session, heard: Heard) -> tuple[Way, _Running]:
+        running = _Running(next(self._numbers))
+        session.until_free = partial(self._until_free, session, running)
+        return self.open_way(session, heard), running
+
+    def _go(self, kept: _Kept, running: _Running) -> None:
         """Keep the link to the central system that the session's way leads to."""
         assert self._tasks is not None
         session, link = kept.session, kept.way.link
         session.attach(Side.CENTRAL_SYSTEM, link)
         end = session.upstream, session.known_as
-        earlier, running = self._running.get(end), _Running([end])
+        earlier = self._running.get(end)
+        running.ends.append(end)
         self._running[end] = kept.running = running
         if earlier is not None:
             self._tell_if_taken(session)
@@ -325,10 +333,11 @@ class Registry:
             self._journal.event(Event("internal error", session.identity, repr(bug), "internal"))
         self._journal.event(Event("session closed", session.identity, why))
 
-    async def _until_free(self, session: Session, upstream: str) -> None:
-        """A fail-over leads a session to *upstream*: an earlier link there ends first."""
-        kept, earlier = self._sessions.get(session.identity), self._running.get((upstream, session.known_as))
-        if earlier is not None and kept is not None and earlier is not kept.running:
+    async def _until_free(self, session: Session, running: _Running, upstream: str) -> None:
+        """A fail-over leads the link that is *running* to *upstream*: an earlier link there ends first."""
+        earlier = self._running.get((upstream, session.known_as))
+        # Whoever came later waits for this one, and must not be waited for.
+        if earlier is not None and earlier.number < running.number:
             await earlier.ended.wait()
 
     async def _keep(
