@@ -272,7 +272,8 @@ class Gateway:
         registry.heartbeat_interval = sessions.heartbeat
         registry.linger = sessions.linger
         registry.takeover = self.config.websocket.takeover
-        registry.most_sessions = max(sessions.most, len(self.config.chargers))
+        registry.most_sessions = sessions.most
+        registry.is_listed = self.fleet.listed.__contains__
 
     def _set_up_metrics(self) -> None:
         self.metrics.know(self.config.upstreams, self.config.listeners)

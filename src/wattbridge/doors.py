@@ -147,11 +147,18 @@ class Door:
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()  # left in stop()
         self._run_callbacks()
-        await self._listener.start(owner._listener if owner is not None else None)
+        try:
+            await self._listener.start(owner._listener if owner is not None else None)
+        except OSError:
+            await self._end_callbacks()
+            raise
 
     async def stop(self, drain: float) -> None:
         """Take nothing more, let what is in flight end within *drain* seconds, and close."""
         await self._listener.stop(drain)
+        await self._end_callbacks()
+
+    async def _end_callbacks(self) -> None:
         for service in self._callbacks:
             service.stop()
         if self._tasks is not None:

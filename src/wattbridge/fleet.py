@@ -27,7 +27,7 @@ from wattbridge.relay.rejection import Rejection
 from wattbridge.relay.routes import Heard, Route
 from wattbridge.relay.session import Relays, Session
 from wattbridge.routing import routes_of
-from wattbridge.upstreams import UpstreamParty, client_tls, reload_client_tls, same, upstream
+from wattbridge.upstreams import SoapUpstream, UpstreamParty, client_tls, reload_client_tls, same, upstream
 
 
 class Counts:
@@ -90,6 +90,7 @@ class Fleet:
                 known = upstream(name, section, drain, public_url)
             self.upstreams[name] = known
         self.listed = {identity: self._charge_point(identity) for identity in config.chargers}
+        self._names_taken = self._names_of_the_listed()
         self._unlisted = self._charge_point("")
         callbacks = config.callbacks
         binds = [config.metrics.bind, *(section.bind for section in config.listeners.values())]
@@ -110,14 +111,16 @@ class Fleet:
                 limit=callbacks.answer,
                 tls=self._callback_tls,
             )
-        # What earlier fleets left behind is still in use by sessions of theirs.
-        left = earlier.left if earlier is not None else []
-        here = [self.callback_client, *self.upstreams.values()]
-        self.left: list[CallbackClient | UpstreamParty] = [
-            *left,
-            *(each for each in (earlier.parts if earlier else []) if each not in here),
+        # What earlier fleets left behind may still be in use by sessions of theirs. A link to a JSON central
+        # system closes what it has; the others share connections.
+        self.parts: list[CallbackClient | SoapUpstream] = [
+            self.callback_client,
+            *(each for each in self.upstreams.values() if isinstance(each, SoapUpstream)),
         ]
-        self.parts: list[CallbackClient | UpstreamParty] = here
+        earlier_parts = [*earlier.left, *earlier.parts] if earlier is not None else []
+        self.left: list[CallbackClient | SoapUpstream] = [
+            part for part in earlier_parts if part not in self.parts and part.is_in_use
+        ]
 
     async def close(self) -> None:
         """End what is under way to any party, for good."""
@@ -151,11 +154,22 @@ class Fleet:
                 Heard(identity, source, listener, known=False)
             ):
                 return None
+            if (
+                self._names_taken
+                and self.route_of(Heard(identity, source, listener)).known_as(identity) in self._names_taken
+            ):
+                return None  # it would speak for a listed charge point, whatever password that one has
             known = self._unlisted
         if self._some_require_subprotocol:
             route = self.route_of(Heard(identity, source, listener))
             return replace(known, subprotocol_required=route.subprotocol_required)
         return known
+
+    def _names_of_the_listed(self) -> frozenset[str]:
+        """What central systems call listed charge points, where that may be another name than their own."""
+        if all(route.rewrite is None for route in self.routes.routes):
+            return frozenset()
+        return frozenset(self.route_of(Heard(identity)).known_as(identity) for identity in self.listed)
 
     def _charge_point(self, identity: str) -> ChargePoint:
         config = self.config

@@ -92,9 +92,6 @@ class JsonUpstream:
         codec = JsonCodec(dialect, Side.CENTRAL_SYSTEM)
         return CentralSystemJson(session, codec, journal, central_system, self._pacer, on_state=on_state)
 
-    async def close(self) -> None:
-        """Nothing is shared by its links that would have to be closed."""
-
     async def reachable(self) -> bool:
         """Whether a connection to it can be made now, or could a moment ago."""
         return await self._probe()
@@ -168,6 +165,11 @@ class SoapUpstream:
             reachable=self.reachable,
             on_state=on_state,
         )
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a connection to it is open."""
+        return self._client.is_in_use
 
     async def close(self) -> None:
         """End what is under way, for good."""

@@ -35,7 +35,7 @@ from wattbridge.links.listener import Listener
 from wattbridge.ocpp.actions import dialect
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.messages import Breach, Call, CallError, CallResult, Change, Original, Passage, Side
-from wattbridge.ocpp.soap import SOAP_11, SOAP_12, form_of
+from wattbridge.ocpp.soap import DECLARATION, SOAP_11, SOAP_12, form_of
 from wattbridge.ocpp.tolerances import WSA_2004, WSA_2005
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
@@ -236,7 +236,7 @@ async def test_a_call_and_its_reply_pass_as_they_are_to_a_charge_point_of_the_sa
         [call] = link.asked
         assert call.original is not None
         assert call.original.text.decode() == body + "</soap:Body></soap:Envelope>"
-        assert call.original.opening.decode() == request[: request.index("<soap:Header>")]
+        assert call.original.opening.decode() == DECLARATION + request[: request.index("<soap:Header>")]
         assert response.body.startswith(f'{opening.decode()}<soap:Header xmlns:soap="{SOAP_12}" xmlns:wsa=')
         assert response.body.endswith(f"</soap:Header>{text.decode()}")
         [record] = world.heard.records

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.fakes import (
     CLOSE,
+    PATIENCE,
     PING,
     Clock,
     PlainWebSocket,
@@ -25,7 +26,7 @@ from tests.fakes import (
     handshake,
 )
 from wattbridge.links.listener import HttpRequest, HttpResponse, Limits, Listener
-from wattbridge.links.upgrades import Handshakes, WebSocket
+from wattbridge.links.upgrades import MOST_UNREAD, Handshakes, Seldom, WebSocket
 
 SOON = 0.05  # seconds
 
@@ -365,6 +366,17 @@ def test_handshakes_follow_other_limits_at_once() -> None:
     assert handshakes.begin() == "too many handshakes: 1 are under way"
 
 
+def test_one_that_does_it_all_the_time_has_to_wait_and_nobody_else() -> None:
+    clock = Clock()
+    seldom = Seldom(2, 0.5, clock)
+    for _ in range(2):
+        assert seldom.may("CP1")
+        seldom.does("CP1")
+    assert [seldom.may("CP1"), seldom.may("CP2")] == [False, True]
+    clock.now = 2.0
+    assert seldom.may("CP1")
+
+
 async def test_a_flood_of_strangers_keeps_nobody_out() -> None:
     async with a_world(Limits(handshake_rate=5.0)) as world:
         world.answer = lambda: HttpResponse(404, b"not known\n", close=True)
@@ -513,3 +525,35 @@ def test_websockets_live_on_both_event_loops(loop_name: str) -> None:
         factory = pytest.importorskip("uvloop").new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(run())
+
+
+# --- whoever says much and reads nothing ---
+
+
+async def test_a_peer_that_pings_and_reads_no_pong_is_cut_off() -> None:
+    async with a_world() as world:
+        peer = await world.connected()
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 64 * MOST_UNREAD:
+                ping = client_frame(b"x" * 125, PING) * 1000
+                peer.writer.write(ping)
+                sent += len(ping)
+                async with asyncio.timeout(PATIENCE):
+                    await peer.writer.drain()
+        assert sent < 64 * MOST_UNREAD
+        async with asyncio.timeout(PATIENCE):
+            await world.talk.ended.wait()
+
+
+async def test_a_burst_of_requests_lets_others_in() -> None:
+    """Every one of them is answered at once; nobody who has one request waits for all of them."""
+    async with a_world() as world:
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.listener.port)
+        writer.write(b"GET /many HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        while not world.requests:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await world.exchange(b"GET /one HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        paths = [request.path for request in world.requests]
+        assert paths.index("/one") < 999
+        writer.close()

@@ -1014,3 +1014,10 @@ def test_a_call_left_without_a_reply_frees_the_way_for_the_next() -> None:
     again = endpoint.next_call()
     assert again is not None
     assert again.message_id == "1"
+
+
+def test_a_member_that_occurs_twice_among_many_is_found_in_no_time() -> None:
+    """Its search was quadratic: a frame of 256 KiB stopped everything for seconds."""
+    members = ",".join(f'"n{number}":0' for number in range(30_000))
+    with pytest.raises(BrokenFrame, match="member 'ZZ' occurs twice in one object"):
+        read_frame(f'[2,"1","DataTransfer",{{{members},"ZZ":0,"ZZ":0}}]')

@@ -376,6 +376,12 @@ def test_what_stands_before_the_envelope_does_not_matter(start: bytes) -> None:
         ),
         (envelope(start="<?xml version='1.0' encoding='UTF-16'?>"), "the declared encoding is 'UTF-16'"),
         (envelope(start="\n<?xml version='1.0' encoding='UTF-7'?>"), "the declared encoding is 'UTF-7'"),
+        (
+            envelope(start=f"<?xml version='1.0'{' ' * 120}encoding{' ' * 20}={' ' * 20}'UTF-7'?>"),
+            "the declared encoding is 'UTF-7'",
+        ),
+        (envelope(start="<?xml encoding='UTF-7' version='1.0'?>"), "no XML declaration"),
+        (envelope(start="<?xml version='1.0' encoding='UTF-7' encoding='UTF-8'?>"), "no XML declaration"),
         (envelope().decode().encode("cp037"), "byte 1 is not UTF-8, the only encoding of OCPP-S"),
         (envelope().replace(b"CP001", "Säule".encode("latin-1")), "byte 221 is not UTF-8"),
         (envelope().decode().encode("utf-7").replace(b"<", b"+ADw-"), "found '+ADw-soap:Envelope"),
@@ -1926,17 +1932,37 @@ def test_a_declared_encoding_is_that_of_the_whole_message() -> None:
     taken, _ = passed(b'<?xml version="1.0" encoding="us-ascii" standalone="yes"?>\n' + envelope())
     addressing = Addressing("CPä", "http://cs.example.com/")
     written = write_call(taken.call, addressing, DIALECT, Side.CENTRAL_SYSTEM, lambda: "urn:uuid:1")
-    assert written.body.startswith(
-        b'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n<soap:Envelope '
-    )
+    assert written.body.startswith(b'<?xml version="1.0" encoding="UTF-8"?>\n<soap:Envelope ')
     assert read_envelope(written.body).identity == "CPä"
 
 
 def test_a_body_without_header_is_cut_out() -> None:
     body = b'<Envelope xmlns="http://www.w3.org/2003/05/soap-envelope"><Body><a xmlns=""/></Body></Envelope>'
     original = cut_out(body)
-    assert original.opening == b'<Envelope xmlns="http://www.w3.org/2003/05/soap-envelope">'
+    assert original.opening == (
+        b'<?xml version="1.0" encoding="UTF-8"?>\n<Envelope xmlns="http://www.w3.org/2003/05/soap-envelope">'
+    )
     assert original.text == b'<Body><a xmlns=""/></Body></Envelope>'
+
+
+@pytest.mark.parametrize("behind", ["<x:identity xmlns:x='y'>EVIL</x:identity>", "text", "<Body2 xmlns=''/>"])
+def test_nothing_behind_the_body_goes_on(behind: str) -> None:
+    """Whoever searches the whole document must not find what was not read here."""
+    body = envelope().replace(b"</soap:Envelope>", f"{behind}</soap:Envelope>".encode())
+    original = cut_out(body)
+    assert original.text.endswith(b"</soap:Body></soap:Envelope>")
+    assert behind.encode() not in original.text
+
+
+def test_a_declaration_is_never_passed_on() -> None:
+    """Its reader could be told another encoding than the one that was read here."""
+    for declaration in (
+        "",
+        "<?xml version='1.1' encoding='us-ascii' standalone='no' ?>",
+        "<?xml version='1.0'?>",
+    ):
+        original = cut_out(envelope(start=declaration))
+        assert original.opening.startswith(b'<?xml version="1.0" encoding="UTF-8"?>\n<soap:Envelope')
 
 
 @pytest.mark.parametrize("prefix", ["ä", "p" * 300, "a.b-c_1"])

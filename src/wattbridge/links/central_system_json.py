@@ -29,6 +29,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from wattbridge.links.json_link import USUAL_LIMITS, Closed, Codec, JsonLimits, JsonLink
+from wattbridge.links.upgrades import cut_off_who_does_not_read
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, Side
 from wattbridge.relay.journal import Event, Journal
@@ -310,6 +311,7 @@ class CentralSystemJson:
         try:
             socket = await _Connect(
                 self._url,
+                create_connection=_Connection,
                 subprotocols=[Subprotocol(central_system.subprotocol)],
                 additional_headers=headers,
                 user_agent_header=central_system.user_agent,
@@ -375,6 +377,14 @@ class CentralSystemJson:
     def _tell(self, kind: str, text: str = "", reason: str = "", **labels: str) -> None:
         labels = {"upstream": self._central_system.name, **labels}
         self._journal.event(Event(kind, self._session.identity, text, reason, labels))
+
+
+class _Connection(ClientConnection):
+    """A WebSocket that is cut off when the central system asks and does not read."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        cut_off_who_does_not_read(self.transport)
 
 
 class _Connect(connect):

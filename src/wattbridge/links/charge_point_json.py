@@ -19,7 +19,7 @@ from wattbridge.links.charge_points import Admit, ChargePoint, Once, presents
 from wattbridge.links.json_link import USUAL_LIMITS, Closed, JsonLimits, JsonLink
 from wattbridge.links.listener import HttpRequest, HttpResponse
 from wattbridge.links.paths import Paths, Place, Protocol, read_segment
-from wattbridge.links.upgrades import RETRY_AFTER, WebSocket
+from wattbridge.links.upgrades import RETRY_AFTER, Seldom, WebSocket
 from wattbridge.ocpp.actions import JsonCodec
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, Side
@@ -31,6 +31,10 @@ from wattbridge.relay.session import Answer, Link, Session
 # OCPP-J 1.6, 3.1.2; the second is seen with charge points that were made for other gateways. In this order.
 SUBPROTOCOLS = ("ocpp1.6", "ocpp1.6j")
 NOBODYS_PASSWORD = b"nobody has this password, of whom no other is known"
+
+# Of one charge point: one that comes and goes all the time must not take the turns of the others.
+MOST_CONNECTS = 20  # at once
+CONNECTS_PER_SECOND = 0.5
 
 PROTOCOL_ERROR = 1002  # close codes (RFC 6455, 7.4.1)
 INTERNAL_ERROR = 1011
@@ -64,6 +68,7 @@ class CentralSystemEndpoint:
         self._link_options = {"clock": clock, **link_options}
         self._wrong_addresses = Once()
         self._without_subprotocol = Once()
+        self._connects = Seldom(MOST_CONNECTS, CONNECTS_PER_SECOND, clock)
 
     async def handle(self, request: HttpRequest, offered: tuple[str, ...]) -> HttpResponse | WebSocket:
         """Answer one request for a WebSocket; ``offered`` are the subprotocols as the peer spelled them.
@@ -108,6 +113,8 @@ class CentralSystemEndpoint:
             text = f"it offers no subprotocol; it is served as if it had offered {SUBPROTOCOLS[0]}"
             self._tell("no subprotocol", identity, text, request)
 
+        if not self._connects.may(identity):
+            return self._refuse(503, "it connects too often", request, "rate_limited", identity)
         try:
             session = await self._claimed(Heard(identity, request.source, request.listener))
         except Unreachable as gone:
@@ -125,6 +132,7 @@ class CentralSystemEndpoint:
         )
         # Nothing else has run since the place was claimed; from here on it is taken.
         link.replaces = session.connect(link)
+        self._connects.does(identity)
         return WebSocket(
             link,
             subprotocol,

@@ -184,6 +184,11 @@ class HttpClient:
         self._deadlines: set[asyncio.Timeout] = set()  # of the calls under way
         self._connections: set[Connection] = set()
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a connection is open, or being opened."""
+        return bool(self._connections or self._deadlines)
+
     async def close(self) -> None:
         """Close for good: all calls under way, and those to come, end with Unreachable, draining."""
         self._closed = True

@@ -27,6 +27,7 @@ from wattbridge.relay.journal import Event, Journal, Record
 from wattbridge.relay.session import Answer, Relays, still_deliverable_after
 
 CLOSE_REASON_BYTES = 123  # a control frame carries 125 bytes, two of them the code (RFC 6455, 5.5)
+FRAMES_AT_ONCE = 8
 SHOWN = 100  # characters of a text that is no frame, in its event
 
 
@@ -129,7 +130,11 @@ class JsonLink:
         closed = Closed(1001, "the gateway let go of the connection")
         try:
             while True:
-                self._receive(await self._socket.recv())
+                for _ in range(FRAMES_AT_ONCE):
+                    self._receive(await self._socket.recv())
+                await asyncio.sleep(
+                    0
+                )  # what has come already is read without waiting: others have their turn
         except ConnectionClosed as ending:
             closed = _closed(ending)
         finally:
@@ -223,6 +228,8 @@ class JsonLink:
         while frame is not None:
             await self._serve_one(frame)
             frame = self._endpoint.next_call()
+            if frame is not None:  # of a burst: others have their turn before it
+                await asyncio.sleep(0)
 
     async def _serve_one(self, frame: CallFrame) -> None:
         replied = False

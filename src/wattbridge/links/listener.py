@@ -748,13 +748,18 @@ class _Connection(asyncio.Protocol):
 
     async def _serve(self) -> None:
         """Answer one request after the other, until the connection ends."""
+        behind = False
         while True:
             if self._request is None:
                 if self._stage == _LEAVING:
                     return
                 self._waiter = self._loop.create_future()
                 await self._waiter
+                behind = False
                 continue
+            if behind:  # it was there already: others have their turn before it
+                await asyncio.sleep(0)
+            behind = True
             request, self._request = self._request, None
             upgrade, self._upgrade = self._upgrade, None
             try:

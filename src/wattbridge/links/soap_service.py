@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import ClassVar
 from urllib.parse import parse_qsl
 
@@ -62,7 +63,7 @@ class SoapService:
         host = request.headers.get("host", "")
         address = f"{self._public_url or 'http://' + (host if _HOST.fullmatch(host) else 'localhost')}{path}"
         if "wsdl" in asked:
-            return HttpResponse(body=wsdl.published(self.name, address), content_type=XML)
+            return HttpResponse(body=_published(self.name, address), content_type=XML)
         if "xsd" in asked:
             schema = wsdl.published_schema(asked["xsd"], address)
             if schema is None:
@@ -129,6 +130,12 @@ class SoapService:
             return ""
         operation = self._dialect.by_request_element.get((self.asked, local_name(envelope.body).lower()))
         return operation.action if operation else ""
+
+
+@lru_cache(maxsize=64)
+def _published(service: str, address: str) -> bytes:
+    """The description of a service, not made anew for everybody who looks."""
+    return wsdl.published(service, address)
 
 
 def call_error(broken: Violation) -> CallError:

@@ -135,6 +135,15 @@ def switching(upgrade: Upgrade, subprotocol: str | None, date: str) -> bytes:
     return f"{head}\r\n".encode("ascii")
 
 
+MOST_UNREAD = 1 << 20  # bytes that the other end may leave unread before it is cut off
+
+
+def cut_off_who_does_not_read(transport: asyncio.Transport) -> None:
+    """Whoever sends pings and reads no pongs makes us keep them."""
+    if transport.get_write_buffer_size() > MOST_UNREAD:
+        transport.abort()
+
+
 class UpgradedConnection(Connection):
     """A WebSocket that tells its listener when it is gone. ``source`` is the address of the peer."""
 
@@ -166,6 +175,7 @@ class UpgradedConnection(Connection):
         # The library waits for a peer that has said goodbye, but does not hang up, as long as somebody reads.
         if self.close_deadline is not None and self._cut is None:
             self._cut = self.loop.call_at(self.close_deadline, self.transport.abort)
+        cut_off_who_does_not_read(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._cut is not None:
@@ -213,17 +223,49 @@ class Handshakes:
 
 
 class _Turns:
-    """So many turns a second; what is not taken is kept for a second."""
+    """So many turns a second; what is not taken is kept, up to *most*: for a second, without it."""
 
-    def __init__(self, rate: float, now: float) -> None:
+    def __init__(self, rate: float, now: float, most: float | None = None) -> None:
         self.rate = rate
-        self._left = max(1.0, rate)
+        self._most = most
+        self._left = self._burst
         self._counted = now
 
+    @property
+    def _burst(self) -> float:
+        return max(1.0, self.rate) if self._most is None else self._most
+
     def left(self, now: float) -> bool:
-        self._left = min(max(1.0, self.rate), self._left + (now - self._counted) * self.rate)
+        self._left = min(self._burst, self._left + (now - self._counted) * self.rate)
         self._counted = now
         return self._left >= 1.0
 
     def take(self) -> None:
         self._left -= 1.0
+
+
+MOST_REMEMBERED = 20_000  # names; the oldest is forgotten, and begins anew
+
+
+class Seldom:
+    """Lets everybody by name do something *most* times at once, and *rate* times a second after that."""
+
+    def __init__(self, most: float, rate: float, clock: Callable[[], float]) -> None:
+        self._most = most
+        self._rate = rate
+        self._clock = clock
+        self._turns: dict[str, _Turns] = {}
+
+    def may(self, name: str) -> bool:
+        turns = self._turns.get(name)
+        return turns is None or turns.left(self._clock())
+
+    def does(self, name: str) -> None:
+        """It is doing it now."""
+        now = self._clock()
+        turns = self._turns.pop(name, None) or _Turns(self._rate, now, self._most)
+        self._turns[name] = turns  # the last one now
+        if len(self._turns) > MOST_REMEMBERED:
+            del self._turns[next(iter(self._turns))]
+        turns.left(now)
+        turns.take()

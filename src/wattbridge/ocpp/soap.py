@@ -137,7 +137,12 @@ def _parser(*, recover: bool) -> etree.XMLParser:
 _PARSER = _parser(recover=False)
 _RECOVERING_PARSER = _parser(recover=True)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_DECLARED_ENCODING = re.compile(rb"<\?xml\s[^>]{0,100}?encoding\s{0,9}=\s{0,9}[\"']([^\"'>]{1,40})[\"']")
+# The parser is told the encoding, whatever the declaration says; others are not. So there is none that is not
+# understood here, and none is passed on (original_of).
+_XML_DECLARATION = re.compile(
+    rb"<\?xml(?:\s++version\s*+=\s*+[\"'][\w.]++[\"'])?+"
+    rb"(?:\s++encoding\s*+=\s*+[\"']([\w.-]++)[\"'])?+(?:\s++standalone\s*+=\s*+[\"']\w++[\"'])?+\s*+\?>"
+)
 _ENCODINGS = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})
 # What may stand before the root element, then a DOCTYPE. Possessive: one pass over it, whatever it is.
 _DOCTYPE = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL)
@@ -166,10 +171,13 @@ def _parse(body: bytes, parser: etree.XMLParser = _PARSER) -> Element:
         if body[:1] != b"<":
             found = shown(body[:200].decode(errors="replace")) if body else "nothing"
             raise _unreadable(body, f"found {found}, expected a SOAP envelope")
-    declared = _DECLARED_ENCODING.match(body)
-    if declared is not None and declared[1].lower() not in _ENCODINGS:
-        named = declared[1].decode(errors="replace")
-        raise _unreadable(body, f"the declared encoding is {shown(named)}, expected UTF-8")
+    if body[:5] == b"<?xml" and not body[5:6].isalnum():
+        declared = _XML_DECLARATION.match(body)
+        if declared is None:
+            raise _unreadable(body, f"found {shown(body[:60].decode(errors='replace'))}, no XML declaration")
+        if declared[1] is not None and declared[1].lower() not in _ENCODINGS:
+            named = declared[1].decode(errors="replace")
+            raise _unreadable(body, f"the declared encoding is {shown(named)}, expected UTF-8")
     if b"<!DOCTYPE" in body and _DOCTYPE.match(body):
         raise _unreadable(body, "found a DOCTYPE, which SOAP forbids")  # SOAP 1.2 part 1, 5
     try:
@@ -444,14 +452,16 @@ _ENVELOPE_OPENS = re.compile(_NAME_BEFORE + rb"Envelope(?:\s(?:[^>\"']++|\"[^\"]
 _PART_OPENS = re.compile(_NAME_BEFORE + rb"(Envelope|Header|Body)(?=[\s/>])")
 # What could hold something that looks like a tag and is none.
 _HIDING = re.compile(rb"<!|<\?(?!xml\s)")
+_ENDS = re.compile(rb"</(?:[^\s<>:/!?]++:)?+Body\s*+>\s*+</(?:[^\s<>:/!?]++:)?+Envelope\s*+>\s*+\Z")
+_DECLARED = DECLARATION.encode()
 
 
 def original_of(envelope: Envelope, body: bytes, status: int = 200) -> Original | None:
     """The Body that *envelope* was read from, byte for byte, with the namespaces around it.
 
     *status* is the HTTP status it came with. Where a Body cannot be cut out of the bytes for certain (there
-    are comments, CDATA, or several elements of that name), it is written anew from what was parsed. None when
-    there is nothing in the Body.
+    are comments, CDATA, several elements of that name, or something behind it), it is written anew from what
+    was parsed. None when there is nothing in the Body.
     """
     if envelope.body is None:
         return None
@@ -463,12 +473,10 @@ def original_of(envelope: Envelope, body: bytes, status: int = 200) -> Original 
         opens is not None
         and names in ([b"Envelope", b"Header", b"Body"], [b"Envelope", b"Body"])
         and not _HIDING.search(body)
+        and _ENDS.search(body)
     ):
-        opening = body[: opens.end()].removeprefix(_BYTE_ORDER_MARK).lstrip()
-        declared = _DECLARED_ENCODING.match(opening)
-        if declared is not None and declared[1].lower() != b"utf-8":  # our Header may be more than ASCII
-            opening = opening[: declared.start(1)] + b"UTF-8" + opening[declared.end(1) :]
-        return Original(form, body[parts[-1][1] :].rstrip(), opening, status)
+        # The declaration is ours: whoever obeyed theirs could read other characters than we have read.
+        return Original(form, body[parts[-1][1] :].rstrip(), _DECLARED + opens[0], status)
     element = envelope.body
     inside = etree.tostring(element, encoding="utf-8", with_tail=False)
     opening = f'<soap:Envelope xmlns:soap="{envelope.soap}">'.encode()

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import orjson
 from aiohttp import web
 
+from wattbridge.operation.health import QUIET
+
 LARGEST_REQUEST = 64 * 1024  # bytes
 MOST_SESSIONS = 1000  # in one answer
 
@@ -70,7 +72,9 @@ class AdminPort:
         pages.router.add_post("/api/v1/routes/test", self._test_route)
         pages.router.add_get("/api/v1/sessions", self._sessions)
         pages.router.add_post("/api/v1/chargers/{identity}/move", self._move)
-        self._runner = web.AppRunner(pages, access_log=None, keepalive_timeout=75.0, shutdown_timeout=0.5)
+        self._runner = web.AppRunner(
+            pages, access_log=None, logger=QUIET, keepalive_timeout=75.0, shutdown_timeout=0.5
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self.port, ssl_context=self.tls).start()
         self.port = self._runner.addresses[0][1]

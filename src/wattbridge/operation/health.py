@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from aiohttp import web
 
 from wattbridge.operation.metrics import PAGE_TYPE, Metrics
+
+# aiohttp tells of every broken request in several lines, in the words of whoever sent it.
+QUIET = logging.getLogger("wattbridge.ports")
+QUIET.disabled = True
 
 
 class HealthPort:
@@ -32,7 +37,9 @@ class HealthPort:
         pages.router.add_get("/metrics", self._page)
         pages.on_response_prepare.append(_keep_versions_to_ourselves)
         # At the end nobody is waited for: who asks for metrics then asks somebody else.
-        self._runner = web.AppRunner(pages, access_log=None, keepalive_timeout=75.0, shutdown_timeout=0.5)
+        self._runner = web.AppRunner(
+            pages, access_log=None, logger=QUIET, keepalive_timeout=75.0, shutdown_timeout=0.5
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self.port).start()
         self.port = self._runner.addresses[0][1]

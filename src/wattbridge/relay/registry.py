@@ -60,6 +60,7 @@ class _Kept:
     session: Session
     heard: Heard
     way: Way
+    listed: bool = False  # when it was opened
     running: _Running | None = None
 
 
@@ -92,6 +93,9 @@ class Registry:
         self.linger = linger
         self.takeover = takeover
         self.most_sessions = most_sessions
+        # Charge points that have room whatever else there is; the others share ``most_sessions``.
+        self.is_listed: Callable[[str], bool] = lambda identity: False
+        self._strangers = 0
         self._journal = journal
         self._sweep_every = sweep_every
         self._clock = clock
@@ -156,15 +160,18 @@ class Registry:
             return known.session
         if self._draining or self._tasks is None:
             raise Unreachable("draining", "the gateway takes no further charge points: it is stopping")
-        if len(self._sessions) >= self.most_sessions:
-            raise Unreachable("busy", f"the gateway holds {self.most_sessions} sessions, as many as it may")
+        listed = self.is_listed(identity)
+        if not listed and self._strangers >= self.most_sessions:
+            said = f"the gateway holds {self.most_sessions} sessions of charge points that are not listed"
+            raise Unreachable("busy", f"{said}, as many as it may")
         session = Session(identity, self._journal, clock=self._clock)
         earlier, session.heartbeat_interval = self._learned.pop(identity, (heard, None))
         if heard.vendor is None:
             heard = replace(heard, vendor=earlier.vendor, model=earlier.model, firmware=earlier.firmware)
         session.before_relay = partial(self._learn, session)
         way, running = self._open_way(session, heard)
-        self._sessions[identity] = kept = _Kept(session, heard, way)
+        self._sessions[identity] = kept = _Kept(session, heard, way, listed)
+        self._strangers += not listed
         self._name(kept)
         self._go(kept, running)
         self._journal.event(Event("session opened", identity))
@@ -317,10 +324,11 @@ class Registry:
         if kept is None or kept.session is not session or self._tasks is None:
             return
         del self._sessions[session.identity]
+        self._strangers -= not kept.listed
         self._leave_where_it_is(kept)
         self._forget_name(kept)
         self._learned[session.identity] = kept.heard, session.heartbeat_interval
-        if len(self._learned) > self.most_sessions:
+        if len(self._learned) > max(self.most_sessions, len(self._sessions)):
             del self._learned[next(iter(self._learned))]
         self._tasks.create_task(self._close(session, why), name=f"closing {session.identity}")
 

@@ -259,7 +259,7 @@ class Session:
             self.heard = self._clock()
         replied = write(reply)
         self._record(call, reply, arrived_from, began, waited, (arrived, asked, answered, replied))
-        if arrived_from is Side.CHARGE_POINT and self.after_relay is not None and asked is not None:
+        if arrived_from is Side.CHARGE_POINT and self.after_relay is not None and answered is not None:
             self.after_relay(call, reply)
         return reply, replied
 
