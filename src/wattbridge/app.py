@@ -358,8 +358,8 @@ async def _serve(
         if stopping.is_set():
             log.warning("stopped at once", signal=number.name)
             os._exit(128 + number)
-        log.info("stopping", signal=number.name, drain=gateway.config.gateway.drain)
         stopping.set()
+        log.info("stopping", signal=number.name, drain=gateway.config.gateway.drain)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop, number)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cli.test_main import run
 from tests.config.test_reading import SMALL
 
@@ -38,3 +40,18 @@ def test_a_trial_start_ends_by_itself(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout) == (0, "")
     assert "ready" in ended.stderr
     assert "\x1b" not in ended.stderr
+
+
+@pytest.mark.parametrize("without", ["2>/dev/full", "2>&-", "<&- >&- 2>&-"])
+def test_it_runs_without_a_standard_error_to_write_to(tmp_path: Path, without: str) -> None:
+    """And without other streams: no socket may get the number of one that is closed."""
+    file = tmp_path / "gateway.yaml"
+    file.write_text(SMALL)
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m wattbridge run -c "$1" --once-ready-exit {without}'
+         ' --set metrics.bind=127.0.0.1:0 --set listeners.soap.bind=127.0.0.1:0',
+         sys.executable, str(file)],
+        check=False,
+        timeout=60,
+    )  # fmt: skip
+    assert ended.returncode == 0

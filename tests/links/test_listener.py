@@ -669,7 +669,7 @@ async def test_more_connections_than_one_source_may_have_are_refused_at_once() -
         connected(listener),
     ):
         answer = await exchange(listener, b"")
-        text = "too many connections from 127.0.0.1: 2 are open"
+        text = "too many connections from 127.0.0.1: 2 are open (limits.connections_per_source)"
         assert answer == refusal("503 Service Unavailable", text)
         assert listener.open == 2
         assert await exchange(listener, post(XML), local_addr=("127.0.0.2", 0)) == OK
@@ -687,7 +687,9 @@ async def test_more_connections_than_the_total_are_refused_at_once() -> None:
         connected(listener, local_addr=("127.0.0.2", 0)),
     ):
         answer = await exchange(listener, post(XML), local_addr=("127.0.0.3", 0))
-        assert answer == refusal("503 Service Unavailable", "too many connections: 2 are open")
+        assert answer == refusal(
+            "503 Service Unavailable", "too many connections: 2 are open (limits.connections)"
+        )
 
 
 async def test_only_listed_networks_may_connect() -> None:

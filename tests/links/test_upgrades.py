@@ -394,7 +394,10 @@ async def test_a_websocket_counts_as_a_connection_until_it_is_gone() -> None:
         peer = await world.connected()
         assert world.listener.open == 1
         status, _, body = await world.exchange(handshake("/CP2"))
-        assert (status, body) == (503, "too many connections from 127.0.0.1: 1 are open\n")
+        assert (status, body) == (
+            503,
+            "too many connections from 127.0.0.1: 1 are open (limits.connections_per_source)\n",
+        )
         peer.hang_up()
         async with asyncio.timeout(5):
             await world.talk.ended.wait()
@@ -549,7 +552,7 @@ async def test_a_peer_that_pings_and_reads_no_pong_is_cut_off() -> None:
 async def test_a_burst_of_requests_lets_others_in() -> None:
     """Every one of them is answered at once; nobody who has one request waits for all of them."""
     async with a_world() as world:
-        reader, writer = await asyncio.open_connection("127.0.0.1", world.listener.port)
+        _, writer = await asyncio.open_connection("127.0.0.1", world.listener.port)
         writer.write(b"GET /many HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
         while not world.requests:  # noqa: ASYNC110
             await asyncio.sleep(0)

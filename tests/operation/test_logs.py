@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -372,3 +373,43 @@ def test_calls_for_an_absent_central_system_are_no_warnings() -> None:
     for reason in ("not_connected", "refused", "unreachable", "draining"):
         lines.log.write(a_record(CallError("GenericError", reason=reason)))
     assert [line["level"] for line in lines.all] == ["info"] * 4
+
+
+def test_a_full_disk_costs_lines_and_nothing_else() -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123
+        logs.set_up("info", "json", full)
+        ExchangeLog().write(a_record())
+
+
+def test_a_closed_stream_costs_lines_and_nothing_else() -> None:
+    stream = io.StringIO()
+    stream.close()
+    for form in ("json", "console"):
+        logs.set_up("info", form, stream)
+        ExchangeLog().write(a_record())
+
+
+def test_no_stream_at_all_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``2>&-`` leaves it."""
+    monkeypatch.setattr("sys.stderr", None)
+    for form in ("json", "console"):
+        logs.set_up("info", form)
+        ExchangeLog().write(a_record())
+
+
+def test_nothing_waits_for_who_does_not_read_the_log_and_what_was_lost_is_told() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as pipe, os.fdopen(writing, "w", encoding="utf-8") as out:
+        logs.set_up("info", "json", out)
+        log = ExchangeLog()
+        written = 1000  # of some 200 bytes, far more than the pipe holds
+        for _ in range(written):
+            log.write(a_record())
+        kept = pipe.read(1_000_000).splitlines()
+        assert all(json.loads(line)["event"] == "call relayed" for line in kept)
+        log.write(a_record())
+        again, told = (json.loads(line) for line in pipe.read(1_000_000).splitlines())
+        assert again["event"] == "call relayed"
+        assert (told["level"], told["event"]) == ("warning", "log lines lost")
+        assert told["lines"] == written - len(kept)
+        assert told["lines"] > 0

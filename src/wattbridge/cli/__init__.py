@@ -8,6 +8,7 @@ somebody who cannot be reached.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,7 +70,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs."
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that *arguments* (or those of the process) name, and exit with its code."""
+    _open_standard_streams()
     app(args=arguments, prog_name="wattbridge")
+
+
+def _open_standard_streams() -> None:
+    """Open those that the process was started without, as with ``2>&-``, on nothing.
+
+    The next file or socket would get the number of one that is closed, which libuv takes for a fault.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number there is
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _show_version(wanted: bool) -> None:
@@ -105,7 +121,7 @@ def _demo_command(
     a SOAP charge point at a JSON central system, a JSON charge point at a SOAP central system, and one that
     needs no translation. Needs no configuration and no network.
 
-    The SOAP central system needs `pip install wattbridge[simulators]`; without it the others are shown.
+    The SOAP central system needs `pip install '.[simulators]'`; without it the others are shown.
 
     Exit codes: 0, or 1 when anything failed on the way.
     """
@@ -479,7 +495,7 @@ def _central_system_command(
       wattbridge simulate central-system --soap --habits steve
 
     With --json charge points connect to ws://HOST:PORT/ocpp/IDENTITY, with --soap they post to
-    http://HOST:PORT/ocpp; the latter needs `pip install wattbridge[simulators]`.
+    http://HOST:PORT/ocpp; the latter needs `pip install '.[simulators]'`.
 
     \b
     Habits:

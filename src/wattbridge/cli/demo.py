@@ -167,7 +167,7 @@ async def _add_soap(central_systems: dict[str, CentralSystem], stack: AsyncExitS
     try:
         central_systems["old"] = await stack.enter_async_context(SoapCentralSystem())
     except NotInstalled:
-        why = "not shown: its central system needs `pip install wattbridge[simulators]`"
+        why = "not shown: its central system needs `pip install '.[simulators]'`"
         return {pair.identity: why for pair in PAIRS if pair.upstream == "old"}
     return {}
 

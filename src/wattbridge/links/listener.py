@@ -318,9 +318,12 @@ class Listener:
             if not any(address in network for network in self.allow):
                 raise _Refused(403, f"{source} may not connect here")
         if self._open >= self.limits.connections:
-            raise _Refused(503, f"too many connections: {self._open} are open")
+            raise _Refused(503, f"too many connections: {self._open} are open (limits.connections)")
         if self._admitted[source] >= self.limits.connections_per_source:
-            raise _Refused(503, f"too many connections from {source}: {self._admitted[source]} are open")
+            number = self._admitted[source]
+            raise _Refused(
+                503, f"too many connections from {source}: {number} are open (limits.connections_per_source)"
+            )
         self._open += 1
         self._admitted[source] += 1
         connection.admitted = True

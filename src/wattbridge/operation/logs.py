@@ -7,6 +7,8 @@ second line. Payloads are not written, and nothing else that could be a secret.
 from __future__ import annotations
 
 import logging
+import os
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -59,18 +61,25 @@ ABSENCES = frozenset({"not_connected", "refused", "unreachable", "draining"})
 MOST_SAID = 10
 WINDOW = 60.0  # seconds
 
+# What a pipe that is ready takes for certain without waiting (pipe(7), PIPE_BUF on Linux).
+CHUNK = 4096
+
 
 def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
     """Write log lines of *level* and above to *stream* (stderr), as ``"json"`` or ``"console"`` lines.
 
-    What libraries tell the standard library's logging, from warnings on, is written the same way.
+    What libraries tell the standard library's logging, from warnings on, is written the same way. A line that
+    cannot be written at once, to a full disk or a pipe that nobody reads, is lost, and nothing waits for it;
+    how many there were is the first thing written when that goes again.
     """
     out = stream if stream is not None else sys.stderr
     render: Any
     if form == "json":
         render = structlog.processors.JSONRenderer(serializer=_json)
     else:
-        render = structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=0, sort_keys=False)
+        colors = out is not None and not out.closed and out.isatty()
+        render = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0, sort_keys=False)
+    lines = _Lines(out)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -80,7 +89,7 @@ def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -88,6 +97,52 @@ def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
         if isinstance(handler, _Libraries):
             root.removeHandler(handler)
     root.addHandler(_Libraries(logging.WARNING))
+
+
+class _Lines:
+    """Where lines go: to *stream*, and never waiting for it. Without one, as with stderr closed, nowhere."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._lost = 0
+        self._half = False  # the last line was not written to its end
+        self._ready = select.poll()
+        try:
+            self._file = stream.fileno() if stream is not None else -1
+        except (OSError, ValueError):  # closed, or no file
+            self._file = -1
+        if self._file >= 0:
+            self._ready.register(self._file, select.POLLOUT)
+
+    def msg(self, message: str) -> None:
+        """Write one line. Never raises."""
+        try:
+            self._write(message + "\n")
+        except (OSError, ValueError):  # ValueError: a closed stream
+            self._lost += 1
+            return
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            structlog.get_logger().warning("log lines lost", lines=lost)
+
+    log = debug = info = warning = error = critical = exception = msg
+
+    def _write(self, line: str) -> None:
+        """Raises OSError when it cannot be written, or not without waiting."""
+        if self._stream is None:
+            return
+        if self._file < 0:
+            self._stream.write(line)
+            self._stream.flush()
+            return
+        data = line.encode("utf-8", "backslashreplace")
+        if self._half:
+            data = b"\n" + data
+        while data:
+            if not self._ready.poll(0):
+                raise BlockingIOError("nobody reads the log")
+            data = data[os.write(self._file, data[:CHUNK]) :]
+            self._half = bool(data)
 
 
 class _Libraries(logging.Handler):

@@ -40,9 +40,7 @@ def load_spyne() -> Any:
     with _importing:
         found = importlib.util.find_spec("spyne")
         if found is None or not found.submodule_search_locations:
-            raise NotInstalled(
-                "the simulated SOAP central system needs spyne: pip install wattbridge[simulators]"
-            )
+            raise NotInstalled("the simulated SOAP central system needs spyne: pip install '.[simulators]'")
         with warnings.catch_warnings(), _stand_in_for_cgi():
             warnings.simplefilter("ignore")  # its escape sequences are of another time
             _load_six(Path(next(iter(found.submodule_search_locations))))
