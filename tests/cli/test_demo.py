@@ -232,8 +232,7 @@ def test_without_spyne_the_other_pairs_are_shown_and_how_to_get_the_third(tmp_pa
     ended = end(start("--for", "1200ms", PYTHONPATH=str(tmp_path)))
     assert (ended.code, ended.err) == (0, "")
     assert (
-        "  JSON-1 ▶ old    not shown: its central system needs `pip install wattbridge[simulators]`\n"
-        in ended.out
+        "  JSON-1 ▶ old    not shown: its central system needs `pip install '.[simulators]'`\n" in ended.out
     )
     assert "  SOAP-1 ▶ cloud: BootNotification  ok in" in ended.out
     assert "  JSON-2 ▶ cloud: BootNotification  ok in" in ended.out

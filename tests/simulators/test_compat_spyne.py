@@ -69,7 +69,7 @@ def test_without_spyne_one_sentence_says_how_to_get_it(monkeypatch: pytest.Monke
     )
     for name in [name for name in sys.modules if name.partition(".")[0] == "spyne"]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(compat_spyne.NotInstalled, match=r"needs spyne: pip install wattbridge\[simulators\]"):
+    with pytest.raises(compat_spyne.NotInstalled, match=r"needs spyne: pip install '\.\[simulators\]'"):
         compat_spyne.load_spyne()
 
 
