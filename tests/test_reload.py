@@ -284,7 +284,7 @@ async def test_a_websocket_at_an_address_that_is_given_up_is_closed_in_good_orde
         charge_point = await a_websocket(world)
         assert await charge_point.call("1", "Heartbeat", {}) == [3, "1", TIME]
         await world.reload(configuration(url=main.url, port=a_free_port()))
-        assert await charge_point.closed() == (1001, "the gateway is stopping")
+        assert await charge_point.closed() == (1001, "the configuration has closed this listener")
         charge_point.hang_up()
         charge_point = await a_websocket(world)
         assert await charge_point.call("2", "Heartbeat", {}) == [3, "2", TIME]

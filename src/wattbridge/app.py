@@ -211,7 +211,8 @@ class Gateway:
         self._set_up_registry()
         self._set_up_metrics()
         for door in closed:
-            self._tasks.create_task(door.stop(drain), name=f"closing listener {door.name}")
+            stopping = door.stop(drain, "the configuration has closed this listener")
+            self._tasks.create_task(stopping, name=f"closing listener {door.name}")
         if admin is not None and config.admin is not None:
             admin.token = config.admin.token.get_secret_value()
         for port in left:  # beside: one of them may be waiting for this very reload

@@ -153,9 +153,12 @@ class Door:
             await self._end_callbacks()
             raise
 
-    async def stop(self, drain: float) -> None:
-        """Take nothing more, let what is in flight end within *drain* seconds, and close."""
-        await self._listener.stop(drain)
+    async def stop(self, drain: float, why: str = "the gateway is stopping") -> None:
+        """Take nothing more, let what is in flight end within *drain* seconds, and close.
+
+        *why* is what those on a WebSocket are told.
+        """
+        await self._listener.stop(drain, why)
         await self._end_callbacks()
 
     async def _end_callbacks(self) -> None:

@@ -507,7 +507,7 @@ async def test_who_is_answered_while_the_listener_stops_gets_no_websocket() -> N
             await asyncio.sleep(0)
             world.may_answer.set()
         status, _, body = asking.result()
-        assert (status, body) == (503, "the gateway is stopping\n")
+        assert (status, body) == (503, "this listener is closing\n")
         assert world.unheard == 1
 
 

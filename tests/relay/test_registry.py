@@ -425,11 +425,16 @@ async def test_a_boot_notification_may_lead_to_another_central_system() -> None:
         assert len(ways) == 2
 
 
-async def test_a_way_to_where_a_fail_over_has_led_waits_for_its_end() -> None:
-    """Or that central system would see the charge point twice."""
+@pytest.mark.parametrize("and_back", [False, True])
+async def test_a_way_to_where_a_fail_over_has_led_waits_for_its_end(and_back: bool) -> None:
+    """Or that central system would see the charge point twice: calls may still be in flight there."""
     async with by_vendor() as (world, ways):
         session = world.registry.session(Heard("CP1"))
-        session.upstream = "ACME"  # a fail-over says where it is now
+        first = session.upstream
+        assert session.until_free is not None
+        for upstream in ("ACME", first) if and_back else ("ACME",):
+            await session.until_free(upstream)  # as a fail-over does before it goes there
+            session.upstream = upstream
         ways[0].link.may_end.clear()
         await speak(session, BOOT)
         await world.turns()

@@ -251,11 +251,11 @@ class Listener:
             )
         return socket.socket(fileno=os.dup(sockets[0].fileno()))
 
-    async def stop(self, drain: float = 10.0) -> None:
+    async def stop(self, drain: float = 10.0, why: str = "the gateway is stopping") -> None:
         """Stop accepting, close idle connections, let what is in flight end within *drain* seconds.
 
-        WebSockets are closed when nothing is in flight on them. What is not done by then is cancelled, and
-        its connection cut.
+        WebSockets are closed, and told *why*, when nothing is in flight on them. What is not done by then is
+        cancelled, and its connection cut.
         """
         if self._server is None or self.stopping:
             return
@@ -265,7 +265,7 @@ class Listener:
         for connection in tuple(self._connections):
             connection.finish()
         for websocket in tuple(self._websockets):
-            self.tasks.create_task(self._finish(websocket))
+            self.tasks.create_task(self._finish(websocket, why))
         # Whoever is cancelled on a WebSocket still waits for the peer to close it.
         cut = self.loop.call_at(ends, self._cut_websockets)
         # Time running out cancels what is left of the group, and waits for it to end.
@@ -294,9 +294,9 @@ class Listener:
             self._all_gone = self.loop.create_future()
             await self._all_gone
 
-    async def _finish(self, websocket: UpgradedConnection) -> None:
+    async def _finish(self, websocket: UpgradedConnection, why: str) -> None:
         try:
-            await websocket.talk.close("the gateway is stopping")
+            await websocket.talk.close(why)
         except Exception as problem:
             self.error(problem, None)
             websocket.transport.abort()
@@ -773,7 +773,7 @@ class _Connection(asyncio.Protocol):
                     if isinstance(answer, WebSocket):
                         if self._becomes(upgrade, answer):
                             return
-                        answer = HttpResponse(503, b"the gateway is stopping\n")
+                        answer = HttpResponse(503, b"this listener is closing\n")
                     response = answer
                 data = self._response_bytes(request, response)
             except Exception as problem:

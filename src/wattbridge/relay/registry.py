@@ -55,13 +55,12 @@ class _Running:
 
 @dataclass(slots=True)
 class _Kept:
-    """A session, what is known of its charge point, the way its calls take, and the link that runs there."""
+    """A session, what is known of its charge point, and the way its calls take."""
 
     session: Session
     heard: Heard
     way: Way
     listed: bool = False  # when it was opened
-    running: _Running | None = None
 
 
 class Registry:
@@ -250,7 +249,6 @@ class Registry:
     def _change_way(self, kept: _Kept) -> None:
         """What is in flight on the old way ends there; everything else takes the new one."""
         session, old = kept.session, kept.way.link
-        self._leave_where_it_is(kept)
         self._forget_name(kept)
         try:
             kept.way, running = self._open_way(session, kept.heard)
@@ -278,7 +276,7 @@ class Registry:
         end = session.upstream, session.known_as
         earlier = self._running.get(end)
         running.ends.append(end)
-        self._running[end] = kept.running = running
+        self._running[end] = running
         if earlier is not None:
             self._tell_if_taken(session)
         self._tasks.create_task(
@@ -296,16 +294,6 @@ class Registry:
             text = f"central system {session.upstream} knows {other.identity} as {session.known_as} already; "
             text += "until that is gone, there may be no connection for this one"
             self._journal.event(Event("name taken", session.identity, text))
-
-    def _leave_where_it_is(self, kept: _Kept) -> None:
-        """The link of a session is about to be closed: whoever goes to the same end waits for it.
-
-        A fail-over may have led it somewhere else than where it began.
-        """
-        running, end = kept.running, (kept.session.upstream, kept.session.known_as)
-        if running is not None and not running.ended.is_set() and end not in running.ends:
-            running.ends.append(end)
-            self._running[end] = running
 
     def _sweep(self) -> None:
         """Look at the next few sessions: a large fleet is gone through in parts, so that no message waits."""
@@ -325,7 +313,6 @@ class Registry:
             return
         del self._sessions[session.identity]
         self._strangers -= not kept.listed
-        self._leave_where_it_is(kept)
         self._forget_name(kept)
         self._learned[session.identity] = kept.heard, session.heartbeat_interval
         if len(self._learned) > max(self.most_sessions, len(self._sessions)):
@@ -343,9 +330,14 @@ class Registry:
 
     async def _until_free(self, session: Session, running: _Running, upstream: str) -> None:
         """A fail-over leads the link that is *running* to *upstream*: an earlier link there ends first."""
-        earlier = self._running.get((upstream, session.known_as))
-        # Whoever came later waits for this one, and must not be waited for.
-        if earlier is not None and earlier.number < running.number:
+        end = upstream, session.known_as
+        earlier = self._running.get(end)
+        if earlier is not None and earlier.number >= running.number:
+            return  # it has been there before, or whoever came later waits for it
+        # What it leaves behind there may take as long as its last call does.
+        running.ends.append(end)
+        self._running[end] = running
+        if earlier is not None:
             await earlier.ended.wait()
 
     async def _keep(
