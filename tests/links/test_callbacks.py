@@ -700,6 +700,14 @@ async def test_a_peer_that_closes_without_an_answer_is_told_so() -> None:
     )
 
 
+async def test_nobody_waits_for_an_answer_in_another_protocol() -> None:
+    switching = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    assert await failure_of(switching, close=False) == (
+        "unreachable",
+        "PEER changes to another protocol, which it was not asked for (HTTP 101)",
+    )
+
+
 async def test_interim_answers_do_not_go_on_for_ever() -> None:
     """Read as fast as they come, they would keep the gateway from everything else."""
     interim = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -561,6 +561,11 @@ class Connection(asyncio.Protocol):
                 if message is None:
                     return
                 data, self._buffer = self._buffer, b""
+                if message.code == 101:  # no other answer follows it
+                    text = (
+                        f"{self._address} changes to another protocol, which it was not asked for (HTTP 101)"
+                    )
+                    raise Unreachable("unreachable", text)
                 if not 100 <= message.code < 200:
                     self._begin_body(message)
                 elif (interim := self._interim + 1) > _MOST_INTERIM:
