@@ -1,4 +1,4 @@
-"""All 29 operations of OCPP 1.6 between two simulators with nothing between them."""
+"""All 29 operations of OCPP 1.6 between two simulators, with nothing or with a gateway between them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,25 @@ from typing import Any
 
 import pytest
 
-from tests.interop.operations import ASKED_OF_THE_CENTRAL_SYSTEM, ASKED_OF_THE_CHARGE_POINT, Payload
+from tests.interop.operations import (
+    ALL_OF_IT,
+    ASKED_OF_THE_CENTRAL_SYSTEM,
+    ASKED_OF_THE_CHARGE_POINT,
+    TAG,
+    Payload,
+)
 from wattbridge.simulators.central_system import CentralSystem
 from wattbridge.simulators.charge_point import ChargePoint
 from wattbridge.simulators.frames import TIMES
 
 IDENTITY = "CP 3211/ä"
+
+
+class Full(CentralSystem):
+    """Knows all there is to know of one idTag, and nothing of the others; mixed into one with a transport."""
+
+    def id_tag_info(self, id_tag: str) -> Payload:
+        return ALL_OF_IT if id_tag == TAG else {"status": "Invalid"}
 
 
 class Told(ChargePoint):
@@ -48,24 +61,24 @@ CALLS = [
 
 
 async def go_through_all(central_system: CentralSystem, charge_point: Told) -> Seen:
+    """Ask both all there is to ask, while they run."""
     seen = Seen()
-    async with central_system, charge_point:
-        for action, cases in ASKED_OF_THE_CENTRAL_SYSTEM.items():
-            for case, example in cases.items():
-                key = "central system", action, case
-                seen.returned[key] = meant(await charge_point.call(action, **example.asked))
-                identity, name, payload = central_system.received[-1]
-                assert (identity, name) == (IDENTITY, action)
-                seen.arrived[key] = meant(payload)
-        for action, cases in ASKED_OF_THE_CHARGE_POINT.items():
-            for case, example in cases.items():
-                key = "charge point", action, case
-                charge_point.told = example.answered
-                seen.returned[key] = meant(await central_system.call(IDENTITY, action, **example.asked))
-                name, payload = charge_point.received[-1]
-                assert name == action
-                seen.arrived[key] = meant(payload)
-        seen.problems = charge_point.problems + charge_point.failures + central_system.problems
+    for action, cases in ASKED_OF_THE_CENTRAL_SYSTEM.items():
+        for case, example in cases.items():
+            key = "central system", action, case
+            seen.returned[key] = await charge_point.call(action, **example.asked)
+            identity, name, payload = central_system.received[-1]
+            assert (identity, name) == (IDENTITY, action)
+            seen.arrived[key] = payload
+    for action, cases in ASKED_OF_THE_CHARGE_POINT.items():
+        for case, example in cases.items():
+            key = "charge point", action, case
+            charge_point.told = example.answered
+            seen.returned[key] = await central_system.call(IDENTITY, action, **example.asked)
+            name, payload = charge_point.received[-1]
+            assert name == action
+            seen.arrived[key] = payload
+    seen.problems = charge_point.problems + charge_point.failures + central_system.problems
     return seen
 
 

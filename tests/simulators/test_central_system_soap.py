@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from tests.interop.operations import ALL_OF_IT, TAG, Asked, Payload
+from tests.interop.operations import Asked, Payload
 from wattbridge.simulators.central_system import ALL, Transaction
 from wattbridge.simulators.central_system_soap import SoapCentralSystem
 from wattbridge.simulators.charge_point_soap import SoapChargePoint
 from wattbridge.simulators.outcomes import Exchange, Refused, Unanswered
 
-from .all_operations import CALLS, IDENTITY, Seen, Told, go_through_all, meant
+from .all_operations import CALLS, IDENTITY, Full, Seen, Told, go_through_all, meant
 
 NOW = datetime(2024, 5, 1, 10, 0, tzinfo=UTC)
 ENVELOPE = """\
@@ -117,11 +117,8 @@ def a_charge_point(central_system: SoapCentralSystem, **options: Any) -> SoapCha
 # --- All there is to say, between the two witnesses ------------------------------------------------------
 
 
-class FullCentralSystem(SoapCentralSystem):
-    """Knows all there is to know of one idTag, and nothing of the others."""
-
-    def id_tag_info(self, id_tag: str) -> Payload:
-        return ALL_OF_IT if id_tag == TAG else {"status": "Invalid"}
+class FullCentralSystem(Full, SoapCentralSystem):
+    pass
 
 
 class ToldChargePoint(Told, SoapChargePoint):
@@ -135,15 +132,16 @@ def seen() -> Seen:
         async with central_system:  # its port is known now, and stays
             pass
         charge_point = ToldChargePoint(IDENTITY, central_system.url, call_timeout=5.0)
-        return await go_through_all(central_system, charge_point)
+        async with central_system, charge_point:
+            return await go_through_all(central_system, charge_point)
 
     return asyncio.run(go())
 
 
 @pytest.mark.parametrize(("key", "example"), CALLS)
 def test_call_arrives_and_its_result_returns(seen: Seen, key: tuple[str, str, str], example: Asked) -> None:
-    assert seen.arrived[key] == meant(example.asked)
-    assert seen.returned[key] == meant(example.answered)
+    assert meant(seen.arrived[key]) == meant(example.asked)
+    assert meant(seen.returned[key]) == meant(example.answered)
 
 
 def test_no_witness_saw_a_rule_broken(seen: Seen) -> None:
