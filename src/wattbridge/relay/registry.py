@@ -273,10 +273,7 @@ class Registry:
         assert self._tasks is not None
         session, link = kept.session, kept.way.link
         session.attach(Side.CENTRAL_SYSTEM, link)
-        end = session.upstream, session.known_as
-        earlier = self._running.get(end)
-        running.ends.append(end)
-        self._running[end] = running
+        earlier = self._hold(session, running, session.upstream)
         if earlier is not None:
             self._tell_if_taken(session)
         self._tasks.create_task(
@@ -330,15 +327,21 @@ class Registry:
 
     async def _until_free(self, session: Session, running: _Running, upstream: str) -> None:
         """A fail-over leads the link that is *running* to *upstream*: an earlier link there ends first."""
+        earlier = self._hold(session, running, upstream)
+        if earlier is not None:
+            await earlier.ended.wait()
+
+    def _hold(self, session: Session, running: _Running, upstream: str) -> _Running | None:
+        """*running* goes to *upstream*, and whoever goes there later waits for its end: what it leaves behind
+        may take as long as its last call does. Returns the one that it has to wait for itself.
+        """
         end = upstream, session.known_as
         earlier = self._running.get(end)
         if earlier is not None and earlier.number >= running.number:
-            return  # it has been there before, or whoever came later waits for it
-        # What it leaves behind there may take as long as its last call does.
+            return None  # it has been there before, or whoever came later waits for it
         running.ends.append(end)
         self._running[end] = running
-        if earlier is not None:
-            await earlier.ended.wait()
+        return earlier
 
     async def _keep(
         self,
