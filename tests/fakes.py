@@ -17,12 +17,14 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from wattbridge.ocpp.errors import Unreachable
-from wattbridge.ocpp.messages import Call, CallResult, Passage, Reply
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage, Reply, Side
 from wattbridge.relay import routes
 from wattbridge.relay.journal import Event, Journal, Record
+from wattbridge.relay.registry import Registry
 from wattbridge.relay.session import Answer
 
 PATIENCE = 20.0  # seconds until a test gives up
+RESET = Call("Reset", {"type": "Hard"})
 
 
 # --- time, journal, links ----------------------------------------------------------------------------------
@@ -138,6 +140,27 @@ class FakeLink:
 
 def away(reason: str = "not_connected", description: str = "nobody is there") -> Unreachable:
     return Unreachable(reason, description)
+
+
+class CentralSystemAsks:
+    """A world where the central system can ask the charge points of *registry*."""
+
+    registry: Registry
+
+    async def call(self, call: Call = RESET, identity: str = "CP1") -> Reply:
+        """What the central system gets for a call of its own."""
+        session = self.registry.find(identity)
+        assert session is not None
+        reply, _ = await session.relay(
+            call, Passage("json", b""), Side.CENTRAL_SYSTEM, lambda reply: Passage("json", b"")
+        )
+        return reply
+
+    async def failure(self, call: Call = RESET) -> tuple[str, str]:
+        """Reason and description of the error it gets."""
+        reply = await self.call(call)
+        assert isinstance(reply, CallError)
+        return reply.reason, reply.description
 
 
 # --- a central system of plain frames ----------------------------------------------------------------------

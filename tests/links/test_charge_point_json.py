@@ -30,6 +30,7 @@ from tests.fakes import (
     PING,
     PONG,
     USUAL_ANSWERS,
+    CentralSystemAsks,
     FakeLink,
     Listened,
     PlainWebSocket,
@@ -57,14 +58,13 @@ from wattbridge.links.listener import HttpRequest, HttpResponse, Limits, Listene
 from wattbridge.links.paths import Protocol
 from wattbridge.links.upgrades import WebSocket
 from wattbridge.ocpp.actions import dialect
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage, Reply, Side
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage, Side
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
 from wattbridge.relay.session import Answer
 
 SOON = 0.05  # seconds
 PATHS = ("/ocpp/cs", "/ocpp/{charger}")
-RESET = Call("Reset", {"type": "Hard"})
 HEARTBEAT = '[2,"1","Heartbeat",{}]'
 TIME = '[3,"1",{"currentTime":"2024-05-01T10:00:00Z"}]'
 PLAIN = replace(ChargePoint(dialect()), ping_interval=None)
@@ -81,7 +81,7 @@ class CentralSystem(FakeLink):
 
 
 @dataclass
-class World:
+class World(CentralSystemAsks):
     """A listener with both services, on ``port``."""
 
     port: int
@@ -111,21 +111,6 @@ class World:
         data = await exchange_bytes(f"http://127.0.0.1:{self.port}", handshake(path, *headers))
         head, _, body = data.decode().partition("\r\n\r\n")
         return int(head.split()[1]), head, body
-
-    async def call(self, call: Call = RESET, identity: str = "CP1") -> Reply:
-        """What the central system gets for a call of its own."""
-        session = self.registry.find(identity)
-        assert session is not None
-        reply, _ = await session.relay(
-            call, Passage("json", b""), Side.CENTRAL_SYSTEM, lambda reply: Passage("json", b"")
-        )
-        return reply
-
-    async def failure(self, call: Call = RESET) -> tuple[str, str]:
-        """Reason and description of the error it gets."""
-        reply = await self.call(call)
-        assert isinstance(reply, CallError)
-        return reply.reason, reply.description
 
 
 @asynccontextmanager

@@ -19,7 +19,9 @@ import zeep
 
 from tests.fakes import (
     REQUESTS,
+    RESET,
     CannedChargePoint,
+    CentralSystemAsks,
     FakeLink,
     Listened,
     Response,
@@ -47,7 +49,7 @@ from wattbridge.links.charge_points import ChargePoint
 from wattbridge.links.listener import Listener
 from wattbridge.ocpp.actions import dialect
 from wattbridge.ocpp.errors import Unreachable
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage, Payload, Reply, Side
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage, Payload
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
 from wattbridge.relay.session import TRANSACTION_ACTIONS, Answer
@@ -55,7 +57,6 @@ from wattbridge.relay.session import TRANSACTION_ACTIONS, Answer
 _zeep: Any = zeep  # it calls itself typed, but most of its functions are not
 
 LOOPBACK = ip_network("127.0.0.0/8")
-RESET = Call("Reset", {"type": "Hard"})
 ACCEPTED = CallResult({"status": "Accepted"})
 RESET_ACCEPTED = http_response(soap_result("resetResponse", "<cp:status>Accepted</cp:status>"))
 
@@ -81,28 +82,13 @@ class CentralSystem(FakeLink):
 
 
 @dataclass
-class World:
+class World(CentralSystemAsks):
     """A listener with CentralSystemService; ``url`` is where charge points post."""
 
     url: str
     central_system: CentralSystem
     registry: Registry
     heard: Listened
-
-    async def call(self, call: Call, identity: str = "CP1") -> Reply:
-        """What the central system gets for a call of its own."""
-        session = self.registry.find(identity)
-        assert session is not None
-        reply, _ = await session.relay(
-            call, Passage("json", b""), Side.CENTRAL_SYSTEM, lambda reply: Passage("json", b"")
-        )
-        return reply
-
-    async def failure(self, call: Call = RESET) -> tuple[str, str]:
-        """Reason and description of the error it gets."""
-        reply = await self.call(call)
-        assert isinstance(reply, CallError)
-        return reply.reason, reply.description
 
 
 @asynccontextmanager
