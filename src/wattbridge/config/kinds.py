@@ -159,6 +159,19 @@ class KeyKind(Kind):
         return path
 
 
+class StoreKind(Kind):
+    """Where the store is: ``sqlite:///state.db`` beside the configuration file, ``sqlite:////var/lib/state.db``,
+    or ``memory``.
+    """
+
+    def validate(self, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, str) or value == "memory":
+            return super().validate(value, info)
+        path = values.read_store_url(value)
+        folder = (info.context or Surroundings()).folder
+        return f"sqlite:///{folder / path}"
+
+
 def check_pair(certificate: Path, key: Path) -> None:
     """Raises ValueError when TLS cannot use the two together."""
     try:
@@ -275,6 +288,12 @@ SECRET = SecretKind(
 )
 CERTIFICATES = CertificatesKind("file", str)
 KEY = KeyKind("file", str)
+STORE = StoreKind(
+    "`sqlite:///PATH` or `memory`",
+    str,
+    str,
+    _text_schema(r"^(memory|sqlite:///.+)$", "sqlite:////var/lib/wattbridge/state.db"),
+)
 BIND = _plain("host:port", values.read_bind, "0.0.0.0:8080")
 NETWORK = _plain("network", values.read_network, "10.20.0.0/16")
 ZONE = _plain("time zone", values.read_zone, "Europe/Berlin")

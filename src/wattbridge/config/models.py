@@ -569,6 +569,141 @@ class Identity(Section):
         return self
 
 
+class Answers(Section):
+    """What charge points are answered while their central system is away."""
+
+    authorize: Annotated[Literal["cached", "none", "accept"], kinds.words("cached", "none", "accept")] = (
+        Field(
+            default="cached",
+            description="Authorize: `cached` repeats what the central system last said of this idTag to "
+            "this charge point and fails for others, `none` always fails, so that the charge point decides "
+            "by its own list, `accept` accepts everybody.",
+        )
+    )
+    start_transaction: Annotated[Literal["hold", "provisional"], kinds.words("hold", "provisional")] = Field(
+        default="hold",
+        description="StartTransaction: `hold` waits for the central system (`offline.hold`), then closes the "
+        "connection without an answer, so that the charge point keeps the message; `provisional` answers "
+        "with a transaction id of the gateway, which is replaced in every later message.",
+    )
+    boot_notification: Annotated[
+        Literal["last", "pending", "hold"], kinds.words("last", "pending", "hold")
+    ] = Field(
+        default="last",
+        description="BootNotification: `last` accepts a charge point that was accepted before, with the "
+        "same interval, `pending` answers Pending, `hold` waits for the central system.",
+    )
+    late_refusal: Annotated[Literal["stop", "record"], kinds.words("stop", "record")] = Field(
+        default="stop",
+        description="What follows when the central system refuses a transaction that was begun without it: "
+        "`stop` sends RemoteStopTransaction to the charge point, `record` only tells.",
+    )
+
+
+class OwnAnswers(Section):
+    """What differs for the charge points of one route."""
+
+    authorize: (
+        Annotated[Literal["cached", "none", "accept"], kinds.words("cached", "none", "accept")] | None
+    ) = Field(default=None, description="Authorize, as in `offline.answer`.")
+    start_transaction: (
+        Annotated[Literal["hold", "provisional"], kinds.words("hold", "provisional")] | None
+    ) = Field(default=None, description="StartTransaction, as in `offline.answer`.")
+    boot_notification: (
+        Annotated[Literal["last", "pending", "hold"], kinds.words("last", "pending", "hold")] | None
+    ) = Field(default=None, description="BootNotification, as in `offline.answer`.")
+    late_refusal: Annotated[Literal["stop", "record"], kinds.words("stop", "record")] | None = Field(
+        default=None, description="Refused transactions, as in `offline.answer`."
+    )
+
+
+class Queue(Section):
+    """How much is kept for central systems that are away. What is beyond is not acknowledged."""
+
+    per_charger: Annotated[int, kinds.whole(1, 1_000_000)] = Field(
+        default=2000, description="Messages of one charge point."
+    )
+    per_charger_size: Annotated[int, kinds.size("1KiB", "1GiB")] = Field(  # bytes
+        default=4 * 1024 * 1024, description="Bytes of them."
+    )
+    total: Annotated[int, kinds.whole(1, 100_000_000)] = Field(
+        default=500_000, description="Messages of all charge points."
+    )
+    total_size: Annotated[int, kinds.size("1KiB", "1024GiB")] = Field(  # bytes
+        default=1024 * 1024 * 1024, description="Bytes of them."
+    )
+    max_age: Annotated[float, kinds.duration("1m", "365d")] = Field(  # seconds
+        default=30 * 86400.0,
+        description="How long a message is kept; an older one is dropped, counted and logged.",
+    )
+
+
+class Offline(Section):
+    """What happens while a central system is away."""
+
+    answer: Answers = Field(default=Answers(), description="What charge points are answered.")
+    hold: Annotated[float, kinds.duration("0s", "5m")] = Field(  # seconds
+        default=20.0, description="How long a StartTransaction waits for its central system."
+    )
+    authorizations: Annotated[float, kinds.duration("0s", "8760h")] = Field(  # seconds
+        default=30 * 86400.0,
+        description="How long an answer to Authorize may be repeated; an expiryDate in it counts too.",
+    )
+    queue: Queue = Field(default=Queue(), description="What is kept.")
+    rate: Annotated[float, kinds.rate("1/h", "100000/s")] = Field(  # messages per second
+        default=500.0,
+        description="How fast kept messages are sent when a central system is back, all charge points "
+        "together.",
+    )
+    attempts: Annotated[int, kinds.whole(1, 1000)] = Field(
+        default=3,
+        description="After so many refusals (CALLERROR, fault) a kept message is parked: `wattbridge queue` "
+        "shows it, and the next one is sent.",
+    )
+    retry: Annotated[float, kinds.duration("100ms", "24h")] = Field(  # seconds
+        default=10.0, description="How long after a refusal it is sent again; twice that after the second."
+    )
+    boot_after_restart: Annotated[bool, kinds.FLAG] = Field(
+        default=False,
+        description="Whether the last BootNotification of a SOAP charge point is sent again when its session "
+        "comes back after a restart of the gateway.",
+    )
+
+
+class History(Section):
+    """Which exchanges are kept for looking at, with both encodings."""
+
+    age: Annotated[float, kinds.duration("0s", "8760h")] = Field(  # seconds
+        default=72 * 3600.0, description="How long; `0s` keeps none."
+    )
+    size: Annotated[int, kinds.size("1MiB", "1024GiB")] = Field(  # bytes
+        default=256 * 1024 * 1024, description="How much; the oldest give way."
+    )
+    redact: Annotated[tuple[Annotated[str, kinds.words("idTag", "AuthorizationKey")], ...], _List] = Field(
+        default=("AuthorizationKey",),
+        description="What is blotted out: `idTag` (parentIdTag too), `AuthorizationKey`, the values of "
+        "keys that are passwords.",
+    )
+
+
+class StoreSection(Section):
+    """What is remembered over a restart."""
+
+    url: Annotated[str, kinds.STORE] | None = Field(
+        default=None,
+        description="Where: `sqlite:///PATH`, relative to this file, or `memory`, which remembers nothing. "
+        "Without it, `wattbridge.db` in `$STATE_DIRECTORY` (systemd), or else beside this file.",
+    )
+    replies: Annotated[float, kinds.duration("1m", "365d")] = Field(  # seconds
+        default=7 * 86400.0,
+        description="For how long a transaction message that is repeated gets the reply of the first.",
+    )
+    transactions: Annotated[float, kinds.duration("1h", "3650d")] = Field(  # seconds
+        default=90 * 86400.0, description="How long transactions that have ended are remembered."
+    )
+    history: History = Field(default=History(), description="The message history.")
+
+
 class Route(Section):
     """Which central system a charge point belongs to."""
 
@@ -606,6 +741,11 @@ class Route(Section):
         description="What happens to a message that breaks the schema where both sides speak the same and it "
         "passes as it is: `report` notes it, `refuse` refuses it, `off` does not look. A message that must "
         "be translated is refused in any case.",
+    )
+    offline: OwnAnswers | None = Field(
+        default=None,
+        description="What these charge points are answered while the central system is away; what is not "
+        "given is that of `offline.answer`.",
     )
     subprotocol: Annotated[Literal["optional", "required"], kinds.words("optional", "required")] = Field(
         default="optional", description="Whether a WebSocket of a charge point must ask for `ocpp1.6`."
@@ -788,6 +928,8 @@ class Config(Section):
     callbacks: Callbacks = Field(default=Callbacks(), description="How SOAP charge points are called.")
     websocket: WebSocket = Field(default=WebSocket(), description="The WebSockets of charge points.")
     sessions: Sessions = Field(default=Sessions(), description="How long a charge point counts as there.")
+    offline: Offline = Field(default=Offline(), description="What happens while a central system is away.")
+    store: StoreSection = Field(default=StoreSection(), description="What is remembered over a restart.")
     time: Time = Field(default=Time(), description="How times are read and written.")
     metrics: Metrics = Field(default=Metrics(), description="Metrics and health.")
     admin: Admin | None = Field(default=None, description="The admin interface. Without it, there is none.")
@@ -807,6 +949,11 @@ class Config(Section):
     def zone_of(self, identity: str) -> ZoneInfo:
         known = self.chargers.get(identity)
         return known.zone if known and known.zone else self.time.zone
+
+    def answers_of(self, route: Route) -> Answers:
+        """What the charge points of a route are answered while their central system is away."""
+        own = route.offline.model_dump(exclude_none=True) if route.offline else {}
+        return self.offline.answer.model_copy(update=own)
 
     def ping_of(self, identity: str) -> WebSocketPing:
         """How the WebSocket of a charge point is pinged."""

@@ -503,3 +503,13 @@ def _check_host(host: str) -> None:
             ipaddress.IPv4Address(host)
         except ValueError:
             raise ValueError(f"{shorten(host)} is no IPv4 address") from None
+
+
+def read_store_url(text: str) -> str:
+    """``sqlite:////var/lib/state.db`` → the path of the file. Raises ValueError for any other URL."""
+    scheme, separator, path = text.partition(":///")
+    if scheme == "sqlite" and separator and path:
+        return path
+    if scheme in ("postgresql", "postgres"):
+        raise ValueError(f"{shorten(text)}: PostgreSQL is not supported yet: write sqlite:///PATH")
+    raise ValueError(f"{shorten(text)} is no store: write sqlite:///PATH or memory")
