@@ -85,6 +85,7 @@ class FakeLink:
     outcome: Reply | Exception = field(default_factory=lambda: CallResult({}))
     transport: str = "json"
     form: str = ""
+    away: bool = False
     clock: Clock | None = None
     takes: float = 0.0
     waited: float = 0.0
@@ -474,6 +475,7 @@ REQUESTS = {
     "Authorize": "<cs:idTag>TAG</cs:idTag>",
     "BootNotification": "<cs:chargePointVendor>V</cs:chargePointVendor>"
     "<cs:chargePointModel>M</cs:chargePointModel>",
+    "DataTransfer": "<cs:vendorId>V</cs:vendorId>",
     "Heartbeat": "",
     "StartTransaction": "<cs:connectorId>1</cs:connectorId><cs:idTag>TAG</cs:idTag>"
     "<cs:timestamp>2024-05-01T10:00:00Z</cs:timestamp><cs:meterStart>0</cs:meterStart>",

@@ -28,7 +28,7 @@ from websockets.uri import parse_uri
 from tests.fakes import from_header
 from tests.virtual_time import MemoryTransport, VirtualLoop, finished
 from wattbridge.links.callbacks import AddressPolicy, CallbackClient
-from wattbridge.links.central_system_json import CentralSystem, CentralSystemJson, Pacer
+from wattbridge.links.central_system_json import CentralSystem, CentralSystemJson
 from wattbridge.links.central_system_soap import (
     Caller,
     CentralSystemSoap,
@@ -45,6 +45,7 @@ from wattbridge.ocpp.actions import JsonCodec, dialect
 from wattbridge.ocpp.messages import Side
 from wattbridge.relay.failover import FailOver, WatchedLink
 from wattbridge.relay.journal import Event, Journal, Record
+from wattbridge.relay.pace import Pacer
 from wattbridge.relay.registry import CentralSystemLink, Registry
 from wattbridge.relay.registry import Way as RelayWay
 from wattbridge.relay.routes import Heard

@@ -304,7 +304,7 @@ async def test_two_that_get_one_name_are_told() -> None:
     ):
         first, second = await a_websocket(gateway, "CP1"), await a_websocket(gateway, "CP2")
         assert await first.call("1", "Heartbeat", {}) == [3, "1", TIME]
-        assert (await second.call("1", "Heartbeat", {}))[:3] == [4, "1", "GenericError"]
+        assert (await second.call("1", "DataTransfer", {"vendorId": "V"}))[:3] == [4, "1", "GenericError"]
         [taken] = gateway.told("name taken")
         assert (taken.identity, taken.text) == (
             "CP2",
@@ -428,8 +428,8 @@ async def test_the_second_central_system_stands_in_until_the_first_is_back() -> 
             )
         ) as gateway,
     ):
-        charge_point = await a_websocket(gateway)
         async with a_central_system(USUAL_ANSWERS, port) as first:
+            charge_point = await a_websocket(gateway)
             assert await charge_point.call("1", "Heartbeat", {}) == [3, "1", TIME]
             assert gateway.records[-1].upstream == "first"
             assert [call[2] for call in first.calls] == ["Heartbeat"]

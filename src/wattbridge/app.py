@@ -21,17 +21,21 @@ from wattbridge.administration import Administration
 from wattbridge.config import Bind, Config, Loaded
 from wattbridge.doors import Door
 from wattbridge.fleet import Counts, Fleet, Way
+from wattbridge.keeping import rules_of
 from wattbridge.links import tls
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation import logs
 from wattbridge.operation.api import AdminPort
 from wattbridge.operation.health import HealthPort
 from wattbridge.operation.metrics import Metrics, State
+from wattbridge.relay.delivery import Deliveries
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
 from wattbridge.reloading import CannotReload, Reloader
+from wattbridge.store.base import ChargePoint, NotKept, Store
+from wattbridge.store.memory import MemoryStore
 
 LAG_EVERY = 1.0  # seconds
 OWN_FILES = 64  # what the gateway itself keeps open, and room for callbacks
@@ -47,26 +51,29 @@ class Gateway:
 
     Whoever wants to see exchanges listens to ``journal`` before ``run``. After ``on_ready`` of ``run``,
     ``addresses`` tells where each listener is reached, and ``metrics_address`` where the metrics are.
-    ``reload_with`` gives it an admin API, where the configuration asks for one, that can reload.
+    ``reload_with`` gives it an admin API, where the configuration asks for one, that can reload. *store* is
+    open, and closed by whoever opened it; without one, what is remembered is gone with the gateway.
     Raises CannotStart when a file that the configuration names can no longer be used.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, store: Store | None = None) -> None:
         self.config = config
         self.journal = Journal()
-        self.not_ready_because = ["the gateway is starting"]
+        self._not_ready = ["the gateway is starting"]
         self._draining = False
         self._counts = Counts()
+        self.deliveries = Deliveries(store or MemoryStore(), self.journal, rules_of(config))
         try:
-            self.fleet = Fleet(config, self.journal, self._counts)
+            self.fleet = Fleet(config, self.journal, self._counts, self.deliveries)
         except OSError as problem:
             raise CannotStart(f"TLS: {problem}") from None
-        self.registry = Registry(self.journal, self._open_way)
+        self.registry = Registry(self.journal, self._open_way, deliveries=self.deliveries)
         self._set_up_registry()
         self.metrics = Metrics(version("wattbridge"), self.fleet.usual.operations, self._state)
         self._set_up_metrics()
         self.metrics.listen_to(self.journal)
         self._doors = {name: self._door(name, self.fleet) for name in config.listeners}
+        self.deliveries.on_waiting = self._open_for_waiting
         self._health = self._health_port(config)
         self._admin: AdminPort | None = None
         self._administration: Administration | None = None
@@ -84,6 +91,11 @@ class Gateway:
     def websocket_addresses(self) -> dict[str, str]:
         """Where WebSockets are opened, likewise: ``{"soap": "ws://127.0.0.1:8080/ocpp/{charger}"}``."""
         return {name: door.websocket_address for name, door in self._doors.items()}
+
+    @property
+    def not_ready_because(self) -> list[str]:
+        problem = self.deliveries.store.problem
+        return [*self._not_ready, *([f"messages cannot be kept: {problem}"] if problem else [])]
 
     @property
     def metrics_address(self) -> str:
@@ -106,18 +118,23 @@ class Gateway:
             # The health port answers from the beginning to the end.
             await _bind("metrics", self.config.metrics.bind, self._health.start)
             stack.push_async_callback(self._stop_health)
-            async with asyncio.TaskGroup() as tasks:
+            waiting = await self.deliveries.open()
+            async with self.deliveries.running(), asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
+                restoring: asyncio.Task[None] | None = None
                 sessions = tasks.create_task(self.registry.run(), name="sessions")
                 lag = tasks.create_task(self._watch_loop(), name="event loop lag")
                 try:
                     problem = await self._listen()
                     if problem is None:
-                        self.not_ready_because = []
+                        self._not_ready = []
+                        restoring = tasks.create_task(self._restore(waiting), name="sessions of before")
                         on_ready()
                         await stopping.wait()
                 finally:
                     lag.cancel()
+                    if restoring is not None:
+                        restoring.cancel()
                     await self._stop(sessions)
             if problem is not None:
                 raise problem
@@ -132,6 +149,54 @@ class Gateway:
             return problem
         return None
 
+    async def _restore(self, waiting: list[str]) -> None:
+        """Open the sessions of charge points that had one when the gateway stopped, or for which messages
+        wait. Central systems see them connect at the pace of ``connect.rate``.
+        """
+        try:
+            rows = {row.identity: row for row in await self._alive()}
+            for identity in waiting:
+                if identity not in rows:
+                    known = await self.deliveries.store.find(ChargePoint, {"identity": identity})
+                    rows[identity] = known[0] if known else ChargePoint(identity)
+        except NotKept as broken:
+            self.journal.event(Event("store broken", "", f"sessions were not restored: {broken}", "internal"))
+            return
+        wait = set(waiting)
+        for count, row in enumerate(rows.values()):
+            # A JSON charge point comes back by itself.
+            if row.dialect.startswith("soap") or row.identity in wait:
+                self._restore_session(row)
+            if count % 100 == 0:
+                await asyncio.sleep(0)
+
+    def _restore_session(self, row: ChargePoint) -> None:
+        if self.fleet.admit(row.identity, row.source, row.listener) is None:
+            text = "it is not known to this gateway any more"
+            self.journal.event(Event("session not restored", row.identity, text, "auth"))
+            return
+        session = self.registry.restore(row)
+        if session is None:
+            return
+        door = self._doors.get(row.listener) or next(iter(self._doors.values()))
+        door.restore(session)
+        if self.deliveries.rules.boot_after_restart and row.dialect.startswith("soap"):
+            self.deliveries.of(row.identity).boot_again()
+
+    async def _alive(self) -> list[ChargePoint]:
+        found: list[ChargePoint] = []
+        while True:
+            after = (found[-1].identity,) if found else ()
+            rows = await self.deliveries.store.find(ChargePoint, {"alive": 1}, after=after)
+            found += rows
+            if len(rows) < 1000:
+                return found
+
+    def _open_for_waiting(self, identity: str) -> None:
+        """Messages wait for a charge point that may have no session."""
+        if identity not in self.registry and self._tasks is not None:
+            self._tasks.create_task(self._restore([identity]), name=f"session of {identity}")
+
     async def _stop(self, sessions: asyncio.Task[None]) -> None:
         """Readiness first, so that whoever sends us traffic stops; then what is in flight ends; then the
         central systems see their charge points go.
@@ -140,7 +205,7 @@ class Gateway:
         the closing handshake costs up to 15 s more.
         """
         self._draining = True
-        self.not_ready_because = ["the gateway is stopping"]
+        self._not_ready = ["the gateway is stopping"]
         self.registry.drain()
         drain = self.config.gateway.drain
         ends = asyncio.get_running_loop().time() + drain
@@ -177,7 +242,7 @@ class Gateway:
         if self._draining:
             raise CannotReload("the gateway is stopping")
         try:
-            fleet = Fleet(config, self.journal, self._counts, self.fleet)
+            fleet = Fleet(config, self.journal, self._counts, self.deliveries, self.fleet)
             fleet.reload_certificates()
             for name, door in self._doors.items():
                 if name in config.listeners:
@@ -210,6 +275,9 @@ class Gateway:
             door.lead_to(config.listeners[name], fleet)
         self._set_up_registry()
         self._set_up_metrics()
+        self.deliveries.go_by(rules_of(config))
+        for session in self.registry.sessions():
+            self.fleet.follow_answers(session)
         for door in closed:
             stopping = door.stop(drain, "the configuration has closed this listener")
             self._tasks.create_task(stopping, name=f"closing listener {door.name}")

@@ -20,6 +20,7 @@ from wattbridge.links.listener import HttpRequest, HttpResponse, Limits, Listene
 from wattbridge.links.paths import SEGMENT
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
+from wattbridge.relay.session import Session
 
 # How a listener refuses: HTTP status → reason. With the first two it is a connection, else a request.
 REFUSED_CONNECTIONS = {403: "auth", 503: "rate_limited"}
@@ -138,6 +139,10 @@ class Door:
         for service in earlier:
             service.stop()
         self._run_callbacks()
+
+    def restore(self, session: Session) -> None:
+        """Make the link to a SOAP charge point whose session comes back after a restart."""
+        self._service.restore(session)
 
     async def start(self, owner: Door | None = None) -> None:
         """Open it; on the socket of *owner*, which has the address, when there is one.

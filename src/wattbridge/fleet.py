@@ -18,9 +18,11 @@ from wattbridge.links.charge_points import ChargePoint
 from wattbridge.ocpp.actions import Dialect, dialect
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.payloads import Options
+from wattbridge.relay.delivery import Deliveries
 from wattbridge.relay.failover import FailOver, WatchedLink
 from wattbridge.relay.journal import Journal
 from wattbridge.relay.mirror import Bystander, Mirror, Mirrored
+from wattbridge.relay.offline import Answers
 from wattbridge.relay.registry import CentralSystemLink
 from wattbridge.relay.registry import Way as RelayWay
 from wattbridge.relay.rejection import Rejection
@@ -74,9 +76,15 @@ class Fleet:
     """
 
     def __init__(
-        self, config: Config, journal: Journal, counts: Counts, earlier: Fleet | None = None
+        self,
+        config: Config,
+        journal: Journal,
+        counts: Counts,
+        deliveries: Deliveries,
+        earlier: Fleet | None = None,
     ) -> None:
         self.config = config
+        self._deliveries = deliveries
         self.routes = routes_of(config)
         self._journal = journal
         self._counts = counts
@@ -219,6 +227,7 @@ class Fleet:
             session.after_relay = None
             return Way(Rejection(route.reject), route, self)
         assert route.upstream is not None
+        self.set_answers(session.identity, route.name)
         earlier = session.known_as, session.upstream
         session.known_as, session.upstream = route.known_as(session.identity), route.upstream
         try:
@@ -228,10 +237,23 @@ class Fleet:
             session.known_as, session.upstream = earlier
             raise Unreachable("not_connected", f"route {route.name}: {problem}") from None
         session.route, session.check, session.after_relay = route.name, route.check, None
+        session.upstreams = (route.upstream, route.fallback) if route.fallback else (route.upstream,)
         if mirrors:
             mirrored = Mirrored(link, mirrors)
             session.after_relay, link = mirrored.offer, mirrored
         return Way(link, route, self)
+
+    def set_answers(self, identity: str, route: str) -> None:
+        """What a charge point is answered while its central system is away, as this route says."""
+        section = next((each for each in self.config.routes if each.name == route), None)
+        if section is not None:
+            answers = self.config.answers_of(section).model_dump()
+            self._deliveries.of(identity).answers = Answers(**answers)
+
+    def follow_answers(self, session: Session) -> None:
+        """The same for a session that keeps the way it had, whatever its route says now."""
+        if session.upstream:
+            self.set_answers(session.identity, session.route)
 
     def _link(self, session: Session, route: Route) -> CentralSystemLink:
         """The link to the central system of a route, or to the two it may use."""
@@ -262,9 +284,19 @@ class Fleet:
             self._dialect(self.config.zone_of(session.identity).key, party.section.celsius),
             self._journal,
             password.get_secret_value().encode() if password else None,
-            self._counts.link(name),
+            self._counts.link(name) if mirror else self._watched(name, session.identity),
             mirror=mirror,
         )
+
+    def _watched(self, name: str, identity: str) -> Callable[[LinkState], None]:
+        """What is told how the state of a link changes: what waits for it may go on."""
+        counted, delivery = self._counts.link(name), self._deliveries.of(identity)
+
+        def changed(state: LinkState) -> None:
+            counted(state)
+            delivery.wake()
+
+        return changed
 
     def _mirror(self, session: Session, name: str, route: Route) -> Mirror:
         bystander = Bystander(session.identity, session.known_as, name, self._journal)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from wattbridge.config import Tls, Upstream
 from wattbridge.links import tls
-from wattbridge.links.central_system_json import Backoff, CentralSystem, CentralSystemJson, LinkState, Pacer
+from wattbridge.links.central_system_json import Backoff, CentralSystem, CentralSystemJson, LinkState
 from wattbridge.links.central_system_soap import CentralSystemSoap, SoapCentralSystem, SoapLimits
 from wattbridge.links.http_client import KeptClient, SharedProbe, tcp_reachable
 from wattbridge.links.json_link import JsonLimits
@@ -18,6 +18,7 @@ from wattbridge.ocpp.actions import Dialect, JsonCodec
 from wattbridge.ocpp.messages import Side
 from wattbridge.relay.failover import WatchedLink
 from wattbridge.relay.journal import Journal
+from wattbridge.relay.pace import Pacer
 from wattbridge.relay.session import Relays
 
 CLOSE_WAIT = 10.0  # seconds that what is in flight may take when a link is closed, within gateway.drain

@@ -36,7 +36,7 @@ from tests.fakes import (
     soap_result,
 )
 from wattbridge.links.callbacks import AddressPolicy, CallbackClient
-from wattbridge.links.central_system_json import Backoff, CentralSystem, CentralSystemJson, Pacer
+from wattbridge.links.central_system_json import Backoff, CentralSystem, CentralSystemJson
 from wattbridge.links.central_system_soap import (
     Caller,
     CentralSystemSoap,
@@ -52,6 +52,7 @@ from wattbridge.ocpp.messages import Side
 from wattbridge.ocpp.soap import SOAP_11, SOAP_12
 from wattbridge.relay.failover import FailOver
 from wattbridge.relay.journal import Journal, Record
+from wattbridge.relay.pace import Pacer
 from wattbridge.relay.registry import CentralSystemLink, Registry
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session

@@ -18,11 +18,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from wattbridge.links.central_system_json import Backoff, CentralSystem, CentralSystemJson, Pacer
+from wattbridge.links.central_system_json import Backoff, CentralSystem, CentralSystemJson
 from wattbridge.links.json_link import JsonLimits
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, CallResult, Note, Passage, Payload, Side
 from wattbridge.relay.journal import Event, Journal
+from wattbridge.relay.pace import Pacer
 from wattbridge.relay.session import Answer, Session
 
 HEARTBEAT = Call("Heartbeat", {})

@@ -104,6 +104,7 @@ routes:                          # the first match wins, the last must match all
     mirror_queue: 1000
     identity: {rewrite: "^(BER|HAM)-", to: "DE*ABC*\\\\1*"}
     check: report
+    offline: {authorize: none, start_transaction: provisional, boot_notification: last, late_refusal: record}
     subprotocol: optional
   - name: first-firmware
     match:                       # all of it must hold
@@ -147,6 +148,23 @@ websocket:                       # the WebSockets of charge points
   compression: no
 
 sessions: {alive: 3, heartbeat: 300s, most: 20000, linger: 10s}
+
+offline:                         # while a central system is away
+  answer: {authorize: cached, start_transaction: hold, boot_notification: last, late_refusal: stop}
+  hold: 20s
+  authorizations: 720h
+  queue: {per_charger: 2000, per_charger_size: 4MiB, total: 500000, total_size: 1GiB, max_age: 720h}
+  rate: 500/s
+  attempts: 3
+  retry: 10s
+  boot_after_restart: no
+
+store:
+  url: sqlite:////var/lib/wattbridge/state.db
+  replies: 168h
+  transactions: 2160h
+  history: {age: 72h, size: 256MiB, redact: [idTag, AuthorizationKey]}
+
 time: {zone: UTC, milliseconds: no}
 metrics: {bind: 127.0.0.1:9181}
 admin:

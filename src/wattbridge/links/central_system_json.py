@@ -33,6 +33,7 @@ from wattbridge.links.upgrades import cut_off_who_does_not_read
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, Side
 from wattbridge.relay.journal import Event, Journal
+from wattbridge.relay.pace import Pacer
 from wattbridge.relay.session import Answer, Relays
 
 LinkState = Literal["connecting", "open", "backoff", "closed"]
@@ -107,45 +108,6 @@ class CentralSystem:
         return url
 
 
-class Pacer:
-    """Lets a fleet connect at a pace: ``rate`` turns a second, first come first served.
-
-    After a pause ``burst`` turns are given at once.
-    """
-
-    def __init__(
-        self,
-        rate: float,
-        burst: float = 1.0,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._rate = rate
-        self._burst = max(1.0, burst)
-        self._clock = clock
-        self._sleep = sleep
-        self._turns = self._burst
-        self._counted = clock()
-        # Its waiters queue in order; one that is cancelled leaves no gap.
-        self._queue = asyncio.Lock()
-
-    async def turn(self) -> None:
-        """Wait for one's turn."""
-        async with self._queue:
-            self._count()
-            while self._turns < 1.0:
-                await self._sleep((1.0 - self._turns) / self._rate)
-                self._count()
-            self._turns -= 1.0
-
-    def _count(self) -> None:
-        now = self._clock()
-        # Rounded, so that the sum of many small waits is not a hair short of a turn.
-        self._turns = min(self._burst, round(self._turns + (now - self._counted) * self._rate, 9))
-        self._counted = now
-
-
 @dataclass(frozen=True, slots=True)
 class _Failure:
     """Why there is no connection: a word of ``reasons.REASONS`` and a sentence."""
@@ -204,6 +166,11 @@ class CentralSystemJson:
     @property
     def form(self) -> str:
         return self._codec.form
+
+    @property
+    def away(self) -> bool:
+        """Whether there is no connection, and the last attempt at one failed or the last one was lost."""
+        return self._link is None and (self._failures > 0 or self.state == "closed")
 
     async def call(self, call: Call) -> Answer:
         """Ask the central system; waits for a connection, but not long.

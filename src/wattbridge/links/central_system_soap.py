@@ -141,6 +141,11 @@ class CentralSystemSoap:
     def form(self) -> str:
         return soap.form_of(self._addressing.soap)
 
+    @property
+    def away(self) -> bool:
+        """Whether it could not be reached when that was last tried."""
+        return self.unreachable_since is not None
+
     async def call(self, call: Call) -> Answer:
         """Post one call and read the answer.
 
@@ -183,7 +188,7 @@ class CentralSystemSoap:
 
     async def _post(self, call: Call) -> Answer:
         written = soap.write_call(
-            call, self._addressing, self._dialect, Side.CENTRAL_SYSTEM, self._message_id
+            call, self._addressing, self._dialect, Side.CENTRAL_SYSTEM, self._message_id_of(call)
         )
         asked = Passage("soap", written.body, written.notes)
         body, headers = written.body, self._credential()
@@ -217,6 +222,10 @@ class CentralSystemSoap:
         else:
             self._succeeded()
         return Answer(reply, asked, Passage("soap", answer.body, notes), waited)
+
+    def _message_id_of(self, call: Call) -> Callable[[], str]:
+        """What gives *call* its wsa:MessageID."""
+        return (lambda: f"urn:uuid:{call.message_id}") if call.message_id else self._message_id
 
     def _credential(self) -> dict[str, str]:
         central_system = self._central_system

@@ -7,9 +7,10 @@ the other way: it posts the central system's calls to the address the charge poi
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from wattbridge.links.callbacks import ANONYMOUS, AddressPolicy, CallbackClient, Refusal, choose
@@ -168,10 +169,24 @@ class CentralSystemService(SoapService):
         text = f"{action}: the charge point had closed the connection before its answer came"
         self._journal.event(Event("answer not delivered", identity, text))
 
+    def restore(self, session: Session) -> None:
+        """Make the link of a session that comes back after a restart: ``session.callback`` is what it was."""
+        charge_point = self._admit(session.identity, session.source, session.listener)
+        if charge_point is not None and session.callback:
+            heard = HeardFrom(**json.loads(session.callback))
+            self._link_of(session, charge_point).heard_from(heard)
+
     def _hear(
         self, session: Session, charge_point: ChargePoint, source: str, envelope: soap.Envelope
     ) -> None:
         """Let the session's link know where its charge point speaks from."""
+        link = self._link_of(session, charge_point)
+        link.heard_from(
+            HeardFrom(source, envelope.from_address, envelope.reply_to, envelope.soap, envelope.wsa)
+        )
+        session.source, session.callback = source, link.callback
+
+    def _link_of(self, session: Session, charge_point: ChargePoint) -> ChargePointLink:
         link = session.links[Side.CHARGE_POINT]
         if not isinstance(link, ChargePointLink):
             link = ChargePointLink(
@@ -188,9 +203,7 @@ class CentralSystemService(SoapService):
             session.attach(Side.CHARGE_POINT, link)
         else:
             link.go_by(charge_point, self._policy, self._client, self._from_address)
-        link.heard_from(
-            HeardFrom(source, envelope.from_address, envelope.reply_to, envelope.soap, envelope.wsa)
-        )
+        return link
 
     def _open(self, identity: str, request: HttpRequest, call: Call) -> Session:
         heard = Heard(identity, request.source, request.listener)
@@ -282,6 +295,8 @@ class ChargePointLink:
         self._clock = clock
         self._message_id = message_id
         self._heard: HeardFrom | None = None
+        self._told: HeardFrom | None = None
+        self.callback = ""  # how it is called, for a store to remember; what ``restore`` reads
         self._contender: HeardFrom | None = None
         self._found: tuple[HeardFrom, Address] | None = None
         self._closed = ""  # why no more calls are taken
@@ -304,8 +319,17 @@ class ChargePointLink:
 
     def heard_from(self, heard: HeardFrom) -> None:
         """The charge point has spoken: remember where from, and what it calls its address."""
+        self._hear(heard)
+        if self._heard is not None and self._told is not self._heard:
+            self._told = self._heard
+            self.callback = json.dumps(asdict(self._heard))
+
+    def _hear(self, heard: HeardFrom) -> None:
         known = self._heard
-        if known is None or heard == known or self._charge_point.callback_url is not None:
+        if heard == known:
+            self._contender = None
+            return
+        if known is None or self._charge_point.callback_url is not None:
             self._heard, self._contender = heard, None
         elif heard.source == known.source:
             if not heard.names_an_address:  # some name it in a BootNotification only
@@ -355,6 +379,7 @@ class ChargePointLink:
         """The address that takes the place of the one that did not answer; None when there is none."""
         if self._contender is not None:
             self._heard, self._contender = self._contender, None
+            self._told, self.callback = self._heard, json.dumps(asdict(self._heard))
             self._journal.event(Event("callback address", self._identity, f"moved to {self._heard.source}"))
             return self._heard
         return None

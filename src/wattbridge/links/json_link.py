@@ -48,6 +48,9 @@ class Codec(Protocol):
     def write_result(self, action: str, payload: Payload) -> tuple[Payload, list[Note]]: ...
 
 
+TRY_AGAIN_LATER = 1013  # close code (IANA's registry of WebSocket close codes)
+
+
 @dataclass(frozen=True, slots=True)
 class JsonLimits:
     """What one connection may take."""
@@ -169,7 +172,7 @@ class JsonLink:
         asking = call
         if not as_it_is:
             payload, notes = self._codec.write_call(call)
-            asking = Call(call.action, payload)
+            asking = Call(call.action, payload, message_id=call.message_id)
         message_id = self._endpoint.call(asking, self._clock())
         # Registered before the text is sent.
         ending = self._asking[message_id] = self._loop.create_future()
@@ -273,12 +276,15 @@ class JsonLink:
     def _reply(self, frame: CallFrame, reply: Reply) -> Passage:
         """Send the reply, or InternalError when it has no form in JSON; nothing when nobody is there.
 
-        A charge point that is told nothing of a transaction message keeps it; an error could make it drop one
-        that can yet be delivered.
+        A charge point whose connection is closed behind a transaction message keeps it, and what waits after
+        it; an error could make it drop one that can yet be delivered.
         """
         if self._party is Side.CHARGE_POINT and still_deliverable_after(frame.action, reply):
             self._endpoint.leave(frame.message_id)
             self._send()
+            if not self._closing:
+                why = f"{frame.action} could not be delivered; keep it and send it again"
+                self._tasks.create_task(self.close(why, TRY_AGAIN_LATER))
             return Passage("json", b"")
         notes: list[Note] = []
         lost = self._endpoint.is_lost

@@ -82,15 +82,17 @@ class Unreachable(Exception):
     """Nobody is there: a party could not be asked, or did not answer.
 
     ``reason`` is a word of ``reasons.REASONS``, ``description`` a sentence for people. ``asked`` is what had
-    been written to the party by then; None when it was never asked.
+    been written to the party by then; None when it was never asked. ``waited`` is for how many seconds
+    somebody waited for the party, where that is known.
     """
 
-    asked: Passage | None = None
+    waited = 0.0
 
-    def __init__(self, reason: str, description: str) -> None:
+    def __init__(self, reason: str, description: str, asked: Passage | None = None) -> None:
         super().__init__(description)
         self.reason = reason
         self.description = description
+        self.asked = asked
 
 
 def shown(value: object) -> str:

@@ -316,6 +316,18 @@ def write_original(message_type: int, message_id: str, original: Original, actio
     return f"{head[:-1]},{original.text.decode()}]"
 
 
+def write_payload(payload: Payload) -> str:
+    """Write a payload alone, as it stands in a frame. Raises Violation."""
+    return _written(payload)
+
+
+def read_payload(text: str) -> Payload:
+    """What ``write_payload`` wrote, or what stood in a frame that was read; numbers are exact."""
+    payload = json.loads(text, parse_float=_exact)
+    assert isinstance(payload, dict)
+    return payload
+
+
 def write_reply(message_id: str, reply: Reply) -> str:
     if reply.original is not None and reply.original.form == FORM:
         kind = CALLRESULT if isinstance(reply, CallResult) else CALLERROR
@@ -467,7 +479,8 @@ class Endpoint:
         return self._pending is None and self._serving is None and not self._arrived
 
     def call(self, call: Call, now: float) -> str:
-        """Ask the other party; returns the message id under which ``Ended`` will come.
+        """Ask the other party; returns the message id under which ``Ended`` will come: the one of *call*, or
+        a new one.
 
         ``call.payload`` is what stands in the frame, or ``call.original`` when it is of this form.
         Raises Unreachable at once when the connection is lost or too many calls wait, Violation when the
@@ -477,7 +490,7 @@ class Endpoint:
             raise Unreachable("not_connected", f"{self._gone}; {call.action} was not sent")
         if len(self._waiting) >= self._max_waiting:
             raise Unreachable("busy", f"{len(self._waiting)} calls wait already; {call.action} was not sent")
-        message_id = self._new_message_id()
+        message_id = call.message_id or self._new_message_id()
         if call.original is not None and call.original.form == FORM:
             text = write_original(CALL, message_id, call.original, call.action)
         else:

@@ -83,6 +83,10 @@ class FailOver:
         return self._link.form
 
     @property
+    def away(self) -> bool:
+        return self._link.away
+
+    @property
     def unreachable_since(self) -> float | None:
         return self._link.unreachable_since
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from wattbridge.ocpp.messages import CallError, Loss, Note, Passage, Payload, Reply, Side
 
 _log = logging.getLogger(__name__)
+
+How = Literal["", "kept", "offline", "repeat"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,9 @@ class Record:
     seconds since the epoch; ``seconds`` what the calling party waited from then on, ``peer_seconds`` how
     long the asked party had the call. The difference is the gateway's own time.
     ``asked`` is None when the other party was never asked, ``answered`` when it never answered. ``replied``
-    is empty when the calling party was left without an answer.
+    is empty when the calling party was left without an answer. ``how`` tells where the reply comes from when
+    it is not from the other party: ``kept`` when the message waits in the outbox, ``offline`` when the
+    gateway answers for a central system that is away, ``repeat`` when it was given before.
     """
 
     identity: str
@@ -43,6 +48,7 @@ class Record:
     route: str = ""
     upstream: str = ""  # the central system, by its name in the configuration
     other_transport: str = ""  # of the asked party
+    how: How = ""
 
     @property
     def reason(self) -> str:
@@ -65,15 +71,20 @@ class Record:
 class Event:
     """Something the operator may want to know that is no exchange.
 
-    ``kind`` is a word of a closed set: ``session opened``, ``session closed``, ``route changed``,
+    ``kind`` is a word of a closed set: ``session opened``, ``session closed``,
+    ``session not restored``, ``route changed``,
     ``route kept`` (the new one leads nowhere), ``name taken``, ``mirror dropped``, ``mirror refused``,
     ``charge point connected``, ``charge point disconnected``, ``central system connected``,
     ``central system lost``, ``central system left`` (closed by us), ``central system unreachable``,
     ``central system answers`` (again), ``fail-over``, ``fail-back``,
     ``callback address``, ``connection opened``, ``connection refused``, ``connection cut off``,
     ``request refused``, ``wrong address``, ``no subprotocol``, ``late reply``, ``answer not delivered``,
-    ``unknown reply``, ``repeated call``, ``reused message id``, ``malformed message``, ``internal error``.
-    The last one is told while the exception is being handled: a listener can show where it came from.
+    ``unknown reply``, ``repeated call``, ``reused message id``, ``malformed message``, ``internal error``,
+    ``message kept``, ``message delivered`` (late), ``message parked``, ``message expired``,
+    ``message dropped`` (by the operator), ``repeated message``, ``transaction renumbered``,
+    ``transaction refused``, ``transaction not stopped``, ``charging stopped``, ``store broken``,
+    ``store works`` (again), ``database set aside``.
+    ``internal error`` is told while the exception is being handled: a listener can show where it came from.
     """
 
     kind: str

@@ -161,6 +161,10 @@ class Mirrored:
     def form(self) -> str:
         return self._link.form
 
+    @property
+    def away(self) -> bool:
+        return self._link.away
+
     async def call(self, call: Call) -> Answer:
         return await self._link.call(call)
 

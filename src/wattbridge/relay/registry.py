@@ -17,15 +17,24 @@ from typing import Protocol
 
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, Side
+from wattbridge.relay.delivery import Deliveries, Delivery
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Link, Session
+from wattbridge.store.base import ChargePoint
 
 MOST_SWEPT = 2000  # sessions looked at in one sweep; less than a millisecond
 
 
 class CentralSystemLink(Link, Protocol):
-    """A link that keeps itself connected from ``run`` until ``close``; ``run`` then returns."""
+    """A link that keeps itself connected from ``run`` until ``close``; ``run`` then returns.
+
+    ``away`` tells that its central system could not be reached when that was last tried: to ask it is in
+    vain for the moment.
+    """
+
+    @property
+    def away(self) -> bool: ...
 
     async def run(self) -> None: ...
 
@@ -82,6 +91,7 @@ class Registry:
         heartbeat_interval: float = 300.0,
         linger: float = 10.0,
         takeover: float = 3.0,
+        deliveries: Deliveries | None = None,
         most_sessions: int = 20_000,
         sweep_every: float = 1.0,  # seconds
         clock: Callable[[], float] = time.monotonic,
@@ -95,6 +105,7 @@ class Registry:
         # Charge points that have room whatever else there is; the others share ``most_sessions``.
         self.is_listed: Callable[[str], bool] = lambda identity: False
         self._strangers = 0
+        self._deliveries = deliveries
         self._journal = journal
         self._sweep_every = sweep_every
         self._clock = clock
@@ -168,12 +179,40 @@ class Registry:
         if heard.vendor is None:
             heard = replace(heard, vendor=earlier.vendor, model=earlier.model, firmware=earlier.firmware)
         session.before_relay = partial(self._learn, session)
+        session.listener, session.source = heard.listener, heard.source
         way, running = self._open_way(session, heard)
         self._sessions[identity] = kept = _Kept(session, heard, way, listed)
         self._strangers += not listed
         self._name(kept)
         self._go(kept, running)
         self._journal.event(Event("session opened", identity))
+        return session
+
+    def restore(self, known: ChargePoint) -> Session | None:
+        """Open the session of a charge point that had one before the gateway was restarted; None when it has
+        spoken already, or there can be none.
+
+        One that keeps a connection has to come back by itself: its session lives as long as messages wait.
+        """
+        if known.identity in self._sessions:
+            return None
+        heard = Heard(
+            known.identity,
+            known.source,
+            known.listener,
+            vendor=known.vendor,
+            model=known.model,
+            firmware=known.firmware,
+        )
+        try:
+            session = self.session(heard)
+        except Unreachable as gone:
+            self._journal.event(Event("session not restored", known.identity, gone.description, gone.reason))
+            return None
+        session.heartbeat_interval = known.heartbeat_interval
+        session.callback = known.callback
+        if not known.dialect.startswith("soap"):
+            session.gone = self._clock()
         return session
 
     async def claim(self, session: Session) -> bool:
@@ -233,6 +272,8 @@ class Registry:
     def _is_silent(self, session: Session, now: float) -> bool:
         if session.connection is not None or session.calls_in_flight:
             return False
+        if isinstance(session.delivery, Delivery) and session.delivery.waiting.messages:
+            return False  # who else would bring them to the central system
         if session.gone is not None:
             return now - session.gone > self.linger
         return now - session.heard > self.silent_after(session)
@@ -273,6 +314,11 @@ class Registry:
         assert self._tasks is not None
         session, link = kept.session, kept.way.link
         session.attach(Side.CENTRAL_SYSTEM, link)
+        if self._deliveries is not None and session.upstream:
+            session.delivery = delivery = self._deliveries.of(session.identity)
+            delivery.opened(session)
+        else:  # its route rejects it: there is nobody to deliver to
+            session.delivery = None
         earlier = self._hold(session, running, session.upstream)
         if earlier is not None:
             self._tell_if_taken(session)
@@ -311,6 +357,9 @@ class Registry:
         del self._sessions[session.identity]
         self._strangers -= not kept.listed
         self._forget_name(kept)
+        if self._deliveries is not None and isinstance(session.delivery, Delivery):
+            session.delivery.closed(session, for_good=not self._draining)
+            self._deliveries.forget(session.identity)
         self._learned[session.identity] = kept.heard, session.heartbeat_interval
         if len(self._learned) > max(self.most_sessions, len(self._sessions)):
             del self._learned[next(iter(self._learned))]

@@ -18,6 +18,7 @@ class Rejection:
 
     transport = ""
     form = ""
+    away = False
 
     def __init__(self, reject: Reject, *, wall_clock: Callable[[], float] = time.time) -> None:
         self._reject = reject

@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from wattbridge.ocpp.differences import answered_here
 from wattbridge.ocpp.errors import Unreachable, Violation
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Check, Passage, Reply, Side
-from wattbridge.relay.journal import Journal, Record
+from wattbridge.relay.journal import How, Journal, Record
+from wattbridge.relay.offline import SAFE_TO_REPEAT
 
 # The messages a charge point must deliver, sooner or later (OCPP 1.6, 3.7.1).
 TRANSACTION_ACTIONS = frozenset({"StartTransaction", "StopTransaction", "MeterValues"})
 # Reasons after which the other party may still get the message, later. A mistake of ours is one of them: it
 # must not cost a transaction.
 UNDELIVERED = frozenset(
-    {"timeout", "unreachable", "refused", "not_connected", "busy", "draining", "internal"}
+    {"timeout", "unreachable", "refused", "not_connected", "busy", "queue_full", "draining", "internal"}
 )
 # Answers with which a party has not spoken: whatever sits at its address does not know SOAP.
 NOT_ITS_WORD = frozenset({"malformed", "too_large"})
@@ -49,13 +51,14 @@ class Answer:
     """What a link brings back from its party.
 
     ``waited`` is for how many seconds the link waited: for its turn, for a connection, for the reply. The
-    rest of the time that ``Link.call`` took is the gateway's own.
+    rest of the time that ``Link.call`` took is the gateway's own. ``how`` is as in ``Record``.
     """
 
     reply: Reply
     asked: Passage | None  # the call as it was written to the party; None when the gateway answers for it
     answered: Passage | None  # the reply as it was read; None when none came
     waited: float = field(default=0.0, compare=False)
+    how: How = ""
 
 
 class Link(Protocol):
@@ -108,6 +111,14 @@ class NoLink:
         return None
 
 
+class Delivers(Protocol):
+    """What lies between a session and its central system: what it says reaches it, once (``delivery.py``)."""
+
+    async def ask(self, call: Call) -> Answer: ...
+
+    def for_charge_point(self, call: Call) -> Call: ...
+
+
 class Relays(Protocol):
     """Whom a link brings the calls of its party to: a session, or what stands in for one."""
 
@@ -140,7 +151,9 @@ class Session:
     central system told it, None when that is not known. ``connection`` is that of a charge point that keeps
     one, ``gone`` when it was lost; None while there is one, or never was. ``check`` is what happens to
     messages that need no translation and break the schema. ``route`` and ``upstream`` are names of the
-    configuration, for records.
+    configuration, ``upstreams`` those of all central systems that its route may use. ``listener``, ``source``
+    and ``callback`` are where it came from and how it is called, for a store to remember. Without a
+    ``delivery`` nothing is.
     """
 
     def __init__(
@@ -156,6 +169,11 @@ class Session:
         self.check: Check = "report"
         self.route = ""
         self.upstream = ""
+        self.upstreams: tuple[str, ...] = ()
+        self.listener = ""
+        self.source = ""
+        self.callback = ""
+        self.delivery: Delivers | None = None
         self.gone: float | None = None
         self.connection: Connection | None = None
         # Told of a charge point's call before it is relayed, and of what its central system answered.
@@ -222,6 +240,7 @@ class Session:
         reply: Reply
         asked = answered = None
         waited = 0.0
+        how: How = ""
         self.calls_in_flight += 1
         self._journal.in_flight[arrived_from] += 1
         try:
@@ -231,10 +250,17 @@ class Session:
             if here is not None:
                 reply = here
             else:
-                answer = await self._ask(arrived_from.other, call)
+                if arrived_from is Side.CENTRAL_SYSTEM:
+                    answer = await self._ask_charge_point(call)
+                elif self.delivery is not None:
+                    answer = await self.delivery.ask(call)
+                else:
+                    answer = await self.ask(Side.CENTRAL_SYSTEM, call)
                 reply, asked, answered, waited = answer.reply, answer.asked, answer.answered, answer.waited
+                how = answer.how
         except Unreachable as gone:
-            reply = CallError("GenericError", gone.description, reason=gone.reason)
+            details = {"uncertain": True} if gone.asked and arrived_from is Side.CENTRAL_SYSTEM else {}
+            reply = CallError("GenericError", gone.description, details, reason=gone.reason)
             asked, waited = gone.asked, self._clock() - now
         except Violation as broken:
             reason = "unsupported" if broken.reason == "unsupported" else "untranslatable"
@@ -258,12 +284,30 @@ class Session:
         ):
             self.heard = self._clock()
         replied = write(reply)
-        self._record(call, reply, arrived_from, began, waited, (arrived, asked, answered, replied))
+        self._record(call, reply, arrived_from, began, waited, (arrived, asked, answered, replied), how)
         if arrived_from is Side.CHARGE_POINT and self.after_relay is not None and answered is not None:
             self.after_relay(call, reply)
         return reply, replied
 
-    async def _ask(self, side: Side, call: Call) -> Answer:
+    async def _ask_charge_point(self, call: Call) -> Answer:
+        """Ask the charge point; where nobody knows whether it did what it was asked, say so.
+
+        Only what changes nothing is asked a second time.
+        """
+        if self.delivery is not None:
+            call = self.delivery.for_charge_point(call)
+        try:
+            return await self.ask(Side.CHARGE_POINT, call)
+        except Unreachable as gone:
+            if gone.asked is None:
+                raise
+            if gone.reason == "unreachable" and call.action in SAFE_TO_REPEAT:
+                with suppress(Unreachable):
+                    return await self.ask(Side.CHARGE_POINT, call)
+            gone.description += "; it was sent, and whether the charge point has done it is uncertain"
+            raise
+
+    async def ask(self, side: Side, call: Call) -> Answer:
         """Ask through the link of *side*, and through the one that took its place while the call waited."""
         while True:
             link = self.links[side]
@@ -281,6 +325,7 @@ class Session:
         began: float,
         waited: float,
         passages: tuple[Passage, Passage | None, Passage | None, Passage],
+        how: How = "",
     ) -> None:
         arrived, asked, answered, replied = passages
         seconds = self._clock() - began
@@ -302,6 +347,7 @@ class Session:
                 answered=answered,
                 replied=replied,
                 other_transport=self.links[arrived_from.other].transport,
+                how=how,
             )
         )
 

@@ -122,6 +122,7 @@ class Waiting(Row):
     action: str
     payload: str  # as the charge point said it (JSON)
     message_id: str  # what it carries to a JSON central system, each time it is sent
+    form: str = ""  # of an Original, when ``payload`` is one
     content_key: str = ""  # of ``Remembered``
     upstream: str = ""
     kept: float = 0.0
