@@ -36,6 +36,7 @@ class Claim:
         file = beside(path, ".lock")
         try:
             self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _give(self._descriptor, path)
         except OSError as problem:
             raise CannotOpen(_cannot_be_there(path, problem)) from None
         try:
@@ -78,8 +79,20 @@ def create(path: Path) -> None:
         return
     except OSError as problem:
         raise CannotOpen(_cannot_be_there(path, problem)) from None
+    _give(descriptor, path)
     os.close(descriptor)
     sync_folder(path.parent)
+
+
+def _give(descriptor: int, path: Path) -> None:
+    """Give a file that root made to whom the database belongs, or its directory.
+
+    A command that is run as root must not leave behind what keeps the gateway out.
+    """
+    if os.geteuid() == 0:
+        with suppress(OSError):
+            owner = (path if size(path) else path.parent).stat()
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def is_database(path: Path) -> bool:

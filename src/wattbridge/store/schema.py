@@ -6,7 +6,7 @@ the next one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,7 +23,7 @@ create table if not exists schema_version (
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file: its number, the name behind it, and its text."""
+    """One file: its number, its name without ``.sql``, and its text."""
 
     version: int
     name: str
@@ -55,8 +55,21 @@ def after(version: int) -> tuple[Migration, ...]:
     return migrations()[version:]
 
 
+def script(pending: Iterable[Migration], now: float) -> Iterator[str]:
+    """The lines of what runs *pending* by hand: each of them whole, and noted as run."""
+    for migration in pending:
+        statements = (
+            *("begin", VERSION_TABLE, *migration.statements),
+            f"insert into schema_version (version, name, applied) values ({migration.version}, "
+            f"'{migration.name}', {now})",
+            "commit",
+        )
+        yield f"-- {migration.name}"
+        yield from (f"{statement};" for statement in statements)
+
+
 def _read() -> Iterator[Migration]:
     for file in (files(__package__) / "migrations").iterdir():
-        number, _, name = file.name.partition("-")
-        if name.endswith(".sql"):
-            yield Migration(int(number), name.removesuffix(".sql"), file.read_text(encoding="utf-8"))
+        if file.name.endswith(".sql"):
+            number = int(file.name.partition("-")[0])
+            yield Migration(number, file.name.removesuffix(".sql"), file.read_text(encoding="utf-8"))

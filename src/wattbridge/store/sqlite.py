@@ -320,7 +320,7 @@ class SqliteStore:
         try:
             return await self._loop.run_in_executor(self._reader, read)
         except sqlite3.Error as problem:
-            raise NotKept(f"{self.path} cannot be read: {_reason(problem)}") from None
+            raise NotKept(f"{self.path} cannot be read: {reason_of(problem)}") from None
 
     # --- Taking away what is old
 
@@ -520,7 +520,7 @@ class SqliteStore:
         return not busy
 
     def _cannot_keep(self, problem: Exception) -> str:
-        return f"nothing can be kept in {self.path}: {_reason(problem)}"
+        return f"nothing can be kept in {self.path}: {reason_of(problem)}"
 
     def _end(self) -> None:
         # The reader first: the last connection takes the log into the database; that is the writer's work.
@@ -598,7 +598,7 @@ def writer(
             connection.close()
         if _code(problem) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise Damaged(str(problem)) from None
-        raise CannotOpen(f"{path} cannot be opened: {_reason(problem)}") from None
+        raise CannotOpen(f"{path} cannot be opened: {reason_of(problem)}") from None
     except BaseException:
         if connection is not None:
             connection.close()
@@ -616,7 +616,7 @@ def reader(
         connection.execute("pragma wal_autocheckpoint = 0")
         connection.execute("pragma mmap_size = 0")
     except sqlite3.Error as problem:
-        raise CannotOpen(f"{path} cannot be opened: {_reason(problem)}") from None
+        raise CannotOpen(f"{path} cannot be opened: {reason_of(problem)}") from None
     return connection
 
 
@@ -701,7 +701,7 @@ def _code(problem: BaseException) -> int:
     return code & 0xFF
 
 
-def _reason(problem: BaseException) -> str:
+def reason_of(problem: BaseException) -> str:
     """In words, with SQLite's own behind them."""
     said = f"{problem}" or type(problem).__name__
     name = getattr(problem, "sqlite_errorname", "") or type(problem).__name__
