@@ -60,7 +60,7 @@ ONLY_IN = {
     ),
     "ocpp": ({"simulators"}, "the PyPI package is a foreign stack to test with"),
     "spyne": ({"simulators.compat_spyne"}, "it has to be mended before it can be imported"),
-    "sqlite3": ({"store.sqlite"}, "a database is named only in the store that is made of it"),
+    "sqlite3": ({"store.sqlite", "store.upkeep"}, "a database is named only in the store that is made of it"),
 }
 
 

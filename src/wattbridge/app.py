@@ -19,9 +19,10 @@ import structlog
 
 from wattbridge.administration import Administration
 from wattbridge.config import Bind, Config, Loaded
+from wattbridge.config.places import store_path
 from wattbridge.doors import Door
 from wattbridge.fleet import Counts, Fleet, Way
-from wattbridge.keeping import rules_of
+from wattbridge.keeping import open_store, rules_of
 from wattbridge.links import tls
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation import logs
@@ -34,7 +35,7 @@ from wattbridge.relay.registry import Registry
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
 from wattbridge.reloading import CannotReload, Reloader
-from wattbridge.store.base import ChargePoint, NotKept, Store
+from wattbridge.store.base import CannotOpen, ChargePoint, NotKept, Store
 from wattbridge.store.memory import MemoryStore
 
 LAG_EVERY = 1.0  # seconds
@@ -56,9 +57,9 @@ class Gateway:
     Raises CannotStart when a file that the configuration names can no longer be used.
     """
 
-    def __init__(self, config: Config, store: Store | None = None) -> None:
+    def __init__(self, config: Config, store: Store | None = None, journal: Journal | None = None) -> None:
         self.config = config
-        self.journal = Journal()
+        self.journal = journal or Journal()
         self._not_ready = ["the gateway is starting"]
         self._draining = False
         self._counts = Counts()
@@ -241,6 +242,8 @@ class Gateway:
         assert self._tasks is not None
         if self._draining:
             raise CannotReload("the gateway is stopping")
+        if config.store.url != self.config.store.url:
+            raise CannotReload("store.url cannot change while the gateway runs: restart it")
         try:
             fleet = Fleet(config, self.journal, self._counts, self.deliveries, self.fleet)
             fleet.reload_certificates()
@@ -395,24 +398,35 @@ def run(loaded: Loaded, load: Callable[[], Loaded], *, exit_when_ready: bool = F
     logs.set_up(config.logging.level, config.logging.format)
     make_room_for_files(config)
     try:
-        gateway = Gateway(config)
-        exchange_log = logs.ExchangeLog()
-        exchange_log.listen_to(gateway.journal)
         # What was built lives as long as the gateway, and messages leave no cycles behind: without this the
         # collector walks everything again and again for nothing (measured: 5 % of the CPU under load).
-        gc.collect()
-        gc.freeze()
         gc.set_threshold(20_000, 10, 20)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(
-                _serve(
-                    gateway, Reloader(gateway, load, loaded), exchange_log, exit_when_ready=exit_when_ready
-                )
-            )
+            runner.run(_run(loaded, load, exit_when_ready=exit_when_ready))
     except CannotStart as problem:
         sys.stderr.write(f"wattbridge: cannot start: {problem}\n")
         return 2
     return 0
+
+
+async def _run(loaded: Loaded, load: Callable[[], Loaded], *, exit_when_ready: bool) -> None:
+    """The gateway with its store. Raises CannotStart."""
+    journal = Journal()
+    exchange_log = logs.ExchangeLog()
+    exchange_log.listen_to(journal)
+    path = store_path(loaded.config, loaded.file)
+    try:
+        store = await open_store(path, journal)
+    except CannotOpen as problem:
+        raise CannotStart(f"store: {problem}") from None
+    try:
+        gateway = Gateway(loaded.config, store, journal)
+        gc.collect()
+        gc.freeze()
+        reloader = Reloader(gateway, load, loaded)
+        await _serve(gateway, reloader, exchange_log, exit_when_ready=exit_when_ready)
+    finally:
+        await store.close()
 
 
 async def _serve(

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from wattbridge.config import Config
+from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.offline import Rules
+from wattbridge.store.base import Store
+from wattbridge.store.memory import MemoryStore
+from wattbridge.store.sqlite import SqliteStore
 
 
 def rules_of(config: Config) -> Rules:
@@ -25,3 +31,26 @@ def rules_of(config: Config) -> Rules:
         history=store.history.age,
         history_bytes=store.history.size,
     )
+
+
+async def open_store(path: Path | None, journal: Journal) -> Store:
+    """The store at *path*, or one that remembers nothing. What is the matter with it is told to *journal*.
+
+    Raises CannotOpen.
+    """
+    if path is None:
+        return MemoryStore()
+
+    def tell_problem(problem: str) -> None:
+        kind = "store broken" if problem else "store works"
+        journal.event(
+            Event(kind, text=problem or "messages are kept again", reason="internal" if problem else "")
+        )
+
+    def tell_set_aside(text: str) -> None:
+        journal.event(Event("database set aside", text=text, reason="internal"))
+
+    def observe(seconds: float, rows: int) -> None:
+        journal.committed(seconds, rows)
+
+    return await SqliteStore.open(path, on_problem=tell_problem, on_set_aside=tell_set_aside, observe=observe)

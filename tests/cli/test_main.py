@@ -51,6 +51,7 @@ def test_help_names_every_command() -> None:
         "explain",
         "version",
         "routes",
+        "store",
         "simulate",
         "config",
     ]

@@ -3,7 +3,7 @@
 Each command does its work in a module of its own, imported when it is called: nothing here may import more
 than typer, so that ``wattbridge --help`` is there at once. Data goes to standard output, talk to standard
 error. Exit codes: 0 is well, 1 is a negative answer, 2 is wrong usage or a wrong configuration, 3 is
-somebody who cannot be reached.
+somebody or something that cannot be reached, 4 is somebody who refuses.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ simulate_app = typer.Typer(
 )
 config_app = typer.Typer(help="About the format of the configuration file.", no_args_is_help=True)
 routes_app = typer.Typer(help="About which charge point goes where.", no_args_is_help=True)
+store_app = typer.Typer(help="About what is remembered over a restart.", no_args_is_help=True)
 
 
 ConfigFile = Annotated[
@@ -637,7 +638,113 @@ def _routes_test_command(
     )
 
 
+@store_app.command("backup", short_help="Copy the store to a file.")
+def _store_backup_command(
+    file: Annotated[str, typer.Argument(metavar="FILE", hidden=True)],
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Copy the store to FILE, whether or not the gateway runs.
+
+    \b
+      wattbridge store backup /var/backups/wattbridge.db
+
+    The copy is of one moment and one file. It is checked, and takes the place of an earlier copy only when
+    it is whole. To go back to it, stop the gateway, remove the files that are named as the store with -wal
+    and -shm behind, put the copy where the store is, and start the gateway.
+
+    Exit codes: 0 copied, 1 no whole copy can be made, 2 the configuration cannot be used, or FILE is
+    something else, 3 there is no store that can be read.
+    """
+    from wattbridge.cli.store import back_up
+
+    raise typer.Exit(back_up(file, config, overrides or (), out=sys.stdout, err=sys.stderr))
+
+
+@store_app.command("migrate", short_help="Bring the tables of the store up to date.")
+def _store_migrate_command(
+    as_sql: Annotated[
+        bool, typer.Option("--sql", help="Only print the statements that would be run.")
+    ] = False,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Bring the tables of the store up to date, as `wattbridge run` does when it starts.
+
+    \b
+      wattbridge store backup before.db && wattbridge store migrate
+
+    The gateway must not be running, but for --sql.
+
+    Exit codes: 0 up to date, 2 the configuration cannot be used, 3 there is no store that can be used, 4 a
+    gateway uses it.
+    """
+    from wattbridge.cli.store import migrate
+
+    raise typer.Exit(migrate(config, overrides or (), as_sql=as_sql, out=sys.stdout, err=sys.stderr))
+
+
+@store_app.command("prune", short_help="Take away what is old.")
+def _store_prune_command(
+    replies: Annotated[
+        bool, typer.Option("--replies", help="Replies to messages that may come again.")
+    ] = False,
+    transactions: Annotated[
+        bool, typer.Option("--transactions", help="Transactions that have ended.")
+    ] = False,
+    history: Annotated[bool, typer.Option("--history", help="The message history.")] = False,
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            "--older-than",
+            metavar="DURATION",
+            help="Take away what is older: 12h, 30d.",
+            show_default="as the configuration says",
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Take away what is old, as the gateway does by itself while it runs.
+
+    \b
+      wattbridge store prune --history --older-than 1h
+
+    Without --replies, --transactions and --history all three are meant. What waits for a central system,
+    transactions that are open and what is known of charge points stay. The file gets smaller with
+    `wattbridge store vacuum`. The gateway must not be running.
+
+    Exit codes: 0 done, 1 it cannot be done, 2 the configuration cannot be used, or wrong usage, 3 there is no
+    store that can be used, 4 a gateway uses it.
+    """
+    age = None if older_than is None else _seconds(older_than, "--older-than")
+    what = [
+        name
+        for name, wanted in (("replies", replies), ("transactions", transactions), ("history", history))
+        if wanted
+    ]
+    from wattbridge.cli.store import prune
+
+    raise typer.Exit(prune(what, age, config, overrides or (), out=sys.stdout, err=sys.stderr))
+
+
+@store_app.command("vacuum", short_help="Make the file of the store as small as it can be.")
+def _store_vacuum_command(config: ConfigFile = None, overrides: Overrides = None) -> None:
+    """Write the file of the store anew, as small as it can be.
+
+    What was taken away leaves room in the file, which is used again; only after much was taken away is this
+    of use. The disk needs room for a second copy meanwhile. The gateway must not be running.
+
+    Exit codes: 0 done, 1 it cannot be done, 2 the configuration cannot be used, 3 there is no store that can
+    be used, 4 a gateway uses it.
+    """
+    from wattbridge.cli.store import vacuum
+
+    raise typer.Exit(vacuum(config, overrides or (), out=sys.stdout, err=sys.stderr))
+
+
 app.add_typer(routes_app, name="routes")
+app.add_typer(store_app, name="store")
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(config_app, name="config")
 

@@ -95,6 +95,7 @@ class Event:
 
 
 RecordListener = Callable[[Record], None]
+CommitListener = Callable[[float, int], None]
 EventListener = Callable[[Event], None]
 
 
@@ -110,12 +111,25 @@ class Journal:
         self.in_flight = {Side.CHARGE_POINT: 0, Side.CENTRAL_SYSTEM: 0}
         self._record_listeners: list[RecordListener] = []
         self._event_listeners: list[EventListener] = []
+        self._commit_listeners: list[CommitListener] = []
 
-    def listen(self, record: RecordListener | None = None, event: EventListener | None = None) -> None:
+    def listen(
+        self,
+        record: RecordListener | None = None,
+        event: EventListener | None = None,
+        commit: CommitListener | None = None,
+    ) -> None:
         if record is not None:
             self._record_listeners.append(record)
         if event is not None:
             self._event_listeners.append(event)
+        if commit is not None:
+            self._commit_listeners.append(commit)
+
+    def committed(self, seconds: float, rows: int) -> None:
+        """The store has made so many rows durable, and took so many seconds for it."""
+        for listener in self._commit_listeners:
+            listener(seconds, rows)
 
     def record(self, record: Record) -> None:
         for listener in self._record_listeners:

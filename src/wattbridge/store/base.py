@@ -252,8 +252,8 @@ class Store(Protocol):
         ...
 
     async def sizes(self, kind: type[Row], where: Mapping[str, Any] | None = None) -> Sizes:
-        """How many rows there are, how large, and since when (by ``kept``, ``began``, ``answered`` or
-        ``changed``, whichever the kind has)."""
+        """How many rows there are, how large, and since when (by ``kept``, ``began``, ``answered``, ``told``
+        or ``changed``, whichever the kind has)."""
         ...
 
     async def prune(self, kind: type[Row], before: float, *, most_bytes: int | None = None) -> int:
