@@ -24,7 +24,7 @@ from wattbridge.fleet import Counts, Fleet, Way
 from wattbridge.links import tls
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation import logs
-from wattbridge.operation.api import AdminPort
+from wattbridge.operation.api import AdminPort, Deliveries
 from wattbridge.operation.health import HealthPort
 from wattbridge.operation.metrics import Metrics, State
 from wattbridge.relay.journal import Event, Journal
@@ -71,6 +71,7 @@ class Gateway:
         self._admin: AdminPort | None = None
         self._administration: Administration | None = None
         self._tasks: asyncio.TaskGroup | None = None
+        self.deliveries: Deliveries | None = None  # None where nothing is kept
 
     def reload_with(self, reloader: Reloader) -> None:
         self._administration = Administration(self, reloader)
