@@ -420,6 +420,26 @@ def _charge_point_command(
     call_timeout: Annotated[
         str, typer.Option("--call-timeout", metavar="DURATION", help="How long an answer may take.")
     ] = "30s",
+    attempts: Annotated[
+        int | None,
+        typer.Option(
+            "--attempts",
+            metavar="NUMBER",
+            min=1,
+            max=1000,
+            help="Keep messages of transactions until they are acknowledged, or refused so often.",
+            show_default=False,
+        ),
+    ] = None,
+    retry: Annotated[
+        str | None,
+        typer.Option(
+            "--retry",
+            metavar="DURATION",
+            help="With --attempts: how long after a failure; twice that after the second.",
+            show_default="60s",
+        ),
+    ] = None,
     callback_host: Annotated[
         str,
         typer.Option(
@@ -444,6 +464,11 @@ def _charge_point_command(
                   and deliver what was kept
       quirks      what real charge points do against the specification
 
+    With --attempts they do what the specification asks of them when something fails (OCPP 1.6 edition 2,
+    3.7.1, and the errata of OCPP-S, 3.2): messages of transactions that are not answered are kept; those that
+    are refused as well, unless a SOAP charge point gets an answer to a Heartbeat right after it, or a JSON
+    charge point a CALLERROR. After so many of those a message is discarded, which is a failure.
+
     Without --for each does its part once. With it they do it over and over until the time is over, as fast
     as they are answered if there is no --rate; after a boot-storm they stay. They answer all that a central
     system can ask. How they speak goes without saying where the URL says it.
@@ -457,6 +482,8 @@ def _charge_point_command(
     seconds = None if duration is None else _seconds(duration, "--for")
     timeout = _seconds(call_timeout, "--call-timeout")
     per_second = None if rate is None else _rate(rate, "--rate")
+    _check(retry is None or attempts is not None, "--retry", "is only for --attempts")
+    retry_seconds = _seconds(retry or "60s", "--retry")
     password = None if password_file is None else _read_password(password_file)
     if ca is not None:
         _check_authorities(ca)
@@ -472,6 +499,8 @@ def _charge_point_command(
         callback_host=callback_host,
         call_timeout=timeout,
         rate=per_second,
+        attempts=attempts,
+        retry=retry_seconds,
     )
     try:
         code = charge_points(wanted, seconds, as_json=output == "json", quiet=quiet)
