@@ -7,13 +7,17 @@ BIN := .venv/bin
 READY := .venv/.ready
 NODE_READY := tests/interop/node/node_modules/.ready
 
-.PHONY: demo test check cover bench format lock reference run clean
+.PHONY: demo test torture check cover bench format lock reference run clean
 
 demo: $(READY)
 	@$(BIN)/wattbridge demo $(ARGS)
 
 test: $(READY) $(NODE_READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+# Kill a gateway a few hundred times, and compare what both sides know: make torture ARGS="--seed 7 --kills 500"
+torture: $(READY)
+	@$(BIN)/python -m tests.torture $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import USUAL_ANSWERS, a_central_system, exchange_bytes, post, soap_request
+from tests.kept import NOW, PAYLOAD, DeliveriesInMemory, what_waits
 from wattbridge.administration import Administration
 from wattbridge.app import Gateway
 from wattbridge.config import load
@@ -170,3 +172,89 @@ async def test_another_token_counts_at_once_and_another_address_is_opened(tmp_pa
         file.write_text(text)
         await administration.reload(move=False)
         assert gateway.admin_address is None
+
+
+def an_administration_of(folder: Path, deliveries: DeliveriesInMemory) -> Administration:
+    """Of a gateway that does not run: only what it keeps is asked for."""
+    file = folder / "gateway.yaml"
+    file.write_text(CONFIGURATION.format(url="ws://127.0.0.1:9/"))
+    loaded = load(file)
+    gateway = Gateway(loaded.config)
+    reloader = Reloader(gateway, partial(load, file), loaded)
+    return Administration(gateway, reloader, now=lambda: NOW, deliveries=deliveries)
+
+
+async def test_what_waits_is_told_in_its_order_without_payloads(tmp_path: Path) -> None:
+    administration = an_administration_of(tmp_path, what_waits())
+    first, second, parked = await administration.list_waiting("", "", None, 10)
+    assert first == {
+        "charger": "CP/1",
+        "position": 17,
+        "action": "StopTransaction",
+        "state": "waiting",
+        "kept": "2026-09-21T14:09:08Z",
+        "kept_seconds": 252.0,
+        "upstream": None,
+        "refusals": 0,
+        "problem": "",
+    }
+    assert await administration.list_waiting("", "", ("CP/1", 17), 1) == [second]
+    assert await administration.list_waiting("", "parked", None, 10) == [parked]
+    assert await administration.list_waiting("CP2", "waiting", None, 10) == []
+    told = await administration.show_waiting("CP/1", 17)
+    assert told == {**first, "payload": json.loads(PAYLOAD)}
+
+
+async def test_what_waits_is_sent_or_dropped(tmp_path: Path) -> None:
+    deliveries = what_waits()
+    administration = an_administration_of(tmp_path, deliveries)
+    assert (await administration.retry("CP2", 3))["retried"] is True
+    dropped = await administration.drop("CP/1", 17)
+    assert dropped["payload"] == json.loads(PAYLOAD)
+    assert deliveries.asked == [("retry", "CP2", 3), ("drop", "CP/1", 17)]
+    for asking in (
+        administration.drop("CP/1", 17), administration.show_waiting("CP9", 1), administration.retry("CP9", 1)
+    ):  # fmt: skip
+        with pytest.raises(Refusal, match="no message of charge point") as refused:
+            await asking
+        assert refused.value.status == 404
+
+
+async def test_transactions_are_told_with_both_numbers(tmp_path: Path) -> None:
+    administration = an_administration_of(tmp_path, what_waits())
+    first, second = await administration.list_transactions("", "", None, 10)
+    assert first == {
+        "charger": "CP/1",
+        "number": 4711,
+        "remote_id": 4711,
+        "upstream": "cloud",
+        "provisional": False,
+        "connector_id": "1",
+        "id_tag": "04E91C5A",
+        "meter_start": "1000",
+        "started": "2026-09-21T13:00:00Z",
+        "stopped": None,
+        "state": "open",
+    }
+    assert (second["number"], second["remote_id"], second["provisional"]) == (-9, None, True)
+    assert await administration.list_transactions("", "", ("CP/1", 4711), 10) == [second]
+    assert await administration.list_transactions("CP2", "open", None, 10) == []
+    mapped = await administration.set_remote_id("CP2", -9, 815)
+    assert mapped == await administration.show_transaction("CP2", -9) == {**second, "remote_id": 815}
+    for asking in (administration.show_transaction("CP2", 9), administration.set_remote_id("CP9", 9, 1)):
+        with pytest.raises(Refusal, match="has no transaction 9") as refused:
+            await asking
+        assert refused.value.status == 404
+
+
+async def test_what_cannot_be_read_or_is_not_kept_is_refused_with_why(tmp_path: Path) -> None:
+    deliveries = what_waits()
+    administration = an_administration_of(tmp_path, deliveries)
+    deliveries.store.problem = "disk full"
+    for asking in (
+        administration.list_waiting("", "", None, 10), administration.drop("CP2", 3),
+        administration.retry("CP2", 3), administration.set_remote_id("CP2", -9, 815),
+    ):  # fmt: skip
+        with pytest.raises(Refusal, match="the store: disk full") as refused:
+            await asking
+        assert refused.value.status == 503

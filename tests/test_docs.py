@@ -15,6 +15,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -37,6 +38,7 @@ from websockets.typing import Subprotocol
 
 from tests.config.certificates import write_certificates
 from tests.interop.running import Running, running
+from tests.kept import PAYLOAD
 from wattbridge.app import Gateway
 from wattbridge.cli import app, pages
 from wattbridge.config import ConfigErrors, load, read_text
@@ -52,6 +54,8 @@ from wattbridge.reloading import Reloader
 from wattbridge.simulators.central_system_json import JsonCentralSystem
 from wattbridge.simulators.charge_point_json import JsonChargePoint
 from wattbridge.simulators.charge_point_soap import SoapChargePoint
+from wattbridge.store.base import Transaction, Waiting
+from wattbridge.store.memory import MemoryStore
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -627,7 +631,7 @@ def test_what_a_central_system_is_answered_is_as_quoted() -> None:
 
 
 def test_the_paths_of_the_admin_api_are_those_of_its_router() -> None:
-    served = re.findall(r'router\.add_(get|post)\("([^"]+)"', inspect.getsource(AdminPort.start))
+    served = re.findall(r'router\.add_(get|post|put|delete)\("([^"]+)"', inspect.getsource(AdminPort.start))
     told = re.findall(r"^\| `([A-Z]+) (/[^`]+)` \|", ADMIN_API.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(told) > 5
     assert sorted(told) == sorted((method.upper(), path) for method, path in served)
@@ -661,8 +665,13 @@ async def test_the_admin_api_answers_as_its_page_shows(tmp_path: Path) -> None:
     (tmp_path / "admin-token").write_text(SECRETS["ADMIN_TOKEN"], encoding="utf-8")
     file = tmp_path / "gateway.yaml"
     file.write_text(WITH_ADMIN, encoding="utf-8")
-    gateway = Gateway(load(str(file)).config)
+    store = MemoryStore()
+    gateway = Gateway(load(str(file)).config, store)
     gateway.reload_with(Reloader(gateway, lambda: load(str(file)), load(str(file))))
+    await store.write(
+        Waiting("CP3211", 17, "StopTransaction", PAYLOAD, "", kept=time.time()),
+        Transaction("CP3211", "2000000017", provisional=1, connector_id="1", id_tag="04E91C5A"),
+    )
     ready, stopping = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(gateway.run(stopping, ready.set))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable
 from dataclasses import fields
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from wattbridge.config import Problem
 from wattbridge.ocpp.messages import Side
-from wattbridge.operation.api import Refusal
+from wattbridge.operation.api import Deliveries, Refusal
 from wattbridge.relay.routes import Heard, Route
 from wattbridge.relay.session import Session
 from wattbridge.reloading import CannotReload, Reloaded, Reloader
+from wattbridge.store.base import AnyRow, NotKept, Transaction, Waiting
 
 if TYPE_CHECKING:
     from wattbridge.app import Gateway
@@ -23,11 +27,22 @@ _ASKED = {"charger": "identity"} | {
 
 
 class Administration:
-    """Answers for *gateway*, whose configuration *reloader* reads."""
+    """Answers for *gateway*, whose configuration *reloader* reads; *now* is in seconds since the epoch.
 
-    def __init__(self, gateway: Gateway, reloader: Reloader) -> None:
+    A test gives it other *deliveries* than the gateway's.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        reloader: Reloader,
+        now: Callable[[], float] = time.time,
+        deliveries: Deliveries | None = None,
+    ) -> None:
         self.reloader = reloader
         self._gateway = gateway
+        self._now = now
+        self._deliveries = deliveries or gateway.deliveries
         self._began = time.monotonic()
 
     def info(self) -> dict[str, Any]:
@@ -90,6 +105,81 @@ class Administration:
         moved = gateway.registry.move(session, gateway.fleet.leads)
         return {**_session(session), "moved": moved}
 
+    # --- what waits, and transactions ---
+
+    async def list_waiting(
+        self, charger: str, state: str, after: tuple[str, int] | None, most: int
+    ) -> list[dict[str, Any]]:
+        rows = await self._find(Waiting, identity=charger, state=state, after=after or (), most=most)
+        return [self._waiting(row) for row in rows]
+
+    async def show_waiting(self, identity: str, position: int) -> dict[str, Any]:
+        rows = await self._find(Waiting, identity=identity, position=position)
+        if not rows:
+            raise _not_kept(identity, position)
+        return {**self._waiting(rows[0]), "payload": json.loads(rows[0].payload)}
+
+    async def retry(self, identity: str, position: int) -> dict[str, Any]:
+        try:
+            if not await self._deliveries.retry(identity, position):
+                raise _not_kept(identity, position)
+        except NotKept as problem:
+            raise _unkept(problem) from None
+        return {"charger": identity, "position": position, "retried": True}
+
+    async def drop(self, identity: str, position: int) -> dict[str, Any]:
+        """What was dropped is told whole: there is no other place where it still is."""
+        dropped = await self.show_waiting(identity, position)
+        try:
+            if not await self._deliveries.drop(identity, position):
+                raise _not_kept(identity, position)
+        except NotKept as problem:
+            raise _unkept(problem) from None
+        return dropped
+
+    async def list_transactions(
+        self, charger: str, state: str, after: tuple[str, int] | None, most: int
+    ) -> list[dict[str, Any]]:
+        last = (after[0], str(after[1])) if after else ()
+        rows = await self._find(Transaction, identity=charger, state=state, after=last, most=most)
+        return [_transaction(row) for row in rows]
+
+    async def show_transaction(self, identity: str, number: int) -> dict[str, Any]:
+        rows = await self._find(Transaction, identity=identity, local_id=str(number))
+        if not rows:
+            raise Refusal(404, "unsupported", f"charge point {identity!r} has no transaction {number}")
+        return _transaction(rows[0])
+
+    async def set_remote_id(self, identity: str, number: int, remote_id: int) -> dict[str, Any]:
+        try:
+            await self._deliveries.set_remote_id(identity, number, remote_id)
+        except NotKept as problem:
+            raise _unkept(problem) from None
+        return await self.show_transaction(identity, number)  # or there is none
+
+    async def _find(
+        self, kind: type[AnyRow], *, after: tuple[Any, ...] = (), most: int = 1, **where: Any
+    ) -> list[AnyRow]:
+        """The rows with these values; an empty text is any."""
+        wanted = {column: value for column, value in where.items() if value != ""}
+        try:
+            return await self._deliveries.store.find(kind, wanted, after=after, limit=most)
+        except NotKept as problem:
+            raise _unkept(problem) from None
+
+    def _waiting(self, row: Waiting) -> dict[str, Any]:
+        return {
+            "charger": row.identity,
+            "position": row.position,
+            "action": row.action,
+            "state": row.state,
+            "kept": _moment(row.kept),
+            "kept_seconds": round(max(0.0, self._now() - row.kept), 3),
+            "upstream": row.upstream or None,
+            "refusals": row.refusals,
+            "problem": row.problem,
+        }
+
 
 def _told(reloaded: Reloaded) -> dict[str, Any]:
     return {
@@ -130,3 +220,33 @@ def _session(session: Session) -> dict[str, Any]:
         "connected": session.connection is not None,
         "calls_in_flight": session.calls_in_flight,
     }
+
+
+def _transaction(row: Transaction) -> dict[str, Any]:
+    return {
+        "charger": row.identity,
+        "number": int(row.local_id),
+        "remote_id": int(row.remote_id) if row.remote_id else None,
+        "upstream": row.upstream or None,
+        "provisional": bool(row.provisional),
+        "connector_id": row.connector_id,
+        "id_tag": row.id_tag,
+        "meter_start": row.meter_start,
+        "started": row.started,
+        "stopped": row.stopped or None,
+        "state": row.state,
+    }
+
+
+def _not_kept(identity: str, position: int) -> Refusal:
+    return Refusal(
+        404, "unsupported", f"no message of charge point {identity!r} waits at position {position}"
+    )
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _unkept(problem: NotKept) -> Refusal:
+    return Refusal(503, "internal", f"the store: {problem}")

@@ -51,6 +51,8 @@ def test_help_names_every_command() -> None:
         "explain",
         "version",
         "routes",
+        "queue",
+        "transactions",
         "store",
         "simulate",
         "config",
@@ -79,6 +81,8 @@ def test_the_help_of_a_command_imports_nothing_of_ours() -> None:
         *["simulate", "simulate charge-point", "simulate central-system"],
         "routes list",
         "routes test",
+        *["queue", "queue list", "queue show", "queue retry", "queue drop"],
+        *["transactions", "transactions list", "transactions show", "transactions map"],
     ],
 )
 def test_every_help_fits_a_terminal(command: str) -> None:
@@ -106,6 +110,17 @@ def test_every_help_fits_a_terminal(command: str) -> None:
         (["check", "--connect", "--identity", " "], "--identity: ' ' is no identity"),
         (["routes", "test"], "Missing argument 'ID'."),
         (["routes", "test", ".."], "ID: '..' cannot be an identity"),
+        (["queue", "drop", "CP1"], "POSITION, --older: say which: one of the two"),
+        (["queue", "drop", "CP1", "1", "--older", "1h"], "POSITION, --older: say which: one of the two"),
+        (["queue", "drop", "CP1", "--older", "1"], "--older: '1' has no unit"),
+        (["queue", "list", "--state", "open"], "--state: 'open' is neither waiting nor parked"),
+        (["queue", "show", "CP1", "first"], "'POSITION': Input should be a valid integer"),
+        (
+            ["transactions", "list", "--state", "parked"],
+            "--state: 'parked' is none of open, stopped, refused",
+        ),
+        (["transactions", "map", "CP1", "1"], "Missing argument 'REMOTE'."),
+        (["transactions", "list", "-o", "yaml"], "--output: 'yaml' is neither text nor json"),
         (["routes", "test", "CP1", "--source", "depot"], "--source: 'depot' is no IP address"),
     ],
 )

@@ -103,6 +103,18 @@ def test_several_charge_points_play_each_scenario(scenario: str) -> None:
     assert 0 < summary["p50"] <= summary["p99"]
 
 
+@pytest.mark.parametrize("transport", ["soap", "json"])
+def test_what_became_of_messages_of_transactions_is_told(transport: str) -> None:
+    with a_central_system(f"--{transport}") as (url, _):
+        keeping = ("--attempts", "3", "--retry", "100ms", "--scenario", "offline", "-q", "--url", url)
+        code, out, err = end(start("charge-point", *keeping))
+        assert (code, err) == (0, "")
+        told = "7 acknowledged, 0 failed, 0 unanswered, 0 discarded, 7 sent, 0 queued"
+        assert f"\nmessages of transactions: {told}\n" in out
+        summary = json.loads(end(start("charge-point", *keeping, "-o", "json"))[1].splitlines()[-1])
+        assert summary["transaction_messages"]["acknowledged"] == 7
+
+
 def test_quirks_that_are_not_lived_with_are_told_and_are_a_failure() -> None:
     with a_central_system("--soap", "-q") as (url, central_system):
         code, out, _ = end(start("charge-point", "--url", url, "--scenario", "quirks", "-q"))

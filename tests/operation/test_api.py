@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import PATIENCE
-from wattbridge.operation.api import MOST_SESSIONS, AdminPort, Refusal
+from wattbridge.operation.api import MOST_ROWS, AdminPort, Refusal
 
 TOKEN = "a-token-of-some-length"
 
@@ -24,6 +24,7 @@ class FakeGateway:
     asked: list[Any] = field(default_factory=list)
     refusal: Refusal | None = None
     sessions: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
     def _answer(self, *asked: Any) -> dict[str, Any]:
         self.asked.append(asked)
@@ -51,6 +52,33 @@ class FakeGateway:
 
     def move(self, identity: str) -> dict[str, Any]:
         return self._answer("move", identity)
+
+    async def list_waiting(
+        self, charger: str, state: str, after: tuple[str, int] | None, most: int
+    ) -> list[dict[str, Any]]:
+        self.asked.append(("waiting", charger, state, after, most))
+        return self.rows[:most]
+
+    async def show_waiting(self, identity: str, position: int) -> dict[str, Any]:
+        return self._answer("show", identity, position)
+
+    async def retry(self, identity: str, position: int) -> dict[str, Any]:
+        return self._answer("retry", identity, position)
+
+    async def drop(self, identity: str, position: int) -> dict[str, Any]:
+        return self._answer("drop", identity, position)
+
+    async def list_transactions(
+        self, charger: str, state: str, after: tuple[str, int] | None, most: int
+    ) -> list[dict[str, Any]]:
+        self.asked.append(("transactions", charger, state, after, most))
+        return self.rows[:most]
+
+    async def show_transaction(self, identity: str, number: int) -> dict[str, Any]:
+        return self._answer("transaction", identity, number)
+
+    async def set_remote_id(self, identity: str, number: int, remote_id: int) -> dict[str, Any]:
+        return self._answer("map", identity, number, remote_id) | {"remote_id": remote_id}
 
 
 @dataclass
@@ -156,5 +184,74 @@ async def test_sessions_come_page_by_page() -> None:
         assert page == {"sessions": [{"charger": "CP0"}, {"charger": "CP1"}], "cursor": "CP1"}
         rest = (await world.ask("GET /api/v1/sessions?limit=2&cursor=CP1"))[2]
         assert rest == {"sessions": [{"charger": "CP2"}]}
-        for limit in ("0", "-1", "x", str(MOST_SESSIONS + 1)):
+        for limit in ("0", "-1", "x", str(MOST_ROWS + 1)):
             assert (await world.ask(f"GET /api/v1/sessions?limit={limit}"))[0] == 400
+
+
+async def test_what_waits_is_listed_page_by_page() -> None:
+    async with an_admin_port() as world:
+        world.gateway.rows = [{"charger": "CP/1", "position": number} for number in range(3)]
+        page = (await world.ask("GET /api/v1/queue?charger=CP%2F1&state=parked&limit=2"))[2]
+        assert page == {"queue": world.gateway.rows[:2], "cursor": "CP/1/1"}
+        await world.ask("GET /api/v1/queue?cursor=CP/1/1")
+        assert world.gateway.asked == [
+            ("waiting", "CP/1", "parked", None, 2),
+            ("waiting", "", "", ("CP/1", 1), MOST_ROWS),
+        ]
+
+
+async def test_transactions_are_listed_page_by_page() -> None:
+    async with an_admin_port() as world:
+        world.gateway.rows = [{"charger": "CP1", "number": -number} for number in range(3)]
+        page = (await world.ask("GET /api/v1/transactions?state=open&limit=3"))[2]
+        assert page == {"transactions": world.gateway.rows, "cursor": "CP1/-2"}
+        await world.ask("GET /api/v1/transactions?cursor=CP1/-2&charger=CP1")
+        assert world.gateway.asked == [
+            ("transactions", "", "open", None, 3),
+            ("transactions", "CP1", "", ("CP1", -2), MOST_ROWS),
+        ]
+
+
+async def test_a_message_and_a_transaction_are_named_by_charge_point_and_number() -> None:
+    async with an_admin_port() as world:
+        await world.ask("GET /api/v1/queue/CP%2F1/17")
+        await world.ask("POST /api/v1/queue/CP%2F1/17/retry")
+        await world.ask("DELETE /api/v1/queue/CP1/18")
+        await world.ask("GET /api/v1/transactions/CP1/-9")
+        # A transactionId has no bound in OCPP-J.
+        asked = '{"remote_id": 99999999999999999999}'
+        answer = (await world.ask("PUT /api/v1/transactions/CP1/99999999999999999998", asked))[2]
+        assert answer["remote_id"] == 99999999999999999999
+        assert world.gateway.asked == [
+            ("show", "CP/1", 17),
+            ("retry", "CP/1", 17),
+            ("drop", "CP1", 18),
+            ("transaction", "CP1", -9),
+            ("map", "CP1", 99999999999999999998, 99999999999999999999),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("request_line", "body", "said"),
+    [
+        ("GET /api/v1/queue?state=open", "", "state: found 'open', expected waiting or parked"),
+        ("GET /api/v1/queue?cursor=CP1", "", "cursor: found 'CP1', expected a number"),
+        ("GET /api/v1/queue?limit=0", "", "limit: found '0', expected 1 to 1000"),
+        ("GET /api/v1/transactions?state=waiting", "", "expected open or stopped or refused"),
+        ("DELETE /api/v1/queue/CP1/first", "", "position: found 'first', expected a number"),
+        (f"GET /api/v1/transactions/CP1/{'9' * 41}", "", "expected a number"),
+        ("PUT /api/v1/transactions/CP1/1", "{}", "expected {'remote_id': NUMBER}"),
+        ("PUT /api/v1/transactions/CP1/1", '{"remote_id": "7"}', "expected {'remote_id': NUMBER}"),
+        ("PUT /api/v1/transactions/CP1/1", '{"remote_id": true}', "expected {'remote_id': NUMBER}"),
+        ("PUT /api/v1/transactions/CP1/1", '{"remote_id": 7, "state": ""}', "expected {'remote_id'"),
+        ("PUT /api/v1/transactions/CP1/1", "7", 'expected an object, such as {"remote_id": 4711}'),
+    ],
+)
+async def test_what_is_no_question_about_what_waits_is_refused(
+    request_line: str, body: str, said: str
+) -> None:
+    async with an_admin_port() as world:
+        status, _, answer = await world.ask(request_line, body)
+        assert (status, answer["reason"]) == (400, "malformed")
+        assert said in answer["title"]
+        assert world.gateway.asked == []

@@ -488,6 +488,39 @@ async def test_what_cannot_be_delivered_stays_kept() -> None:
     assert charge_point.kept == []
 
 
+async def test_messages_wait_for_the_connection_and_a_callerror_discards_them() -> None:
+    """A CALLERROR is a failure (OCPP-J errata, 3.2), a lost connection none."""
+    async with (
+        JsonCentralSystem() as central_system,
+        a_charge_point(central_system.url, reconnect=0.01) as charge_point,
+    ):
+        charge_point.keep_messages(attempts=1, retry=3600.0)
+        await charge_point.power_up()
+        charge_point.cut()
+        charged = await charge_point.charge("A")
+        assert charged["status"] == "Accepted"
+        await charge_point.delivered()
+        assert charge_point.queue is not None
+        assert (charge_point.queue.counts.acknowledged, charge_point.queue.counts.discarded) == (5, 0)
+        central_system.errors["StopTransaction"] = ("InternalError", "not now")
+        await charge_point.charge("A")
+        await charge_point.delivered()
+        assert (charge_point.queue.counts.acknowledged, charge_point.queue.counts.discarded) == (9, 1)
+
+
+async def test_one_that_keeps_messages_begins_a_transaction_while_it_is_offline() -> None:
+    async with JsonCentralSystem() as central_system, a_charge_point(central_system.url) as charge_point:
+        charge_point.keep_messages(attempts=3, retry=3600.0)
+        await charge_point.power_up()
+        await charge_point.go_offline()
+        await charge_point.charge("A", meter_values=1)
+        assert charge_point.queue is not None
+        assert (charge_point.queue.counts.sent, charge_point.queue.counts.queued) == (0, 3)
+        await charge_point.come_back()
+        assert (charge_point.queue.counts.sent, charge_point.queue.counts.queued) == (3, 0)
+        assert central_system.transactions[1].meter_stop == 1250
+
+
 # --- Quirks ----------------------------------------------------------------------------------------------
 
 

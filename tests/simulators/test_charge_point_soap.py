@@ -7,7 +7,8 @@ import re
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -242,6 +243,98 @@ async def test_a_transaction_message_is_tried_again(
     assert len(bodies) == 3
     assert len(set(bodies)) == 1
     assert len({text for _, text in central_system.requests}) == 3
+
+
+class Clock:
+    """Time that goes on when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def later(charge_point: SoapChargePoint, clock: Clock, seconds: float) -> None:
+    """Let time go on, and the charge point do what is due then."""
+    clock.now += seconds
+    queue = charge_point.queue
+    assert queue is not None
+    await charge_point.settled()
+    while queue.due is not None and queue.due <= clock.now:
+        await charge_point.settled()
+
+
+@asynccontextmanager
+async def keeping(url: str, attempts: int = 3) -> AsyncIterator[tuple[SoapChargePoint, Clock]]:
+    """A charge point that keeps messages of transactions, and its clock."""
+    clock = Clock()
+    charge_point = SoapChargePoint("CP1", url, call_timeout=5.0, now=lambda: NOW)
+    charge_point.clock = clock
+    charge_point.keep_messages(attempts, retry=60.0)
+    async with charge_point:
+        yield charge_point, clock
+
+
+def failing(*actions: str, how: Callable[[str, str], Canned | None]) -> Callable[[str, str], Canned | None]:
+    return lambda action, relates_to: (how if action in actions else result)(action, relates_to)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [fault, lambda action, relates_to: Canned(503, "text/plain", ""),
+     lambda action, relates_to: Canned(503, "text/html", "<html><p>busy")],
+)  # fmt: skip
+async def test_a_message_that_alone_is_refused_is_discarded(
+    central_system: CannedCentralSystem, how: Callable[[str, str], Canned | None]
+) -> None:
+    """A fault or an HTTP error status, while Heartbeats are answered (OCPP-S errata, 3.1 and 3.2)."""
+    central_system.answer = failing("StartTransaction", how=how)
+    async with keeping(central_system.url) as (charge_point, clock):
+        charged = await charge_point.charge("04E91C5A", meter_values=1)
+        assert charged == {"status": "Accepted", "transactionId": -1}
+        transactional = ("StartTransaction", "MeterValues", "StopTransaction", "Heartbeat")
+        for seconds in (59.0, 1.0, 119.0, 1.0):
+            await later(charge_point, clock, seconds)
+        assert [action for action in central_system.actions if action in transactional] == [
+            *["StartTransaction", "Heartbeat"] * 3, "MeterValues", "StopTransaction"
+        ]  # fmt: skip
+        assert "<transactionId>-1</transactionId>" in central_system.bodies("StopTransaction")[0]
+        assert charge_point.queue is not None
+        counts = charge_point.queue.counts
+        assert (counts.sent, counts.failed, counts.discarded, counts.acknowledged) == (5, 3, 1, 2)
+        assert counts.queued == 0
+
+
+async def test_nothing_is_discarded_while_heartbeats_fail_too(central_system: CannedCentralSystem) -> None:
+    central_system.answer = failing("StartTransaction", "Heartbeat", how=fault)
+    async with keeping(central_system.url, attempts=1) as (charge_point, clock):
+        await charge_point.start_transaction("04E91C5A")
+        for _ in range(10):
+            await later(charge_point, clock, 60.0)
+        central_system.answer = result
+        await later(charge_point, clock, 60.0)
+        await charge_point.stop_transaction()
+        assert charge_point.queue is not None
+        assert (charge_point.queue.counts.failed, charge_point.queue.counts.discarded) == (11, 0)
+        assert "<transactionId>7</transactionId>" in central_system.bodies("StopTransaction")[0]
+        ids = re.findall(r"MessageID>([^<]+)<", "".join(text for _, text in central_system.requests))
+        assert len(set(ids)) == len(central_system.requests)
+
+
+async def test_what_is_not_answered_is_sent_again_until_it_is(central_system: CannedCentralSystem) -> None:
+    central_system.answer = lambda action, relates_to: None
+    async with keeping(central_system.url, attempts=1) as (charge_point, clock):
+        assert (await charge_point.charge("04E91C5A"))["transactionId"] == -1
+        for _ in range(3):
+            await later(charge_point, clock, 60.0)
+        central_system.answer = result
+        await later(charge_point, clock, 60.0)
+        assert charge_point.queue is not None
+        assert charge_point.queue.counts.queued == 0
+        assert (charge_point.queue.counts.unanswered, charge_point.queue.counts.acknowledged) == (4, 5)
+        assert central_system.actions[-5:] == ["StartTransaction", *["MeterValues"] * 3, "StopTransaction"]
+        assert "<transactionId>7</transactionId>" in central_system.bodies("MeterValues")[0]
 
 
 async def test_other_messages_are_not_tried_again(

@@ -4,6 +4,7 @@ Each command does its work in a module of its own, imported when it is called: n
 than typer, so that ``wattbridge --help`` is there at once. Data goes to standard output, talk to standard
 error. Exit codes: 0 is well, 1 is a negative answer, 2 is wrong usage or a wrong configuration, 3 is
 somebody or something that cannot be reached, 4 is somebody who refuses.
+somebody who cannot be reached, 4 is a gateway that refuses the token.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, TextIO, cast
 
 import typer
 
@@ -33,6 +34,10 @@ simulate_app = typer.Typer(
 config_app = typer.Typer(help="About the format of the configuration file.", no_args_is_help=True)
 routes_app = typer.Typer(help="About which charge point goes where.", no_args_is_help=True)
 store_app = typer.Typer(help="About what is remembered over a restart.", no_args_is_help=True)
+queue_app = typer.Typer(help="Messages a gateway keeps for its central systems.", no_args_is_help=True)
+transactions_app = typer.Typer(
+    help="Transactions a gateway knows, with both their numbers.", no_args_is_help=True
+)
 
 
 ConfigFile = Annotated[
@@ -67,6 +72,26 @@ For = Annotated[
     typer.Option("--for", metavar="DURATION", help="Stop after this time: 20s, 5m.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+Report = Annotated[
+    str, typer.Option("--output", "-o", metavar="text|json", help="A table for people or JSON for programs.")
+]
+AdminUrl = Annotated[str, typer.Option("--admin", metavar="URL", help="The admin address of the gateway.")]
+TokenFile = Annotated[
+    str,
+    typer.Option("--token-file", metavar="FILE", help="The file with the token, as `admin.token` names it."),
+]
+Charger = Annotated[str, typer.Argument(metavar="CHARGER", hidden=True)]
+Position = Annotated[int, typer.Argument(metavar="POSITION", hidden=True, min=0)]
+Number = Annotated[int, typer.Argument(metavar="NUMBER", hidden=True)]
+OfCharger = Annotated[
+    str | None,
+    typer.Option("--charger", metavar="ID", help="Only those of this charge point.", show_default=False),
+]
+Limit = Annotated[int, typer.Option("--limit", metavar="NUMBER", min=1, help="At most so many.")]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Show idTags whole.")]
+
+_NEGATIVE_NUMBERS = {"ignore_unknown_options": True}  # -1 is one, and no option
+ADMIN, TOKEN = "http://127.0.0.1:9180", "admin-token"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -226,15 +251,8 @@ def _check_command(
 
 @app.command("reload", short_help="Have a running gateway read its configuration again.")
 def _reload_command(
-    admin: Annotated[
-        str, typer.Option("--admin", metavar="URL", help="The admin address of the gateway.")
-    ] = "http://127.0.0.1:9180",
-    token_file: Annotated[
-        str,
-        typer.Option(
-            "--token-file", metavar="FILE", help="The file with the token, as `admin.token` names it."
-        ),
-    ] = "admin-token",
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
     dry_run: Annotated[
         bool, typer.Option("--check", help="Only say what would change, or what is wrong.")
     ] = False,
@@ -404,6 +422,26 @@ def _charge_point_command(
     call_timeout: Annotated[
         str, typer.Option("--call-timeout", metavar="DURATION", help="How long an answer may take.")
     ] = "30s",
+    attempts: Annotated[
+        int | None,
+        typer.Option(
+            "--attempts",
+            metavar="NUMBER",
+            min=1,
+            max=1000,
+            help="Keep messages of transactions until they are acknowledged, or refused so often.",
+            show_default=False,
+        ),
+    ] = None,
+    retry: Annotated[
+        str | None,
+        typer.Option(
+            "--retry",
+            metavar="DURATION",
+            help="With --attempts: how long after a failure; twice that after the second.",
+            show_default="60s",
+        ),
+    ] = None,
     callback_host: Annotated[
         str,
         typer.Option(
@@ -428,6 +466,11 @@ def _charge_point_command(
                   and deliver what was kept
       quirks      what real charge points do against the specification
 
+    With --attempts they do what the specification asks of them when something fails (OCPP 1.6 edition 2,
+    3.7.1, and the errata of OCPP-S, 3.2): messages of transactions that are not answered are kept; those that
+    are refused as well, unless a SOAP charge point gets an answer to a Heartbeat right after it, or a JSON
+    charge point a CALLERROR. After so many of those a message is discarded, which is a failure.
+
     Without --for each does its part once. With it they do it over and over until the time is over, as fast
     as they are answered if there is no --rate; after a boot-storm they stay. They answer all that a central
     system can ask. How they speak goes without saying where the URL says it.
@@ -441,6 +484,8 @@ def _charge_point_command(
     seconds = None if duration is None else _seconds(duration, "--for")
     timeout = _seconds(call_timeout, "--call-timeout")
     per_second = None if rate is None else _rate(rate, "--rate")
+    _check(retry is None or attempts is not None, "--retry", "is only for --attempts")
+    retry_seconds = _seconds(retry or "60s", "--retry")
     password = None if password_file is None else _read_password(password_file)
     if ca is not None:
         _check_authorities(ca)
@@ -456,6 +501,8 @@ def _charge_point_command(
         callback_host=callback_host,
         call_timeout=timeout,
         rate=per_second,
+        attempts=attempts,
+        retry=retry_seconds,
     )
     try:
         code = charge_points(wanted, seconds, as_json=output == "json", quiet=quiet)
@@ -743,10 +790,241 @@ def _store_vacuum_command(config: ConfigFile = None, overrides: Overrides = None
     raise typer.Exit(vacuum(config, overrides or (), out=sys.stdout, err=sys.stderr))
 
 
+@queue_app.command("list", short_help="List the messages that wait.")
+def _queue_list_command(
+    charger: OfCharger = None,
+    state: Annotated[
+        str | None,
+        typer.Option("--state", metavar="waiting|parked", help="Only these.", show_default=False),
+    ] = None,
+    limit: Limit = 1000,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+    output: Report = "text",
+) -> None:
+    """List the messages of charge points that have not reached their central system, in their order.
+
+    \b
+      wattbridge queue list --token-file admin-token
+      charger  position  action           state    kept    refusals  problem
+      CP3211   17        StopTransaction  waiting  4m 12s  0         -
+
+    A parked one was refused too often (`offline.attempts`): it waits for `queue retry` or `queue drop`, and
+    the others go on.
+
+    Exit codes: 0 well, 1 a negative answer, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    _check_output(output)
+    _check(state in (None, "waiting", "parked"), "--state", f"{state!r} is neither waiting nor parked")
+    from wattbridge.cli.queue import list_waiting
+
+    raise typer.Exit(
+        list_waiting(
+            admin,
+            token_file,
+            charger=charger,
+            state=state,
+            most=limit,
+            as_json=output == "json",
+            out=_for_people(),
+            err=sys.stderr,
+        )
+    )
+
+
+@queue_app.command("show", short_help="Show one message whole.")
+def _queue_show_command(
+    charger: Charger,
+    position: Position,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+    output: Report = "text",
+) -> None:
+    """Show the message of charge point CHARGER at POSITION whole, its payload as the charge point sent it.
+
+    Exit codes: 0 well, 1 there is none, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    _check_output(output)
+    from wattbridge.cli.queue import show
+
+    as_json = output == "json"
+    raise typer.Exit(
+        show(admin, token_file, charger, position, as_json=as_json, out=_for_people(), err=sys.stderr)
+    )
+
+
+@queue_app.command("retry", short_help="Send one message again at once.")
+def _queue_retry_command(
+    charger: Charger,
+    position: Position,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+) -> None:
+    """Send the message of charge point CHARGER at POSITION again at once, a parked one too.
+
+    Exit codes: 0 well, 1 there is none, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.queue import retry
+
+    raise typer.Exit(retry(admin, token_file, charger, position, out=_for_people(), err=sys.stderr))
+
+
+@queue_app.command("drop", short_help="Never send a message; it is printed first.")
+def _queue_drop_command(
+    charger: Charger,
+    position: Annotated[int | None, typer.Argument(metavar="POSITION", hidden=True, min=0)] = None,
+    older: Annotated[
+        str | None,
+        typer.Option(
+            "--older",
+            metavar="DURATION",
+            help="In the place of POSITION: all that are kept for longer, such as 24h.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it they are only printed.")] = False,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+) -> None:
+    """Never send the message of charge point CHARGER at POSITION.
+
+    Its charge point has deleted it: a StopTransaction that is dropped is a charge nobody is billed for. So it
+    is printed whole before, one JSON object a line, for whoever wants to enter it by hand:
+
+    \b
+      wattbridge queue drop CP3211 17 --yes > dropped.jsonl
+      wattbridge queue drop CP3211 --older 24h --yes >> dropped.jsonl
+
+    Exit codes: 0 dropped, 1 there is none, 2 wrong usage, also without --yes, 3 no gateway answers, 4 the
+    token is refused.
+    """
+    _check((position is None) != (older is None), "POSITION, --older", "say which: one of the two")
+    seconds = None if older is None else _seconds(older, "--older")
+    from wattbridge.cli.queue import drop
+
+    raise typer.Exit(
+        drop(
+            admin, token_file, charger, position, older=seconds, sure=yes, out=_for_messages(), err=sys.stderr
+        )
+    )
+
+
+@transactions_app.command("list", short_help="List transactions.")
+def _transactions_list_command(
+    charger: OfCharger = None,
+    state: Annotated[
+        str | None,
+        typer.Option("--state", metavar="open|stopped|refused", help="Only these.", show_default=False),
+    ] = None,
+    limit: Limit = 1000,
+    reveal: Reveal = False,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+    output: Report = "text",
+) -> None:
+    """List the transactions that a gateway knows, with the number each has on either side.
+
+    A number the gateway gave itself, while the central system was away, is marked `(ours)`.
+
+    Exit codes: 0 well, 1 a negative answer, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    _check_output(output)
+    states = ("open", "stopped", "refused")
+    _check(state in (None, *states), "--state", f"{state!r} is none of {', '.join(states)}")
+    from wattbridge.cli.transactions import list_transactions
+
+    raise typer.Exit(
+        list_transactions(
+            admin,
+            token_file,
+            charger=charger,
+            state=state,
+            most=limit,
+            reveal=reveal,
+            as_json=output == "json",
+            out=_for_people(),
+            err=sys.stderr,
+        )
+    )
+
+
+@transactions_app.command("show", short_help="Show one transaction.", context_settings=_NEGATIVE_NUMBERS)
+def _transactions_show_command(
+    charger: Charger,
+    number: Number,
+    reveal: Reveal = False,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+    output: Report = "text",
+) -> None:
+    """Show the transaction that charge point CHARGER knows as NUMBER.
+
+    Exit codes: 0 well, 1 there is none, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    _check_output(output)
+    from wattbridge.cli.transactions import show
+
+    raise typer.Exit(
+        show(
+            admin,
+            token_file,
+            charger,
+            number,
+            reveal=reveal,
+            as_json=output == "json",
+            out=_for_people(),
+            err=sys.stderr,
+        )
+    )
+
+
+@transactions_app.command(
+    "map",
+    short_help="Say which number a transaction has at its central system.",
+    context_settings=_NEGATIVE_NUMBERS,
+)
+def _transactions_map_command(
+    charger: Charger,
+    number: Number,
+    remote_id: Annotated[int, typer.Argument(metavar="REMOTE", hidden=True)],
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+) -> None:
+    """Say that the transaction that charge point CHARGER knows as NUMBER is REMOTE at its central system.
+
+    For one whose start was entered there by hand. Everything the charge point says of NUMBER reaches the
+    central system as of REMOTE from now on, what waits too, and the other way round.
+
+    \b
+      wattbridge transactions map CP3211 2000000017 4711
+
+    Exit codes: 0 well, 1 there is none, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.transactions import set_number
+
+    raise typer.Exit(
+        set_number(admin, token_file, charger, number, remote_id, out=_for_people(), err=sys.stderr)
+    )
+
+
 app.add_typer(routes_app, name="routes")
+app.add_typer(queue_app, name="queue")
+app.add_typer(transactions_app, name="transactions")
 app.add_typer(store_app, name="store")
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(config_app, name="config")
+
+
+def _for_people() -> TextIO:
+    from wattbridge.cli.streams import for_people
+
+    return for_people(sys.stdout)
+
+
+def _for_messages() -> TextIO:
+    from wattbridge.cli.streams import for_messages
+
+    return for_messages(sys.stdout)
 
 
 def _check(right: bool, option: str, problem: str) -> None:

@@ -272,7 +272,8 @@ def commands() -> str:
         _MADE.format(name="commands"),
         "",
         "Data goes to standard output, talk to standard error. Exit codes: 0 is well, 1 a negative answer,",
-        "2 wrong usage or a wrong configuration, 3 somebody who cannot be reached.",
+        "2 wrong usage or a wrong configuration, 3 somebody who cannot be reached, 4 a gateway that refuses",
+        "the token.",
         *_helps(top, level=2),
     )
 

@@ -18,9 +18,9 @@ import ssl
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -41,7 +41,10 @@ MOST_TOLD = 10  # failures, and problems, that are told to people one by one
 
 @dataclass(frozen=True, slots=True)
 class ChargePoints:
-    """Which charge points are simulated, and what they play; times in seconds, ``rate`` in calls a second."""
+    """Which charge points are simulated, and what they play; times in seconds, ``rate`` in calls a second.
+
+    With ``attempts`` they keep the messages of transactions.
+    """
 
     transport: Literal["soap", "json"]
     url: str
@@ -52,6 +55,8 @@ class ChargePoints:
     callback_host: str
     call_timeout: float
     rate: float | None
+    attempts: int | None = None
+    retry: float = 60.0
 
 
 def identities(identity: str | None, number: int | None) -> list[str]:
@@ -154,6 +159,8 @@ async def _play(wanted: ChargePoints, duration: float | None, over: asyncio.Even
     for player in players:
         player.before_call = pace.wait
         player.on_exchange = show.exchange
+        if wanted.attempts is not None:
+            player.keep_messages(wanted.attempts, wanted.retry)
     try:
         async with asyncio.TaskGroup() as playing:
             all_parts = playing.create_task(_all_play(players, wanted.scenario, duration, over, show))
@@ -168,6 +175,7 @@ async def _play(wanted: ChargePoints, duration: float | None, over: asyncio.Even
         pace.stop()
         for player in players:
             show.problems += player.problems
+            show.add_messages(player)
 
 
 async def _either(parts: asyncio.Task[None], over: asyncio.Event, duration: float | None) -> None:
@@ -213,6 +221,7 @@ async def _rounds(
         failures = await play(player, PARTS[scenario])
         show.failures += failures
         if duration is None:
+            await player.delivered()
             return
         if failures:
             await _pause(over, RECONNECT)
@@ -310,6 +319,7 @@ class Show:
     def __init__(self, out: TextIO, quiet: bool) -> None:
         self.failures: list[str] = []
         self.problems: list[str] = []
+        self.messages: Counter[str] = Counter()  # of transactions: what became of them
         self.unwritable: OSError | None = None
         self.on_unwritable: Callable[[], object] = lambda: None
         self._out = out
@@ -332,6 +342,16 @@ class Show:
                 self._seconds.append(exchange.seconds)
             if not self._quiet:
                 self._tell(exchange)
+
+    def add_messages(self, player: ChargePoint) -> None:
+        """What became of a charge point's messages of transactions, when it keeps them."""
+        if player.queue is None:
+            return
+        counts = asdict(player.queue.counts)
+        self.messages.update(counts)
+        for word, became in (("discarded", "were discarded"), ("queued", "still wait")):
+            if counts[word]:
+                self.failures.append(f"{player.identity}: messages of transactions {became}: {counts[word]}")
 
     def end(self) -> int:
         """Sum up; returns the exit code."""
@@ -382,10 +402,15 @@ class Lines(Show):
         )
         self._write(
             f"{self._calls} calls in {elapsed:.1f} s, {self._failed} failed{times}",
+            *self._of_transactions(),
             *self._some("failed", self.failures),
             *self._some("problem", self.problems),
         )
         return int(bool(self.failures or self.problems))
+
+    def _of_transactions(self) -> list[str]:
+        told = ", ".join(f"{count} {word}" for word, count in self.messages.items())
+        return [f"messages of transactions: {told}"] if told else []
 
     def _some(self, word: str, sentences: list[str]) -> list[str]:
         told = [f"{word}: {sentence}" for sentence in sentences[:MOST_TOLD]]
@@ -424,6 +449,7 @@ class JsonLines(Show):
                 "failures": self.failures,
                 "problems": self.problems,
             }
+            | ({"transaction_messages": dict(self.messages)} if self.messages else {})
         )
         return int(bool(self.failures or self.problems))
 

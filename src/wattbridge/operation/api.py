@@ -7,6 +7,8 @@ own business: here are only HTTP and words.
 from __future__ import annotations
 
 import hmac
+import json
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -15,9 +17,11 @@ import orjson
 from aiohttp import web
 
 from wattbridge.operation.health import QUIET
+from wattbridge.store.base import Store
 
 LARGEST_REQUEST = 64 * 1024  # bytes
-MOST_SESSIONS = 1000  # in one answer
+MOST_ROWS = 1000  # in one answer
+LONGEST_NUMBER = 40  # digits; OCPP sets no bound to a transactionId
 
 
 class Refusal(Exception):
@@ -29,6 +33,29 @@ class Refusal(Exception):
         self.reason = reason
         self.detail = detail
         self.more = more
+
+
+class Deliveries(Protocol):
+    """What the gateway keeps for central systems that were away, and what can be done about it.
+
+    ``store`` has the rows, ``Waiting`` and ``Transaction``. The three others come back with False when there
+    is no such message or transaction.
+    """
+
+    @property
+    def store(self) -> Store: ...
+
+    async def retry(self, identity: str, position: int) -> bool:
+        """Send a message that waits or is parked at once."""
+        ...
+
+    async def drop(self, identity: str, position: int) -> bool:
+        """Never send it."""
+        ...
+
+    async def set_remote_id(self, identity: str, local_id: int, remote_id: int) -> bool:
+        """From now on a transaction has this number at its central system."""
+        ...
 
 
 class Gateway(Protocol):
@@ -47,6 +74,24 @@ class Gateway(Protocol):
     def list_sessions(self, after: str, most: int) -> list[dict[str, Any]]: ...
 
     def move(self, identity: str) -> dict[str, Any]: ...
+
+    async def list_waiting(
+        self, charger: str, state: str, after: tuple[str, int] | None, most: int
+    ) -> list[dict[str, Any]]: ...
+
+    async def show_waiting(self, identity: str, position: int) -> dict[str, Any]: ...
+
+    async def retry(self, identity: str, position: int) -> dict[str, Any]: ...
+
+    async def drop(self, identity: str, position: int) -> dict[str, Any]: ...
+
+    async def list_transactions(
+        self, charger: str, state: str, after: tuple[str, int] | None, most: int
+    ) -> list[dict[str, Any]]: ...
+
+    async def show_transaction(self, identity: str, number: int) -> dict[str, Any]: ...
+
+    async def set_remote_id(self, identity: str, number: int, remote_id: int) -> dict[str, Any]: ...
 
 
 class AdminPort:
@@ -72,6 +117,13 @@ class AdminPort:
         pages.router.add_post("/api/v1/routes/test", self._test_route)
         pages.router.add_get("/api/v1/sessions", self._sessions)
         pages.router.add_post("/api/v1/chargers/{identity}/move", self._move)
+        pages.router.add_get("/api/v1/queue", self._queue)
+        pages.router.add_get("/api/v1/queue/{charger}/{position}", self._show_waiting)
+        pages.router.add_delete("/api/v1/queue/{charger}/{position}", self._drop)
+        pages.router.add_post("/api/v1/queue/{charger}/{position}/retry", self._retry)
+        pages.router.add_get("/api/v1/transactions", self._transactions)
+        pages.router.add_get("/api/v1/transactions/{charger}/{number}", self._show_transaction)
+        pages.router.add_put("/api/v1/transactions/{charger}/{number}", self._set_remote_id)
         self._runner = web.AppRunner(
             pages, access_log=None, logger=QUIET, keepalive_timeout=75.0, shutdown_timeout=0.5
         )
@@ -121,27 +173,100 @@ class AdminPort:
         return _json({"routes": self._gateway.list_routes()})
 
     async def _test_route(self, request: web.Request) -> web.Response:
-        try:
-            asked = orjson.loads(await request.read())
-        except orjson.JSONDecodeError as bad:
-            raise Refusal(400, "malformed", f"the body is not JSON: {bad}") from None
-        if not isinstance(asked, dict):
-            raise Refusal(400, "malformed", 'expected an object, such as {"charger": "CP1"}')
-        return _json(self._gateway.test_route(asked))
+        return _json(self._gateway.test_route(await _object(request, {"charger": "CP1"})))
 
     async def _sessions(self, request: web.Request) -> web.Response:
-        limit = request.query.get("limit", str(MOST_SESSIONS))
-        if not limit.isascii() or not limit.isdecimal() or not 0 < int(limit[:9]) <= MOST_SESSIONS:
-            raise Refusal(400, "malformed", f"limit: found {limit[:60]!r}, expected 1 to {MOST_SESSIONS}")
-        most = int(limit)
+        most = _limit(request)
         found = self._gateway.list_sessions(request.query.get("cursor", ""), most)
-        answer: dict[str, Any] = {"sessions": found}
-        if len(found) == most:
-            answer["cursor"] = found[-1]["charger"]
-        return _json(answer)
+        cursor = found[-1]["charger"] if len(found) == most else None
+        return _page("sessions", found, cursor)
 
     async def _move(self, request: web.Request) -> web.Response:
         return _json(self._gateway.move(request.match_info["identity"]))
+
+    # --- what waits, and transactions ---
+
+    async def _queue(self, request: web.Request) -> web.Response:
+        most = _limit(request)
+        found = await self._gateway.list_waiting(
+            request.query.get("charger", ""), _state(request, "waiting", "parked"), _cursor(request), most
+        )
+        cursor = f"{found[-1]['charger']}/{found[-1]['position']}" if len(found) == most else None
+        return _page("queue", found, cursor)
+
+    async def _show_waiting(self, request: web.Request) -> web.Response:
+        return _json(await self._gateway.show_waiting(*_place(request, "position")))
+
+    async def _retry(self, request: web.Request) -> web.Response:
+        return _json(await self._gateway.retry(*_place(request, "position")))
+
+    async def _drop(self, request: web.Request) -> web.Response:
+        return _json(await self._gateway.drop(*_place(request, "position")))
+
+    async def _transactions(self, request: web.Request) -> web.Response:
+        most = _limit(request)
+        found = await self._gateway.list_transactions(
+            request.query.get("charger", ""),
+            _state(request, "open", "stopped", "refused"),
+            _cursor(request),
+            most,
+        )
+        cursor = f"{found[-1]['charger']}/{found[-1]['number']}" if len(found) == most else None
+        return _page("transactions", found, cursor)
+
+    async def _show_transaction(self, request: web.Request) -> web.Response:
+        return _json(await self._gateway.show_transaction(*_place(request, "number")))
+
+    async def _set_remote_id(self, request: web.Request) -> web.Response:
+        identity, number = _place(request, "number")
+        asked = await _object(request, {"remote_id": 4711})
+        remote_id = asked.get("remote_id")
+        if not isinstance(remote_id, int) or isinstance(remote_id, bool) or len(asked) > 1:
+            raise Refusal(400, "malformed", f"found {str(asked)[:60]}, expected {{'remote_id': NUMBER}}")
+        return _json(await self._gateway.set_remote_id(identity, number, remote_id))
+
+
+def _limit(request: web.Request) -> int:
+    limit = request.query.get("limit", str(MOST_ROWS))
+    if not limit.isascii() or not limit.isdecimal() or not 0 < int(limit[:9]) <= MOST_ROWS:
+        raise Refusal(400, "malformed", f"limit: found {limit[:60]!r}, expected 1 to {MOST_ROWS}")
+    return int(limit)
+
+
+def _cursor(request: web.Request) -> tuple[str, int] | None:
+    """The last row of the page before: an identity, which may have a slash in it, and a number."""
+    cursor = request.query.get("cursor")
+    if cursor is None:
+        return None
+    identity, _, number = cursor.rpartition("/")
+    return identity, _number(number, "cursor")
+
+
+def _state(request: web.Request, *states: str) -> str:
+    state = request.query.get("state", "")
+    if state not in ("", *states):
+        raise Refusal(400, "malformed", f"state: found {state[:60]!r}, expected {' or '.join(states)}")
+    return state
+
+
+def _place(request: web.Request, name: str) -> tuple[str, int]:
+    return request.match_info["charger"], _number(request.match_info[name], name)
+
+
+def _number(text: str, name: str) -> int:
+    if not re.fullmatch(rf"-?[0-9]{{1,{LONGEST_NUMBER}}}", text):
+        raise Refusal(400, "malformed", f"{name}: found {text[:60]!r}, expected a number")
+    return int(text)
+
+
+async def _object(request: web.Request, example: dict[str, Any]) -> dict[str, Any]:
+    try:
+        asked = json.loads(await request.read())
+    except ValueError as bad:
+        raise Refusal(400, "malformed", f"the body is not JSON: {bad}") from None
+    if not isinstance(asked, dict):
+        raise Refusal(400, "malformed", f"expected an object, such as {json.dumps(example)}")
+    return asked
 
 
 def _flag(request: web.Request, name: str) -> bool:
@@ -153,8 +278,16 @@ def _flag(request: web.Request, name: str) -> bool:
     raise Refusal(400, "malformed", f"{name}: found {value[:60]!r}, expected 1 or 0")
 
 
+def _page(name: str, rows: list[dict[str, Any]], cursor: str | None) -> web.Response:
+    return _json({name: rows} if cursor is None else {name: rows, "cursor": cursor})
+
+
 def _json(answer: Any) -> web.Response:
-    return web.Response(body=orjson.dumps(answer), content_type="application/json")
+    try:
+        body = orjson.dumps(answer)
+    except TypeError:  # an integer beyond 64 bits, or half of a surrogate pair, both of which OCPP-J can say
+        body = json.dumps(answer).encode()
+    return web.Response(body=body, content_type="application/json")
 
 
 def _problem(refusal: Refusal) -> web.Response:

@@ -24,7 +24,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from wattbridge.simulators.outcomes import Exchange, Refusal, Unanswered, tell_nobody
+from wattbridge.simulators.outcomes import BadStatus, Exchange, Refusal, Unanswered, tell_nobody
+from wattbridge.simulators.transaction_queue import NEVER_TOLD, Message, Outcome, TransactionQueue
 
 Payload = dict[str, Any]
 T = TypeVar("T")
@@ -110,9 +111,15 @@ class ChargePoint:
     accepted it sends Heartbeat, and while charging MeterValues, at the intervals of its configuration (0:
     never).
 
+    After ``keep_messages`` it charges without its central system too, and delivers the messages of its
+    transactions when that is back; ``queue`` has them.
+
     ``before_call`` is called before each call it makes, and may wait: a pace for many of them.
     ``on_exchange`` hears of every call that has ended. Both are called from threads of the charge point.
+    ``clock`` gives seconds; one that somebody else moves is looked at with each thing that is to be said.
     """
+
+    probes = False  # whether a Heartbeat tells whose fault a failure is (OCPP-S errata, 3.2)
 
     def __init__(
         self,
@@ -145,11 +152,13 @@ class ChargePoint:
         self.kept: list[tuple[str, Payload]] = []  # transaction messages that wait for the connection
         self.before_call: Callable[[], None] = wait_for_nothing
         self.on_exchange: Callable[[Exchange], None] = tell_nobody
+        self.queue: TransactionQueue | None = None
+        self.clock: Callable[[], float] = time.monotonic
         self._refusals: dict[str, Refusal] = {}
         self._now = now
         self._state = threading.RLock()  # two threads know the state: the mouth and the ear
         self._mouth: _Mouth | None = None
-        self._last_sent = self._last_sample = time.monotonic()
+        self._last_sent = self._last_sample = self.clock()
         self._answers: dict[str, Callable[[Payload], Payload]] = {
             "CancelReservation": self._cancel_reservation,
             "ChangeAvailability": self._change_availability,
@@ -176,7 +185,7 @@ class ChargePoint:
 
     async def start(self) -> None:
         """Get ready to be called and to call; says nothing yet. Raises Unanswered when that fails."""
-        self._mouth = _Mouth(self.identity, self._next_duty, self._failed)
+        self._mouth = _Mouth(self.identity, self._next_duty, self._failed, self.clock)
         try:
             await self._in_mouth(self._connect)
         except BaseException:
@@ -289,26 +298,43 @@ class ChargePoint:
         when there was a transaction, its ``transactionId``. A transaction that the central system
         stopped in between just ends earlier.
         """
-        authorized = await self.authorize(id_tag)
+        authorized = await self._in_mouth(self._authorize, id_tag)
         status = authorized["idTagInfo"]["status"]
         if status != "Accepted":
             return {"status": status}
         await self.notify_status(connector_id, "Preparing")
         started = await self.start_transaction(id_tag, connector_id)
-        transaction_id = started["transactionId"]
-        for_it = functools.partial(self._in_mouth, self._if_running, connector_id, transaction_id)
+        running = self.connectors[connector_id].transaction
+        for_it = functools.partial(self._in_mouth, self._if_running, connector_id, running)
         await for_it(self._notify_status, connector_id, "Charging")
         for _ in range(meter_values):
             await asyncio.sleep(pause)
             if not await for_it(self._meter_values, connector_id, "Sample.Periodic"):
                 break
         await for_it(self._finish, connector_id, None, id_tag)
-        return {"status": started["idTagInfo"]["status"], "transactionId": transaction_id}
+        return {"status": started["idTagInfo"]["status"], "transactionId": started["transactionId"]}
+
+    def keep_messages(self, attempts: int, retry: float) -> None:
+        """From now on deliver the messages of transactions as the specification says (OCPP 1.6 edition 2,
+        3.7.1): those that are not answered are kept, those that are refused so many *attempts* discarded.
+
+        *retry* is TransactionMessageRetryInterval, in seconds. What they are answered is not waited for then.
+        """
+        self.configuration["TransactionMessageAttempts"].value = str(attempts)
+        self.configuration["TransactionMessageRetryInterval"].value = f"{retry:g}"
+        self.queue = TransactionQueue(probes=self.probes, on_acknowledged=self._acknowledged)
+
+    async def delivered(self) -> None:
+        """Wait until all messages of transactions are acknowledged or discarded."""
+        while self.queue is not None and self.queue.due is not None:
+            await asyncio.sleep(0.05)
+            await self.settled()
 
     async def go_offline(self) -> None:
         """Lose the connection.
 
-        MeterValues of transactions and StopTransaction are kept from now on, all else is Unanswered.
+        MeterValues of transactions and StopTransaction are kept from now on, all else is Unanswered. After
+        ``keep_messages`` StartTransaction is kept, too.
         """
         await self._in_mouth(self._go_offline)
 
@@ -317,7 +343,11 @@ class ChargePoint:
         await self._in_mouth(self._come_back)
 
     def forget(self) -> None:
-        """Forget what runs and what was kept, as after an accident."""
+        """Forget what runs and what was kept, as after an accident; what the queue has is on its disk."""
+        if self.queue is not None:
+            for connector_id in self.connectors:
+                self._afterwards(self._finish_if_running, connector_id, "PowerLoss")
+            return
         with self._state:
             self.kept.clear()
             for connector in self.connectors.values():
@@ -362,10 +392,12 @@ class ChargePoint:
             duties.append((self._last_sent + heartbeat, lambda: self._call("Heartbeat", {})))
         if sample > 0 and charging:
             duties.append((self._last_sample + sample, lambda: self._sample(charging)))
+        if self.queue is not None and self.queue.due is not None and not self.offline:
+            duties.append((self.queue.due, self._deliver))
         return min(duties, key=lambda duty: duty[0], default=None)
 
     def _sample(self, connector_ids: list[int]) -> None:
-        self._last_sample = time.monotonic()
+        self._last_sample = self.clock()
         for connector_id in connector_ids:
             self._meter_values(connector_id, "Sample.Periodic")
 
@@ -377,7 +409,8 @@ class ChargePoint:
         if self.offline:
             raise Unanswered(f"{action}: {self.identity} is offline")
         self.before_call()
-        self._last_sent = began = time.monotonic()
+        self._last_sent = self.clock()
+        began = time.monotonic()
         outcome = "ok"
         try:
             answer = ask()
@@ -390,8 +423,17 @@ class ChargePoint:
         self.answered += 1
         return answer
 
-    def _transaction_call(self, action: str, payload: Payload) -> Payload:
-        """A transaction message is tried again, later each time, before it is given up (OCPP 1.6, 3.7.1)."""
+    def _transaction_call(
+        self, action: str, payload: Payload, transaction: Transaction | None = None
+    ) -> Payload:
+        """A transaction message is tried again, later each time, before it is given up (OCPP 1.6, 3.7.1).
+
+        With a queue, the answer is empty while there is none.
+        """
+        if self.queue is not None and transaction is not None:
+            message = self.queue.add(action, payload, transaction)
+            self._deliver()
+            return message.answer or {}
         if self.offline and "transactionId" in payload:  # one that begins offline has no id to go on with
             self.kept.append((action, payload))
             return {}
@@ -404,6 +446,43 @@ class ChargePoint:
                 if self._mouth is None or self._mouth.closing.wait(interval * attempt):
                     raise
         return self._call(action, payload)
+
+    def _deliver(self) -> None:
+        """Say what the queue has to say by now."""
+        assert self.queue is not None
+        self.queue.attempts = int(self.configuration["TransactionMessageAttempts"].value)
+        self.queue.retry = float(self.configuration["TransactionMessageRetryInterval"].value)
+        while not self.offline and (call := self.queue.next(self.clock())) is not None:
+            outcome: Payload | Outcome
+            try:
+                outcome = self._call(*call)
+            except (Refusal, BadStatus):
+                outcome = Outcome.FAILED
+            except Unanswered:
+                outcome = Outcome.UNANSWERED
+            self.queue.told(outcome, self.clock())
+            if self._mouth is None or self._mouth.closing.is_set():
+                return
+
+    def _acknowledged(self, message: Message) -> None:
+        if message.action != "StartTransaction" or message.answer is None:
+            return
+        refused = message.answer["idTagInfo"]["status"] != "Accepted"
+        if refused and self.configuration["StopTransactionOnInvalidId"].value == "true":
+            for connector_id, connector in self.connectors.items():
+                if connector.transaction is message.transaction:
+                    self._afterwards(self._finish_if_running, connector_id, "DeAuthorized")
+
+    def _authorize(self, id_tag: str) -> Payload:
+        """With a queue a charge begins without the central system as well: LocalAuthorizeOffline and
+        AllowOfflineTxForUnknownId are true then (OCPP 1.6, 3.5).
+        """
+        try:
+            return self._call("Authorize", {"idTag": id_tag})
+        except (Refusal, Unanswered):
+            if self.queue is None:
+                raise
+            return {"idTagInfo": {"status": "Accepted"}}
 
     def _boot(self) -> Payload:
         answer = self._call(
@@ -428,16 +507,19 @@ class ChargePoint:
         if connector_id in self.connectors:
             with self._state:
                 self.connectors[connector_id].status = status
-        return self._call(
-            "StatusNotification",
-            {
-                "connectorId": connector_id,
-                "status": status,
-                "errorCode": error_code,
-                "info": info,
-                "timestamp": self._timestamp(),
-            },
-        )
+        payload = {
+            "connectorId": connector_id,
+            "status": status,
+            "errorCode": error_code,
+            "info": info,
+            "timestamp": self._timestamp(),
+        }
+        try:
+            return self._call("StatusNotification", payload)
+        except Unanswered:
+            if self.queue is None:
+                raise
+            return {}  # the next one tells more
 
     def _notify_current(self, connector_id: int) -> Payload:
         if connector_id == 0:
@@ -474,12 +556,17 @@ class ChargePoint:
             if connector.reservation is not None and connector.reservation.id_tag == id_tag:
                 payload["reservationId"] = connector.reservation.reservation_id
                 connector.reservation = None
-        answer = self._transaction_call("StartTransaction", payload)
+        transaction = Transaction(NEVER_TOLD, id_tag, connector_id, connector.meter, begun)
+        if self.queue is None:
+            answer = self._transaction_call("StartTransaction", payload)
+            transaction.transaction_id = answer["transactionId"]
         with self._state:
-            transaction = Transaction(answer["transactionId"], id_tag, connector_id, connector.meter, begun)
             transaction.samples.append(self._take_sample(connector, "Transaction.Begin"))
             connector.transaction = transaction
-        self._last_sample = time.monotonic()
+        self._last_sample = self.clock()
+        if self.queue is not None:
+            answer = self._transaction_call("StartTransaction", payload, transaction)
+            return {"transactionId": NEVER_TOLD, "idTagInfo": {"status": "Accepted"}} | answer
         refused = answer["idTagInfo"]["status"] != "Accepted"
         if refused and self.configuration["StopTransactionOnInvalidId"].value == "true":
             self._finish(connector_id, "DeAuthorized", None)
@@ -495,7 +582,8 @@ class ChargePoint:
             payload = {"connectorId": connector_id, "meterValue": [self._take_sample(connector, context)]}
         if transaction is None:
             return self._call("MeterValues", payload)
-        return self._transaction_call("MeterValues", payload | {"transactionId": transaction.transaction_id})
+        payload["transactionId"] = transaction.transaction_id
+        return self._transaction_call("MeterValues", payload, transaction)
 
     def _stop_transaction(self, connector_id: int, *, reason: str | None, id_tag: str | None) -> Payload:
         connector = self.connectors[connector_id]
@@ -520,6 +608,7 @@ class ChargePoint:
                 "reason": reason,
                 "transactionData": transaction.samples,
             },
+            transaction,
         )
 
     def _finish(self, connector_id: int, reason: str | None, id_tag: str | None) -> Payload:
@@ -530,17 +619,18 @@ class ChargePoint:
         return answer
 
     def _if_running(
-        self, connector_id: int, transaction_id: int, work: Callable[..., object], *args: Any
+        self, connector_id: int, transaction: Transaction | None, work: Callable[..., object], *args: Any
     ) -> bool:
         """Do something for a transaction, unless it ended meanwhile; True when it was done."""
-        if not self._runs(connector_id, transaction_id):
-            return False
+        with self._state:
+            if transaction is None or self.connectors[connector_id].transaction is not transaction:
+                return False
         work(*args)
         return True
 
     def _start_remotely(self, connector_id: int, id_tag: str) -> None:
         if self.configuration["AuthorizeRemoteTxRequests"].value == "true":
-            authorized = self._call("Authorize", {"idTag": id_tag})
+            authorized = self._authorize(id_tag)
             if authorized["idTagInfo"]["status"] != "Accepted":
                 return
         self._notify_status(connector_id, "Preparing")
@@ -570,9 +660,15 @@ class ChargePoint:
     def _come_back(self) -> None:
         self._connect()
         self.offline = False
+        self._connected_again()
         while self.kept:
             self._call(*self.kept[0])
             del self.kept[0]
+
+    def _connected_again(self) -> None:
+        if self.queue is not None:
+            self.queue.connected(self.clock())
+            self._deliver()
 
     def _report(self, action: str, *statuses: str) -> None:
         for status in statuses:
@@ -876,8 +972,10 @@ class _Mouth:
         name: str,
         next_duty: Callable[[], tuple[float, Callable[[], object]] | None],
         failed: Callable[[Exception], None],
+        clock: Callable[[], float],
     ) -> None:
         self.closing = threading.Event()
+        self._clock = clock
         self._next_duty = next_duty
         self._failed = failed
         self._work: queue.SimpleQueue[tuple[concurrent.futures.Future[Any], Callable[[], Any], bool] | None]
@@ -927,7 +1025,7 @@ class _Mouth:
         if self.closing.is_set():
             return None
         try:
-            wait = None if duty is None else max(0.0, duty[0] - time.monotonic())
+            wait = None if duty is None else max(0.0, duty[0] - self._clock())
             return self._work.get(timeout=wait)
         except queue.Empty:
             assert duty is not None

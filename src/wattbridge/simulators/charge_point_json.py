@@ -206,7 +206,9 @@ class JsonChargePoint(ChargePoint):
         connection = self._connection = _Connection(self, socket)
         self.connections += 1
         self._connected.set()
-        if not established.done():
+        if established.done():
+            self._afterwards(self._connected_again)
+        else:
             established.set_result(None)
         try:
             await connection.listen()

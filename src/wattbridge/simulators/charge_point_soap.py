@@ -25,6 +25,8 @@ class SoapChargePoint(ChargePoint):
     call.
     """
 
+    probes = True
+
     def __init__(
         self,
         identity: str,

@@ -57,3 +57,7 @@ class CallRefused(Refusal):
 
 class Unanswered(Exception):
     """No usable answer came: no connection, closed without an answer, too late, or not OCPP."""
+
+
+class BadStatus(Unanswered):
+    """The answer was an HTTP error status without a fault, which says as much (OCPP-S errata, 3.1)."""

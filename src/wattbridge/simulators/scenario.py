@@ -51,7 +51,10 @@ async def boot_storm(charge_point: ChargePoint) -> list[str]:
 
 
 async def offline(charge_point: ChargePoint) -> list[str]:
-    """Charge, lose the connection in the middle of the transaction, come back, deliver what was kept."""
+    """Charge, lose the connection in the middle of the transaction, come back, deliver what was kept.
+
+    One that keeps all messages of transactions also begins one while nobody hears of it.
+    """
     await _be_accepted(charge_point)
     await charge_point.authorize(ID_TAG)
     started = await charge_point.start_transaction(ID_TAG)
@@ -60,6 +63,10 @@ async def offline(charge_point: ChargePoint) -> list[str]:
     await charge_point.go_offline()
     await charge_point.meter_values()
     await charge_point.stop_transaction(id_tag=ID_TAG)
+    if charge_point.queue is not None:
+        await charge_point.start_transaction(ID_TAG)
+        await charge_point.meter_values()
+        await charge_point.stop_transaction(id_tag=ID_TAG)
     await charge_point.come_back()
     # It has not booted in between, so a central system over JSON wants no BootNotification (OCPP-J 1.6, 5.4).
     await charge_point.notify_status(1, "Available")

@@ -24,7 +24,7 @@ import zeep.wsa
 from lxml import etree
 
 from wattbridge.ocpp.wsdl import descriptions_folder
-from wattbridge.simulators.outcomes import Refused, Unanswered
+from wattbridge.simulators.outcomes import BadStatus, Refused, Unanswered
 from wattbridge.simulators.post_server import Post, PostServer, Response
 from wattbridge.simulators.soap_rules import (
     ANONYMOUS,
@@ -208,7 +208,8 @@ class Caller:
         except zeep.exceptions.TransportError as strange:
             if strange.status_code == 200:
                 self._note(action, f"HTTP 200, but not XML: {strange.message[:200]}")
-            raise Unanswered(f"{action}: {strange.message[:200]}") from None
+            kind = BadStatus if (strange.status_code or 0) >= 400 else Unanswered
+            raise kind(f"{action}: {strange.message[:200]}") from None
         except (_Broken, zeep.exceptions.Error) as broken:
             if self._strict and self._transport.last is None:  # it did not come as far as a request
                 raise ValueError(f"{action}: {broken}") from None

@@ -1,0 +1,30 @@
+"""Tables for people, as commands print them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def write_table(head: Sequence[str], rows: Iterable[Sequence[str]], out: TextIO) -> None:
+    """Columns as wide as what is in them, two blanks apart; the last one as it is."""
+    lines = [tuple(head), *(tuple(" ".join(cell.split()) or "-" for cell in row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        out.write(f"{'  '.join(cells).rstrip()}\n")
+
+
+def ago(seconds: float) -> str:
+    """``"3d 4h"``, ``"12m 5s"``, ``"0s"``: how long, in its two largest units."""
+    left = int(seconds)
+    told: list[str] = []
+    for unit, size in _UNITS:
+        count, left = divmod(left, size)
+        if count or told:
+            told.append(f"{count}{unit}" if count else "")
+        if len(told) == 2:
+            break
+    return " ".join(part for part in told if part) or "0s"

@@ -1,0 +1,94 @@
+"""``wattbridge transactions``: the transactions of a running gateway, with their numbers on either side."""
+
+from __future__ import annotations
+
+from typing import Any, TextIO
+
+from wattbridge.cli.asking import DONE, Admin, Failed, path_of
+from wattbridge.cli.queue import pages, write_facts, write_json
+from wattbridge.cli.tables import write_table
+
+HEAD = ("charger", "number", "at the central system", "connector", "idTag", "started", "state")
+
+
+def list_transactions(
+    admin: str,
+    token_file: str,
+    *,
+    charger: str | None,
+    state: str | None,
+    most: int,
+    reveal: bool,
+    as_json: bool,
+    out: TextIO,
+    err: TextIO,
+) -> int:
+    """What is known of transactions; idTags whole only with *reveal*.
+
+    Returns 0, or what a question to a gateway can come to.
+    """
+    try:
+        gateway = Admin(admin, token_file, err)
+        rows, more = pages(gateway, "transactions", {"charger": charger, "state": state}, most)
+    except Failed as failed:
+        return failed.code
+    rows = [_redacted(row, reveal) for row in rows]
+    if as_json:
+        write_json(rows, out)
+    elif rows:
+        write_table(HEAD, map(_cells, rows), out)
+    else:
+        out.write("no transactions\n")
+    if more:
+        err.write(f"there is more: --limit {most} was reached\n")
+    return DONE
+
+
+def show(
+    admin: str,
+    token_file: str,
+    charger: str,
+    number: int,
+    *,
+    reveal: bool,
+    as_json: bool,
+    out: TextIO,
+    err: TextIO,
+) -> int:
+    """One transaction. Returns 0, 1 when there is none, or what a question to a gateway can come to."""
+    try:
+        row = Admin(admin, token_file, err).get("GET", path_of("transactions", charger, number))
+    except Failed as failed:
+        return failed.code
+    row = _redacted(row, reveal)
+    if as_json:
+        write_json(row, out)
+    else:
+        write_facts(row, out)
+    return DONE
+
+
+def set_number(
+    admin: str, token_file: str, charger: str, number: int, remote_id: int, *, out: TextIO, err: TextIO
+) -> int:
+    """Say which number a transaction has at its central system. Returns as ``show`` does."""
+    try:
+        path = path_of("transactions", charger, number)
+        row = Admin(admin, token_file, err).get("PUT", path, body={"remote_id": remote_id})
+    except Failed as failed:
+        return failed.code
+    out.write(f"ok: {charger} {row['number']} is {row['remote_id']} at its central system\n")
+    return DONE
+
+
+def _redacted(row: dict[str, Any], reveal: bool) -> dict[str, Any]:
+    """Whoever knows an idTag can charge with it; two signs of it tell it from others."""
+    return row if reveal or not row["id_tag"] else {**row, "id_tag": f"{row['id_tag'][:2]}…"}
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    remote_id = "" if row["remote_id"] is None else str(row["remote_id"])
+    number = f"{row['number']} (ours)" if row["provisional"] else str(row["number"])
+    return (
+        row["charger"], number, remote_id, row["connector_id"], row["id_tag"], row["started"], row["state"]
+    )  # fmt: skip

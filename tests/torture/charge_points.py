@@ -1,0 +1,485 @@
+"""Charge points that behave as good ones do, and write down what they were told.
+
+Transaction messages wait in one queue and are sent until they are answered, each time with another message
+id; what is answered is sometimes sent again all the same, as by devices that restart. Nothing else is.
+How a message travels is a matter of ``Soap`` and ``Json``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.typing import Subprotocol
+
+from tests.torture import envelopes
+from tests.torture.ledger import Answer, Heard, Ledger, Payload, Sent, Transaction
+
+PATIENCE = 8.0  # seconds that a charge point waits for an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A fault, a CALLERROR, or an HTTP status that blames the message."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Nothing that could be an answer: the message is kept."""
+
+    text: str
+
+
+Outcome = Payload | Refused | NoAnswer
+Hear = Callable[[str, Payload], Payload | None]
+
+
+class Transport(Protocol):
+    async def run(self, hear: Hear) -> None:
+        """Be reachable, for ever; calls of the central system go to *hear*."""
+        ...
+
+    async def call(self, action: str, payload: Payload) -> Outcome: ...
+
+
+class ChargePoint:
+    """One charge point with two connectors. While it is ``finishing`` it begins no transactions."""
+
+    def __init__(self, identity: str, ledger: Ledger, randomly: random.Random, transport: Transport) -> None:
+        self.identity = identity
+        self.transport = transport
+        self.finishing = asyncio.Event()
+        self.may_begin = asyncio.Event()
+        self.may_begin.set()
+        self.answered = 0  # messages of all kinds
+        self.last_answer = ledger.seconds
+        self.heartbeats = 0
+        self.charging = 0  # connectors
+        self.queue: deque[Sent] = deque()
+        self.repeats = 0
+        self._ledger = ledger
+        self._randomly = randomly
+        self._meter = 1000
+        self._statuses = 0
+        self._in_queue = asyncio.Event()
+        self._one_status = asyncio.Lock()
+        self._stops: dict[Transaction, asyncio.Event] = {}
+        self._done: deque[Sent] = deque(maxlen=8)
+
+    def finish(self) -> None:
+        self.may_begin.clear()
+        self.finishing.set()
+
+    def go_on(self) -> None:
+        self.finishing.clear()
+        self.may_begin.set()
+
+    @property
+    def at_rest(self) -> bool:
+        return not self.queue and not self.charging
+
+    async def run(self) -> None:
+        """Be a charge point, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.transport.run(self._hear))
+            await self._boot()
+            tasks.create_task(self._send_queue())
+            tasks.create_task(self._beat())
+            tasks.create_task(self._notify())
+            for connector_id in (1, 2):
+                tasks.create_task(self._connector(connector_id))
+
+    # --- its life ------------------------------------------------------------------------------------------
+
+    async def _boot(self) -> None:
+        payload = {"chargePointVendor": "Torture", "chargePointModel": "T1", "firmwareVersion": "1.0"}
+        while True:
+            outcome = await self._call("BootNotification", payload)
+            if isinstance(outcome, dict) and outcome.get("status") == "Accepted":
+                return
+            await self._wait(0.2, 0.6)
+
+    async def _beat(self) -> None:
+        while True:
+            await self._wait(0.5, 2.0)
+            await self._call("Heartbeat", {})
+            if self._randomly.random() < 0.02:
+                await self._boot()
+
+    async def _notify(self) -> None:
+        """Firmware and diagnostics, which have no content to tell one from the next."""
+        while True:
+            for action, status in (
+                ("FirmwareStatusNotification", "Downloading"),
+                ("DiagnosticsStatusNotification", "Uploading"),
+                ("FirmwareStatusNotification", "Downloaded"),
+                ("DiagnosticsStatusNotification", "Uploaded"),
+            ):
+                await self._wait(1.0, 4.0)
+                await self.may_begin.wait()
+                await self._send_once(Sent(self._ledger.moment(), self.identity, action, {"status": status}))
+
+    async def _connector(self, connector_id: int) -> None:
+        while True:
+            await self._wait(0.05, 1.0)
+            await self.may_begin.wait()
+            self.charging += 1
+            try:
+                await self._charge(connector_id)
+            finally:
+                self.charging -= 1
+
+    async def _charge(self, connector_id: int) -> None:
+        id_tag = f"TAG{self._randomly.randrange(5)}"
+        await self._call("Authorize", {"idTag": id_tag})
+        transaction = Transaction(self.identity, connector_id, self._read_meter())
+        stop = self._stops[transaction] = asyncio.Event()
+        self._ledger.transactions.append(transaction)
+        self._enqueue(
+            "StartTransaction",
+            {
+                "connectorId": connector_id,
+                "idTag": id_tag,
+                "timestamp": _now(),
+                "meterStart": transaction.meter_start,
+            },
+            transaction,
+        )
+        await self._status(connector_id, "Charging")
+        for _ in range(self._randomly.randrange(1, 6)):
+            if not stop.is_set():
+                await self._wait(0.05, 0.6)
+            sample = {"value": str(self._read_meter()), "unit": "Wh"}
+            reading = {"timestamp": _now(), "sampledValue": [sample]}
+            self._enqueue("MeterValues", {"connectorId": connector_id, "meterValue": [reading]}, transaction)
+        if self._randomly.random() < 0.3 and not self.finishing.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(3.0):
+                    await stop.wait()
+        # From here on a RemoteStopTransaction comes too late, and is rejected.
+        transaction.stopped = True
+        self._enqueue(
+            "StopTransaction",
+            {
+                "idTag": id_tag,
+                "timestamp": _now(),
+                "meterStop": self._read_meter(),
+                "reason": "Remote" if transaction.remote_stop else "Local",
+            },
+            transaction,
+        )
+        del self._stops[transaction]
+        await self._status(connector_id, "Available")
+
+    def _read_meter(self) -> int:
+        self._meter += self._randomly.randrange(1, 5)
+        return self._meter
+
+    async def _status(self, connector_id: int, status: str) -> None:
+        async with self._one_status:
+            self._statuses += 1
+            payload = {"connectorId": connector_id, "status": status, "errorCode": "NoError",
+                       "info": f"status {self._statuses}", "timestamp": _now()}  # fmt: skip
+            await self._send_once(Sent(self._ledger.moment(), self.identity, "StatusNotification", payload))
+
+    # --- what it sends -------------------------------------------------------------------------------------
+
+    def _enqueue(self, action: str, payload: Payload, transaction: Transaction) -> None:
+        sent = Sent(self._ledger.moment(), self.identity, action, payload, transaction)
+        self._ledger.sent.append(sent)
+        self.queue.append(sent)
+        self._in_queue.set()
+
+    async def _send_queue(self) -> None:
+        while True:
+            while self.queue:
+                if await self._send(self.queue[0]):
+                    self._done.append(self.queue.popleft())
+                    if self._randomly.random() < 0.05:
+                        self.repeats += 1
+                        await self._send(self._randomly.choice(self._done))
+                else:
+                    await self._wait(0.1, 0.5)
+            self._in_queue.clear()
+            await self._in_queue.wait()
+
+    async def _send_once(self, sent: Sent) -> None:
+        self._ledger.sent.append(sent)
+        await self._send(sent)
+
+    async def _send(self, sent: Sent) -> bool:
+        """Send it, and write down what comes back. Returns whether it was answered."""
+        payload = dict(sent.payload)
+        if sent.transaction is not None and sent.action != "StartTransaction":
+            payload = _with_transaction(sent.action, payload, sent.transaction.told[0])
+        sent.tries += 1
+        outcome = await self._call(sent.action, payload)
+        if isinstance(outcome, dict):
+            sent.answers.append(Answer(self._ledger.moment(), outcome))
+            if sent.action == "StartTransaction" and sent.transaction is not None:
+                told = int(outcome["transactionId"])
+                if told not in sent.transaction.told:
+                    sent.transaction.told.append(told)
+            return True
+        if isinstance(outcome, Refused):
+            sent.refusals.append(outcome.text)
+        else:
+            sent.failures.append(f"{self._ledger.seconds:.1f} s: {outcome.text}")
+        return False
+
+    async def _call(self, action: str, payload: Payload) -> Outcome:
+        outcome = await self.transport.call(action, payload)
+        if isinstance(outcome, dict):
+            self.answered += 1
+            self.heartbeats += action == "Heartbeat"
+            self.last_answer = self._ledger.seconds
+        return outcome
+
+    async def _wait(self, least: float, most: float) -> None:
+        """Some time; none of it when everybody waits for the end."""
+        seconds = self._randomly.uniform(least, most)
+        if self.finishing.is_set():
+            await asyncio.sleep(min(seconds, 0.2))
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.finishing.wait()
+
+    # --- what it hears -------------------------------------------------------------------------------------
+
+    def _hear(self, action: str, payload: Payload) -> Payload | None:
+        """The answer to a call; None when it does not know it."""
+        self._ledger.heard.append(Heard(self._ledger.moment(), self.identity, action, payload))
+        if action == "GetConfiguration":
+            return {"unknownKey": list(payload["key"])}
+        if action != "RemoteStopTransaction":
+            return None
+        for transaction, stop in self._stops.items():
+            if payload["transactionId"] in transaction.told and not transaction.stopped:
+                transaction.remote_stop = True
+                stop.set()
+                return {"status": "Accepted"}
+        return {"status": "Rejected"}
+
+
+def _with_transaction(action: str, payload: Payload, told: int) -> Payload:
+    """With transactionId where it stands in an envelope of OCPP-S."""
+    if action == "MeterValues":
+        return {
+            "connectorId": payload["connectorId"],
+            "transactionId": told,
+            "meterValue": payload["meterValue"],
+        }
+    return {"transactionId": told, **payload}
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# --- OCPP-J -----------------------------------------------------------------------------------------------
+
+
+class Json:
+    """A WebSocket that is opened again whenever it ends."""
+
+    def __init__(self, url: str, randomly: random.Random) -> None:
+        self._url = url
+        self._randomly = randomly
+        self._socket: ClientConnection | None = None
+        self._connected = asyncio.Event()
+        self._one_call = asyncio.Lock()  # OCPP-J 1.6, 4.1.1
+        self._waiting: tuple[str, asyncio.Future[list[Any] | None]] | None = None
+
+    async def run(self, hear: Hear) -> None:
+        while True:
+            with suppress(OSError, TimeoutError, WebSocketException):
+                async with connect(
+                    self._url,
+                    subprotocols=[Subprotocol("ocpp1.6")],
+                    compression=None,
+                    ping_interval=None,
+                    open_timeout=5,
+                    close_timeout=0.5,
+                    proxy=None,
+                ) as socket:
+                    self._socket = socket
+                    self._connected.set()
+                    try:
+                        await self._read(socket, hear)
+                    finally:
+                        self._socket = None
+                        self._connected.clear()
+                        self._end(None)
+            await asyncio.sleep(self._randomly.uniform(0.05, 0.4))
+
+    async def _read(self, socket: ClientConnection, hear: Hear) -> None:
+        async for text in socket:
+            frame = json.loads(text)
+            if frame[0] == 2:
+                reply = hear(frame[2], frame[3])
+                answer = (
+                    [3, frame[1], reply] if reply is not None else [4, frame[1], "NotImplemented", "", {}]
+                )
+                await socket.send(json.dumps(answer))
+            elif self._waiting is not None and self._waiting[0] == frame[1]:
+                self._end(frame)
+
+    def _end(self, frame: list[Any] | None) -> None:
+        if self._waiting is not None and not self._waiting[1].done():
+            self._waiting[1].set_result(frame)
+
+    async def call(self, action: str, payload: Payload) -> Outcome:
+        async with self._one_call:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await self._connected.wait()
+            except TimeoutError:
+                return NoAnswer("not connected")
+            socket = self._socket
+            if socket is None:
+                return NoAnswer("not connected")
+            message_id = str(uuid.UUID(int=self._randomly.getrandbits(128)))
+            answer: asyncio.Future[list[Any] | None] = asyncio.get_running_loop().create_future()
+            self._waiting = (message_id, answer)
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await socket.send(json.dumps([2, message_id, action, payload]))
+                    frame = await answer
+            except ConnectionClosed:
+                return NoAnswer("the connection ended")
+            except TimeoutError:
+                if self._randomly.random() < 0.5:
+                    socket.transport.abort()
+                return NoAnswer(f"no answer in {PATIENCE} s")
+            finally:
+                self._waiting = None
+        if frame is None:
+            return NoAnswer("the connection ended")
+        if frame[0] == 4:
+            return Refused(f"CALLERROR {frame[2]}: {frame[3]}")
+        reply: Payload = frame[2]
+        return reply
+
+
+# --- OCPP-S -----------------------------------------------------------------------------------------------
+
+
+class Soap:
+    """A connection for every message; the central system calls at *callback*."""
+
+    def __init__(self, identity: str, port: int, callbacks: Callbacks, callback: str) -> None:
+        self._identity = identity
+        self._port = port
+        self._callbacks = callbacks
+        self._callback = callback
+
+    async def run(self, hear: Hear) -> None:
+        self._callbacks.hear[self._identity] = hear
+        await asyncio.Event().wait()
+
+    async def call(self, action: str, payload: Payload) -> Outcome:
+        to = f"http://127.0.0.1:{self._port}/ocpp/cs"
+        body = envelopes.write_request(self._identity, action, payload, self._callback, to)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                data = await self._post(body)
+        except TimeoutError:
+            return NoAnswer(f"no answer in {PATIENCE} s")
+        except OSError as error:
+            return NoAnswer(f"the connection ended: {error}")
+        return _read_answer(data)
+
+    async def _post(self, body: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            writer.write(
+                f"POST /ocpp/cs HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nConnection: close\r\n"
+                "Content-Type: application/soap+xml; charset=utf-8\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n".encode()
+            )
+            writer.write(body)
+            return await reader.read()
+        finally:
+            writer.transport.abort()
+
+
+def _read_answer(data: bytes) -> Outcome:
+    """What the response says: no answer when it is not whole."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    status = re.match(rb"HTTP/1\.1 (\d+)", head)
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    if status is None or length is None or len(body) < int(length[1]):
+        return NoAnswer(f"{len(data)} bytes, no whole response")
+    try:
+        envelope = envelopes.read(body)
+    except ValueError:
+        text = f"HTTP {status[1].decode()}: {body[:100].decode(errors='replace')}"
+        return NoAnswer(text) if status[1].startswith(b"5") else Refused(text)
+    if envelope.name == "Fault":
+        return Refused(f"HTTP {status[1].decode()}, fault {envelope.content}")
+    return envelope.content
+
+
+class Callbacks:
+    """Where all SOAP charge points are called, each at a path of its own that ends in its identity."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.hear: dict[str, Hear] = {}
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        server = await asyncio.start_server(self._take, "127.0.0.1", 0, backlog=256)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield
+        finally:
+            server.close()
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, which may bring several requests."""
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                length = re.search(r"(?i)\r\ncontent-length: *(\d+)", head)
+                body = await reader.readexactly(int(length[1]) if length else 0)
+                answer = self._answer(head.split()[1].rpartition("/")[2], body)
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/soap+xml; charset=utf-8\r\n"
+                    b"Content-Length: %d\r\n\r\n%b" % (len(answer), answer)
+                )
+                await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    def _answer(self, identity: str, body: bytes) -> bytes:
+        request = envelopes.read(body)
+        action = request.name.removesuffix("Request")
+        action = action[0].upper() + action[1:]
+        reply = self.hear[identity](action, _typed(action, request.content))
+        return envelopes.write_response(action, reply or {}, request.message_id)
+
+
+def _typed(action: str, content: Mapping[str, Any]) -> Payload:
+    """The content of the two requests that are made, with the types of OCPP-J."""
+    if action == "RemoteStopTransaction":
+        return {"transactionId": int(content["transactionId"])}
+    if action == "GetConfiguration":
+        return {"key": [content["key"]]}
+    return dict(content)

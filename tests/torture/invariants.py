@@ -1,0 +1,232 @@
+"""What must hold between the two books. Pure: a ledger goes in, findings come out.
+
+``findings`` may be asked at any time for what is wrong already; that a message is lost can only be said when
+everything is healed and has come to rest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.torture.ledger import COUNTED_ACTIONS, TRANSACTION_ACTIONS, Arrival, Ledger, Sent, Transaction
+
+# The ids that the gateway gives transactions while the central system is away.
+PROVISIONAL = range(2_000_000_000, 2_147_483_648)
+
+# Kind of finding → what the gateway has done.
+KINDS = {
+    "lost": "acknowledged to the charge point, never seen by the central system",
+    "doubled": "StartTransaction or StopTransaction that reached the central system as two messages",
+    "doubled-readings": "the same of another message",
+    "out-of-order": "transaction messages that overtook others of their charge point",
+    "status-out-of-order": "StatusNotifications that overtook others of their charge point",
+    "wrong-id": "a transaction id that is not the one of its transaction",
+    "altered": "content that is not what the charge point sent",
+    "invented": "a message that no charge point sent",
+    "reused-id": "two different messages with the same message id",
+    "refused": "a transaction message answered with a fault or CALLERROR, though nobody refused it",
+    "repeated-call": "a call of the central system that reached its charge point twice",
+    "unanswered": "a call of the central system without a reply on a connection that stayed",
+    "heartbeat": "a Heartbeat answered while nothing could be kept",
+    "hung": "a charge point that got no further, or a gateway that did not get ready",
+    "died": "a gateway that ended by itself",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong; ``about`` tells it from others of its kind, and stays the same."""
+
+    kind: str
+    identity: str
+    about: str
+    text: str
+
+
+def findings(ledger: Ledger, *, at_rest: bool, gateway_ids: range = PROVISIONAL) -> list[Finding]:
+    """All that is wrong, and with *at_rest* what is lost."""
+    books = _Books(ledger)
+    found = [
+        *_unlike_what_was_sent(books),
+        *_twice(books),
+        *_order(books),
+        *_ids(books, gateway_ids),
+        *_refusals(books),
+        *_calls(books),
+    ]
+    return [*found, *_lost(books)] if at_rest else found
+
+
+def missing(ledger: Ledger) -> set[tuple[str, str, str]]:
+    """Keys of what was acknowledged and has not arrived, or not yet."""
+    return {key for key, _ in _missing(_Books(ledger))}
+
+
+class _Books:
+    """The ledger, with both sides found by key."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.sent: dict[tuple[str, str, str], list[Sent]] = defaultdict(list)
+        self.arrivals: dict[tuple[str, str, str], list[Arrival]] = defaultdict(list)
+        self.of_transaction: dict[Transaction, list[Sent]] = defaultdict(list)
+        for sent in ledger.sent:
+            self.sent[sent.key].append(sent)
+            if sent.transaction is not None:
+                self.of_transaction[sent.transaction].append(sent)
+        for arrival in ledger.arrivals:
+            self.arrivals[arrival.key].append(arrival)
+
+    def given(self, transaction: Transaction) -> list[int]:
+        """The ids the central system gave *transaction*; one, if it got its StartTransaction once."""
+        key = (transaction.identity, "StartTransaction", str(transaction.meter_start))
+        return [arrival.given for arrival in self.arrivals.get(key, ()) if arrival.given is not None]
+
+    def was_known(self, identity: str, given: int, before: int) -> bool:
+        """Whether the gateway has shown that it knows whose id *given* is: it has used it to the central
+        system for a transaction that its charge point knows by another."""
+        for key, arrivals in self.arrivals.items():
+            if key[0] == identity and key[1] in ("MeterValues", "StopTransaction"):
+                for arrival in arrivals:
+                    if arrival.payload.get("transactionId") == given and arrival.moment < before:
+                        transaction = self.sent[key][0].transaction if key in self.sent else None
+                        if transaction is not None and given not in transaction.told:
+                            return True
+        return False
+
+
+def _missing(books: _Books) -> Iterator[tuple[tuple[str, str, str], int]]:
+    for key, sent in books.sent.items():
+        acknowledged = sum(1 for each in sent if each.answers)
+        arrived = len(books.arrivals.get(key, ()))
+        if key[1] not in COUNTED_ACTIONS:
+            acknowledged, arrived = min(acknowledged, 1), min(arrived, 1)
+        if acknowledged > arrived:
+            yield key, acknowledged - arrived
+
+
+def _lost(books: _Books) -> Iterator[Finding]:
+    for key, count in _missing(books):
+        yield _finding("lost", key, f"acknowledged and never seen by the central system ({count})")
+
+
+def _unlike_what_was_sent(books: _Books) -> Iterator[Finding]:
+    for key, arrivals in books.arrivals.items():
+        sent = books.sent.get(key)
+        for arrival in arrivals:
+            if sent is None:
+                yield _finding("invented", key, f"{arrival.payload}, message id {arrival.message_id}")
+            elif arrival.content != sent[0].payload:
+                yield _finding("altered", key, f"{arrival.content} arrived, {sent[0].payload} was sent")
+    for arrival, payload in books.ledger.reused:
+        yield _finding("reused-id", arrival.key, f"{arrival.message_id} came again with {payload}")
+
+
+def _twice(books: _Books) -> Iterator[Finding]:
+    for key, arrivals in books.arrivals.items():
+        if key[1] in COUNTED_ACTIONS or len(arrivals) < 2:
+            continue
+        kind = "doubled" if key[1] in ("StartTransaction", "StopTransaction") else "doubled-readings"
+        yield _finding(kind, key, f"message ids {', '.join(arrival.message_id for arrival in arrivals)}")
+
+
+def _order(books: _Books) -> Iterator[Finding]:
+    """A charge point sends its next transaction message when it has the answer to the last, so that as first
+    received they are in the order in which they were made. Of StatusNotifications that it does not repeat,
+    those that were acknowledged are."""
+    made: dict[tuple[str, str], list[tuple[int, int, Sent]]] = defaultdict(list)
+    for key, sent in books.sent.items():
+        if key in books.arrivals:
+            first = min(arrival.moment for arrival in books.arrivals[key])
+            entry = (sent[0].moment, first, sent[0])
+            if key[1] in TRANSACTION_ACTIONS:
+                made[key[0], "out-of-order"].append(entry)
+            elif key[1] == "StatusNotification" and sent[0].answers:
+                made[key[0], "status-out-of-order"].append(entry)
+    for (_, kind), entries in made.items():
+        latest = 0
+        before: Sent | None = None
+        for _, first, one in sorted(entries, key=lambda entry: entry[0]):
+            if first < latest and before is not None:
+                text = f"arrived before {before.action} {before.key[2]}, which was made earlier"
+                yield _finding(kind, one.key, text)
+            else:
+                latest, before = first, one
+
+
+def _ids(books: _Books, gateway_ids: range) -> Iterator[Finding]:
+    owners: dict[tuple[str, int], Transaction] = {}
+    for transaction in books.ledger.transactions:
+        key = (transaction.identity, "StartTransaction", str(transaction.meter_start))
+        given, told = set(books.given(transaction)), set(transaction.told)
+        if len(told) > 1:
+            yield _finding("wrong-id", key, f"the charge point was told {sorted(told)}")
+        for id_ in told:
+            if owners.setdefault((transaction.identity, id_), transaction) is not transaction:
+                yield _finding("wrong-id", key, f"{id_} was told for another transaction, too")
+            may_be_the_gateways = not transaction.identity.startswith("HOLD") and id_ in gateway_ids
+            if given and id_ not in given and not may_be_the_gateways:
+                yield _finding("wrong-id", key, f"the charge point was told {id_}, given was {sorted(given)}")
+        used: set[object] = set()
+        for sent in books.of_transaction.get(transaction, ()):
+            if sent.action == "StartTransaction":
+                continue
+            for arrival in books.arrivals.get(sent.key, ()):
+                used.add(arrival.payload.get("transactionId"))
+                if given and arrival.payload.get("transactionId") not in given:
+                    wrong = arrival.payload.get("transactionId")
+                    yield _finding("wrong-id", sent.key, f"arrived with {wrong}, given was {sorted(given)}")
+        if len(used) > 1:
+            yield _finding("wrong-id", key, f"its messages arrived with {used}")
+
+
+def _refusals(books: _Books) -> Iterator[Finding]:
+    for key, sent in books.sent.items():
+        if key[1] in TRANSACTION_ACTIONS and sent[0].refusals:
+            yield _finding("refused", key, f"{len(sent[0].refusals)} times: {sent[0].refusals[0]}")
+
+
+def _calls(books: _Books) -> Iterator[Finding]:
+    """RemoteStopTransaction reaches the right transaction, and nothing reaches a charge point twice."""
+    ledger = books.ledger
+    by_id = {(each.identity, id_): each for each in ledger.transactions for id_ in each.told}
+    by_start = {(each.identity, str(each.meter_start)): each for each in ledger.transactions}
+    asked = Counter((each.identity, each.action, _about(each.action, each.payload)) for each in ledger.asked)
+    heard = Counter((each.identity, each.action, _about(each.action, each.payload)) for each in ledger.heard)
+    last = {
+        (each.identity, each.action, _about(each.action, each.payload)): each.moment for each in ledger.heard
+    }
+    for (identity, action, about), count in heard.items():
+        key = (identity, action, about)
+        times = asked[key]
+        if action == "RemoteStopTransaction":
+            transaction = by_id.get((identity, int(about)))
+            if transaction is not None:
+                times = sum(asked[identity, action, str(given)] for given in books.given(transaction))
+            elif books.was_known(identity, int(about), before=last[key]):
+                yield _finding("wrong-id", key, "reached the charge point with the central system's id")
+        if not times:
+            kind = "wrong-id" if action == "RemoteStopTransaction" else "invented"
+            yield _finding(kind, key, "reached the charge point, and nobody asked it")
+        elif count > times:
+            yield _finding(
+                "repeated-call", key, f"asked {times} times, reached the charge point {count} times"
+            )
+    for each in ledger.asked:
+        key = (each.identity, each.action, _about(each.action, each.payload))
+        if each.outcome == "unanswered":
+            yield _finding("unanswered", key, "the connection is still there")
+        if each.arrival is not None and each.outcome == "result" and each.reply.get("status") == "Accepted":
+            stopped = by_start.get((each.identity, each.arrival.key[2]))
+            if stopped is None or not stopped.remote_stop:
+                yield _finding("wrong-id", key, "accepted for another transaction")
+
+
+def _about(action: str, payload: dict[str, object]) -> str:
+    return str(payload["transactionId"] if action == "RemoteStopTransaction" else payload.get("key"))
+
+
+def _finding(kind: str, key: tuple[str, str, str], text: str) -> Finding:
+    return Finding(kind, key[0], f"{key[1]} {key[2]}", text)
