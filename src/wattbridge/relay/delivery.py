@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -518,7 +519,7 @@ class Delivery:
             self._position + 1,
             call.action,
             text,
-            call.message_id or message_id_of(self.identity, f"{self._position + 1}", 0),
+            call.message_id or str(uuid.uuid4()),
             form=ocppj.FORM if passes else "",
             content_key=key,
             upstream=bound,
@@ -686,8 +687,8 @@ class Delivery:
             row = replace(row, refusals=refusals)
             await self._set_aside(row, problem, error.reason)
             return None
-        message_id = message_id_of(self.identity, row.content_key or str(row.position), refusals)
-        refused = replace(row, refusals=refusals, problem=problem, message_id=message_id)
+        # The central system has had its word on the message of this id.
+        refused = replace(row, refusals=refusals, problem=problem, message_id=str(uuid.uuid4()))
         await self._replace_row(refused)
         return self._shared.rules.retry * 2.0 ** (refusals - 1)
 
@@ -759,7 +760,8 @@ class Delivery:
             return False
         async with self._turn:
             row = replace(rows[0], state="waiting", refusals=0)
-            row = replace(row, message_id=message_id_of(self.identity, row.content_key or "", int(row.kept)))
+            if rows[0].state == "parked":
+                row = replace(row, message_id=str(uuid.uuid4()))
             await self._shared.store.write(row)
             if rows[0].state == "parked":
                 self._shared.parked -= 1
