@@ -166,6 +166,8 @@ class CentralSystem:
                     tasks.create_task(ask(identity, "GetConfiguration", {"key": [f"Key{self._calls}"]}))
 
     async def _call(self, identity: str, action: str, payload: Payload, arrival: Arrival | None) -> None:
+        if not self._connections[identity]:
+            return  # it has gone in this very moment
         connection = self._connections[identity][-1]
         asked = Asked(self._ledger.moment(), identity, action, payload, arrival)
         self._ledger.asked.append(asked)
