@@ -105,7 +105,10 @@ class CentralSystem:
     @property
     def messages(self) -> list[Call]:
         """What it has got, each once."""
-        return list({call.message_id: call for call in reversed(self.got)}.values())[::-1]
+        once: dict[str, Call] = {}
+        for call in self.got:
+            once.setdefault(call.message_id, call)
+        return list(once.values())
 
 
 class World:

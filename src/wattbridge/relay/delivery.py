@@ -344,6 +344,7 @@ class Delivery:
                     self._shared.now(),
                 )
             )
+        call = replace(call, message_id=str(uuid.uuid4()))
         if self._sending_kept:
             return await self._keep(call, "", None)
         async with self._turn:
@@ -371,6 +372,7 @@ class Delivery:
         return _here(offline.heartbeat(self._shared.now()), "offline", gone)
 
     async def _boot(self, call: Call) -> Answer:
+        call = replace(call, message_id=str(uuid.uuid4()))
         policy = self.answers.boot_notification
         accepted = self.known.accepted is not None
         if self._is_away and (policy == "pending" or (policy == "last" and accepted)):
@@ -519,7 +521,7 @@ class Delivery:
             self._position + 1,
             call.action,
             text,
-            call.message_id or str(uuid.uuid4()),
+            call.message_id,
             form=ocppj.FORM if passes else "",
             content_key=key,
             upstream=bound,
@@ -853,6 +855,15 @@ class Delivery:
         self.wake()
         if self._loaded:
             self._drain_soon()
+        elif self._shared.waiting.messages:  # perhaps of this one; it need not say a word for them to go on
+            self._shared.spawn(self._go_on(), f"outbox of {self.identity}")
+
+    async def _go_on(self) -> None:
+        """Send what waited before the gateway began."""
+        while not self._shared.stopping:
+            with suppress(Unreachable):
+                return await self._load()
+            await self._shared.sleep(FIRST_WAIT)
 
     def closed(self, session: Session, *, for_good: bool) -> None:
         """*session* is closed. *for_good* unless the gateway is stopping: then it comes back."""
