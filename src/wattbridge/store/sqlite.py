@@ -26,14 +26,9 @@ from wattbridge.store.base import AnyRow, CannotOpen, Change, NotKept, Order, Ro
 MARK = "?"
 APPLICATION_ID = 0x57417474  # in the header of every database of ours: "WAtt"
 
-LOCK_TIMEOUT = 2.0  # seconds to wait for another program that has the database locked
 CHECKPOINT_AT = 8000  # pages (32 MiB) of log; each checkpoint is a wait for those who write then
 LOG_LIMIT = 64 * 1024 * 1024  # bytes; a log that grew beyond is cut when it begins anew
-IDLE = 2.0  # seconds without a change until the log is emptied into the database
-PROBE_EVERY = 1.0  # seconds, while nothing can be kept
 PROBE_LENGTH = 64 * 1024  # characters; room for less is no room
-NOTED_WITHIN = 1.0  # seconds that a note may wait for a write to go with
-STALLED_AFTER = 10.0  # seconds without a word from the disk
 
 MOST_ROWS = 1000  # changes in one transaction, so that nobody waits for a very large one
 MOST_NOTES = 10_000  # changes that were noted and are not made yet
@@ -66,6 +61,20 @@ ROWS_FAULT = (
 
 Connect = Callable[..., sqlite3.Connection]
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the store waits for what; all in seconds."""
+
+    noted_within: float = 1.0  # that a note waits for a write to go with
+    idle: float = 2.0  # without a change, until the log is emptied into the database
+    probe_every: float = 1.0  # while nothing can be kept
+    stalled_after: float = 10.0  # without a word from the disk
+    lock_timeout: float = 2.0  # for another program that has the database locked
+
+
+PACE = Pace()
 
 
 @dataclass(slots=True)
@@ -110,8 +119,11 @@ class _Outcome:
 class SqliteStore:
     """Rows in one file. Made by ``open``; belongs to the event loop that opened it."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, reading: sqlite3.Connection) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, reading: sqlite3.Connection, pace: Pace
+    ) -> None:
         self.path = path
+        self.pace = pace
         self.counts = Counts()
         self.notes_dropped = 0
         self._loop = asyncio.get_running_loop()
@@ -143,7 +155,7 @@ class SqliteStore:
         on_problem: Callable[[str], None] | None = None,
         on_set_aside: Callable[[str], None] | None = None,
         observe: Callable[[float, int], None] | None = None,
-        lock_timeout: float = LOCK_TIMEOUT,
+        pace: Pace = PACE,
         checkpoint_at: int = CHECKPOINT_AT,
         connect: Connect = sqlite3.connect,
         now: Callable[[], float] = time.time,
@@ -164,7 +176,7 @@ class SqliteStore:
                 _prepare,
                 path,
                 told.append,
-                lock_timeout,
+                pace.lock_timeout,
                 checkpoint_at=checkpoint_at,
                 connect=connect,
                 now=now,
@@ -177,7 +189,7 @@ class SqliteStore:
         except BaseException:
             claim.release()
             raise
-        store = cls(path, connection, reading)
+        store = cls(path, connection, reading, pace)
         store._claim = claim
         store._on_problem = on_problem or store._on_problem
         store._observe = observe or store._observe
@@ -223,7 +235,7 @@ class SqliteStore:
         self._notes += len(changes)
         self._noted.append(_Asked(changes))
         if self._flush is None:
-            self._flush = self._loop.call_later(NOTED_WITHIN, self._send_notes)
+            self._flush = self._loop.call_later(self.pace.noted_within, self._send_notes)
 
     def _send_notes(self) -> None:
         """Notes go before what is written after them."""
@@ -239,19 +251,20 @@ class SqliteStore:
             self._unheard_since = self._loop.time()
         self._unheard += 1
         if self._watch is None:
-            self._watch = self._loop.call_later(STALLED_AFTER, self._look_for_stall)
+            self._watch = self._loop.call_later(self.pace.stalled_after, self._look_for_stall)
         self._queue.put(what)
 
     def _look_for_stall(self) -> None:
         self._watch = None
         if not self._unheard:
             return
-        still = self._unheard_since + STALLED_AFTER - self._loop.time()
-        if still <= 0 and not self._problem:
+        limit = self.pace.stalled_after
+        left = self._unheard_since + limit - self._loop.time()
+        if left <= 0 and not self._problem:
             self._set_problem(
-                f"nothing can be kept in {self.path}: the disk has not answered for {STALLED_AFTER:.0f} s"
+                f"nothing can be kept in {self.path}: the disk has not answered for {limit:g} s"
             )
-        self._watch = self._loop.call_later(still if still > 0 else STALLED_AFTER, self._look_for_stall)
+        self._watch = self._loop.call_later(left if left > 0 else limit, self._look_for_stall)
 
     def _hear(self, outcome: _Outcome) -> None:
         """Called by the writer, once for each batch."""
@@ -388,7 +401,7 @@ class SqliteStore:
             job: _Job | None = None
             if kept_over is None:
                 try:
-                    wait = PROBE_EVERY if problem else IDLE if unclean else None
+                    wait = self.pace.probe_every if problem else self.pace.idle if unclean else None
                     kept_over = self._queue.get(timeout=wait)
                 except queue.Empty:
                     if problem:
@@ -573,7 +586,7 @@ class Damaged(Exception):
 
 def writer(
     path: Path,
-    lock_timeout: float = LOCK_TIMEOUT,
+    lock_timeout: float = PACE.lock_timeout,
     *,
     checkpoint_at: int = CHECKPOINT_AT,
     connect: Connect = sqlite3.connect,
@@ -607,7 +620,7 @@ def writer(
 
 
 def reader(
-    path: Path, lock_timeout: float = LOCK_TIMEOUT, *, connect: Connect = sqlite3.connect
+    path: Path, lock_timeout: float = PACE.lock_timeout, *, connect: Connect = sqlite3.connect
 ) -> sqlite3.Connection:
     """A connection that cannot write and never checkpoints. Raises CannotOpen."""
     try:
