@@ -7,13 +7,18 @@ BIN := .venv/bin
 READY := .venv/.ready
 NODE_READY := tests/interop/node/node_modules/.ready
 
-.PHONY: demo test check cover bench format lock reference run clean
+.PHONY: demo test powercut check cover bench format lock reference run clean
 
 demo: $(READY)
 	@$(BIN)/wattbridge demo $(ARGS)
 
 test: $(READY) $(NODE_READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+# Longer than `make test` does: a thousand power cuts, fifty kills.
+powercut: $(READY)
+	WATTBRIDGE_CUTS=1000 WATTBRIDGE_KILLS=50 $(BIN)/python -m pytest -q -s tests/store/test_power_cut.py \
+		tests/store/test_kill.py $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -11,13 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.store.rows import a_reply, a_transaction, a_waiting, an_exchange
+from tests.store.rows import CHARGE_POINT, ONE_OF_EACH, a_reply, a_transaction, a_waiting, an_exchange
 from wattbridge.store.base import (
     ROWS,
-    Authorization,
     Change,
     ChargePoint,
-    ConnectorStatus,
     Forget,
     NotKept,
     Remembered,
@@ -30,31 +28,6 @@ from wattbridge.store.base import (
 from wattbridge.store.base import Exchange as Recorded
 from wattbridge.store.memory import MemoryStore
 from wattbridge.store.sqlite import SqliteStore
-
-CHARGE_POINT = ChargePoint(
-    identity="CP3211",
-    dialect="soap 1.6",
-    listener="field",
-    source="10.0.0.7",
-    callback='{"url":"http://10.0.0.7:8080/"}',
-    vendor="ACME",
-    model=None,
-    firmware="1.4",
-    boot='{"chargePointVendor":"ACME"}',
-    accepted=1_714_557_600.125,
-    heartbeat_interval=300.0,
-    heard=1_714_557_661.0,
-    alive=1,
-)
-ONE_OF_EACH: tuple[Row, ...] = (
-    CHARGE_POINT,
-    ConnectorStatus("CP3211", "1", '{"status":"Charging"}', 1_714_557_600.0),
-    Authorization("CP3211", "04E91C5A", '{"status":"Accepted"}', 1_714_557_600.0),
-    a_transaction("-1", "open", 1_714_557_600.0),
-    a_waiting(9_007_199_254_740_993),
-    a_reply("6d1f", 1_714_557_600.5),
-    an_exchange(1, arrived="<Envelope>Käfer, 充电, 🔌</Envelope>"),
-)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
