@@ -135,6 +135,16 @@ async def test_rows_come_in_the_order_of_a_column_and_then_of_their_key(store: S
     assert [row.number for row in await store.find(Recorded, by="began", order="last")] == [3, 1, 2]
 
 
+async def test_nothing_comes_before_something(store: Store) -> None:
+    rows = [
+        replace(CHARGE_POINT, identity=f"CP{n}", accepted=accepted)
+        for n, accepted in enumerate((7.0, None, 3.0))
+    ]
+    await store.write(*rows)
+    assert await store.find(ChargePoint, by="accepted") == [rows[1], rows[2], rows[0]]
+    assert await store.find(ChargePoint, by="accepted", order="last") == [rows[0], rows[2], rows[1]]
+
+
 async def test_a_page_begins_after_the_last_key_of_the_one_before(store: Store) -> None:
     rows = [a_waiting(n, identity=identity) for identity in ("CP1", "CP2") for n in range(1, 6)]
     await store.write(*rows)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, cast
 
 import psycopg
 import pytest
 
 from tests.store.postgresql import a_postgresql, needs_postgresql
-from tests.store.rows import ONE_OF_EACH, a_reply, a_transaction, a_waiting, an_exchange
+from tests.store.rows import CHARGE_POINT, ONE_OF_EACH, a_reply, a_transaction, a_waiting, an_exchange
 from wattbridge.store import schema, sql
-from wattbridge.store.base import Change, Exchange, Forget, Remembered, Row, Transaction, Waiting
+from wattbridge.store.base import Change, ChargePoint, Exchange, Forget, Remembered, Row, Transaction, Waiting
 
 pytestmark = needs_postgresql
 
@@ -102,7 +103,14 @@ def test_pages_and_orders_are_the_same(both: dict[str, Run]) -> None:
         both, *(a_waiting(n % 7, identity=identity) for identity in ("CP1", "CP-2", "cp1") for n in range(5))
     )
     keep(both, *(an_exchange(n, began=float(n % 3 + 1)) for n in range(10)))
+    keep(both, CHARGE_POINT, replace(CHARGE_POINT, identity="CP2", accepted=None))
     for order in ("first", "last"):
+        assert found(
+            both,
+            lambda mark, order=order: sql.find(  # type: ignore[misc]
+                ChargePoint, {}, after=(), order=order, by="accepted", limit=7, mark=mark
+            ),
+        )
         for after in ((), ("CP1", 2)):
             assert found(
                 both,

@@ -269,6 +269,32 @@ async def test_another_program_that_locks_the_database_is_a_problem_until_it_let
         assert await store.find(Waiting) == [a_waiting(2)]
 
 
+def removed(path: Path, aside: Path) -> None:
+    path.rename(aside)
+
+
+def replaced(path: Path, aside: Path) -> None:
+    path.rename(aside)
+    path.write_bytes(aside.read_bytes())
+
+
+@pytest.mark.parametrize("lost", [removed, replaced])
+async def test_a_file_that_is_not_where_it_was_keeps_nothing(
+    path: Path, lost: Callable[[Path, Path], None]
+) -> None:
+    """It would take rows that nobody finds again."""
+    aside = path.with_suffix(".aside")
+    async with opened(path) as store:
+        await store.write(a_waiting(1))
+        lost(path, aside)
+        told = await not_kept(store.write(a_waiting(2)))
+        assert told.startswith(f"nothing can be kept in {path}: the file was {lost.__name__}")
+        aside.rename(path)
+        await until(lambda: not store.problem)
+        await store.write(a_waiting(3))
+        assert await store.find(Waiting) == [a_waiting(1), a_waiting(3)]
+
+
 # --- Opening
 
 

@@ -124,6 +124,8 @@ class SqliteStore:
     ) -> None:
         self.path = path
         self.pace = pace
+        there = path.stat()
+        self._identity = (there.st_dev, there.st_ino)
         self.counts = Counts()
         self.notes_dropped = 0
         self._loop = asyncio.get_running_loop()
@@ -462,6 +464,7 @@ class SqliteStore:
         """Returns how many rows were changed. A single statement is a transaction of its own: whoever calls
         the database gives up the interpreter, and may wait for it among those who are busy."""
         run = self._connection.execute
+        self._see_the_file()
         if len(statements) == 1:
             return run(statements[0].text, statements[0].values).rowcount
         changed = 0
@@ -475,9 +478,19 @@ class SqliteStore:
             raise
         return changed
 
+    def _see_the_file(self) -> None:
+        """A file that was removed or replaced still takes rows, and nobody would find them again."""
+        try:
+            seen = self.path.stat()
+        except OSError:
+            raise Gone("the file was removed") from None
+        if (seen.st_dev, seen.st_ino) != self._identity:
+            raise Gone("the file was replaced by another")
+
     def _keep_one_by_one(self, batch: Sequence[_Asked]) -> dict[int, str]:
         """Each in a savepoint of its own, so that those which cannot be kept go alone; returns these."""
         run = self._connection.execute
+        self._see_the_file()
         refused: dict[int, str] = {}
         run("begin immediate")
         try:
@@ -526,8 +539,13 @@ class SqliteStore:
 
     def _empty_log(self) -> bool:
         """Take the log into the database and cut it; whether that is done."""
+        run = self._connection.execute
         try:
-            [(busy, _, _)] = self._connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+            run("pragma busy_timeout = 0")  # somebody may want to write: do not wait for who reads
+            try:
+                [(busy, _, _)] = run("pragma wal_checkpoint(truncate)").fetchall()
+            finally:
+                run(f"pragma busy_timeout = {int(self.pace.lock_timeout * 1000)}")
         except sqlite3.Error:
             return False  # the next one that writes will hear of it
         return not busy
@@ -578,6 +596,10 @@ def _prepare(
     except BaseException:
         connection.close()
         raise
+
+
+class Gone(Exception):
+    """The file is not where it was: a sentence."""
 
 
 class Damaged(Exception):
@@ -649,6 +671,7 @@ def _set_up(connection: sqlite3.Connection, path: Path, checkpoint_at: int) -> N
         )
     # Each commit waits until the log is on the disk itself. The setting belongs to the connection.
     run("pragma synchronous = full")
+    run("pragma fullfsync = on")  # on macOS, where a disk need not have written what was synced
     [(level,)] = run("pragma synchronous").fetchall()
     if level != 2:
         raise CannotOpen(f"{path}: SQLite does not wait for the disk (synchronous is {level}, not 2)")
@@ -716,6 +739,8 @@ def _code(problem: BaseException) -> int:
 
 def reason_of(problem: BaseException) -> str:
     """In words, with SQLite's own behind them."""
+    if isinstance(problem, Gone):
+        return str(problem)
     said = f"{problem}" or type(problem).__name__
     name = getattr(problem, "sqlite_errorname", "") or type(problem).__name__
     reason = REASONS.get(_code(problem)) or (
