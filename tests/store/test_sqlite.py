@@ -16,7 +16,7 @@ import pytest
 
 from tests.store.edge import Disk
 from tests.store.rows import a_waiting, an_exchange
-from wattbridge.store.base import CannotOpen, Exchange, NotKept, Waiting
+from wattbridge.store.base import CannotOpen, Exchange, Forget, NotKept, Waiting
 from wattbridge.store.sqlite import MOST_NOTES, MOST_WAITING, Pace, SqliteStore, reader, writer
 
 # As it is, only faster.
@@ -214,6 +214,20 @@ async def test_an_error_of_the_disk_is_told_to_all_who_wait(path: Path) -> None:
         await store.write(a_waiting(4))  # tried although there is a problem
         assert store.problem == ""
         assert await store.find(Waiting) == [a_waiting(4)]
+
+
+async def test_what_writes_nothing_proves_nothing(path: Path) -> None:
+    disk = Disk()
+    async with opened(path, connect=disk.connect, pace=replace(QUICK, probe_every=60.0)) as store:
+        disk.room = 1
+        text = await not_kept(store.write(a_waiting(1, payload="x" * 100_000)))
+        await store.write()
+        await store.write(Forget(Waiting, ("CP3211", 7)))
+        assert await store.prune(Exchange, before=1.0) == 0
+        assert store.problem == text
+        disk.room = 0
+        await store.write(a_waiting(1))
+        assert store.problem == ""
 
 
 @pytest.fixture

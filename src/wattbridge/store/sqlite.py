@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from wattbridge.store import files, schema, sql
 from wattbridge.store.base import AnyRow, CannotOpen, Change, NotKept, Order, Row, Sizes
@@ -60,7 +60,6 @@ ROWS_FAULT = (
 )
 
 Connect = Callable[..., sqlite3.Connection]
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +113,7 @@ class _Outcome:
     refused: Mapping[int, str] = field(default_factory=dict)  # position in ``asked`` → why this one was not
     seconds: float = 0.0
     rows: int = 0
+    changed: bool = False  # whether the disk took something; where nothing was to be done, nothing is proved
 
 
 class SqliteStore:
@@ -141,9 +141,11 @@ class SqliteStore:
         self._unheard_since = 0.0  # when the oldest of what the writer has not answered was given to it
         self._unheard = 0  # how many that are
         self._watch: asyncio.TimerHandle | None = None
+        self._stalled = False  # whether that is the problem
         self._closing: asyncio.Future[None] | None = None
 
         self._queue: queue.SimpleQueue[_Asked | _Job | None] = queue.SimpleQueue()
+        self._put_back: list[_Job | None] = []  # taken out of the queue, and to be done next
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         self._reading = reading
         self._connection = connection
@@ -263,6 +265,7 @@ class SqliteStore:
         limit = self.pace.stalled_after
         left = self._unheard_since + limit - self._loop.time()
         if left <= 0 and not self._problem:
+            self._stalled = True
             self._set_problem(
                 f"nothing can be kept in {self.path}: the disk has not answered for {limit:g} s"
             )
@@ -293,12 +296,14 @@ class SqliteStore:
                 future.set_result(outcome.job[1])
         if outcome.problem:
             self.counts.errors += 1
-        else:
+        elif outcome.changed:
             self.counts.commits += 1
             self.counts.rows += outcome.rows
             self.counts.seconds += outcome.seconds
-        self._set_problem(outcome.problem)
-        if not outcome.problem:
+        if outcome.problem or outcome.changed or self._stalled:
+            self._stalled = False
+            self._set_problem(outcome.problem)
+        if outcome.changed:
             self._observe(outcome.seconds, outcome.rows)
 
     def _set_problem(self, problem: str) -> None:
@@ -394,50 +399,47 @@ class SqliteStore:
     # --- The thread that writes
 
     def _write_on(self) -> None:
+        """Make what comes through the queue durable, one batch after another, until the end comes through."""
         problem = False
-        unclean = True  # whether there may be something in the log
-        kept_over: _Asked | _Job | None = None
-        ended = False
-        while not ended:
-            batch: list[_Asked] = []
-            job: _Job | None = None
-            if kept_over is None:
-                try:
-                    wait = self.pace.probe_every if problem else self.pace.idle if unclean else None
-                    kept_over = self._queue.get(timeout=wait)
-                except queue.Empty:
-                    if problem:
-                        outcome = self._probe()
-                        problem = bool(outcome.problem)
-                        self._tell(outcome)
-                    else:
-                        unclean = not self._empty_log()
-                    continue
-                if kept_over is None:
-                    break
-            rows = 0
-            while True:
-                if isinstance(kept_over, _Job):
-                    if not batch:
-                        job, kept_over = kept_over, None
-                    break
-                batch.append(kept_over)
-                rows += len(kept_over.changes)
-                kept_over = None
-                try:
-                    kept_over = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if kept_over is None:
-                    ended = True
-                    break
-                if rows >= MOST_ROWS:
-                    break
-            outcome = self._keep(batch) if job is None else self._run(job)
-            problem = bool(outcome.problem)
-            unclean = True
+        in_log = True  # whether there may be something in the log
+        while True:
+            try:
+                first = self._next(self.pace.probe_every if problem else self.pace.idle if in_log else None)
+            except queue.Empty:
+                if problem:
+                    outcome = self._probe()
+                    problem = bool(outcome.problem)
+                    self._tell(outcome)
+                else:
+                    in_log = not self._empty_log()
+                continue
+            if first is None:
+                break
+            outcome = self._run(first) if isinstance(first, _Job) else self._keep(self._all_with(first))
+            problem, in_log = bool(outcome.problem) or (problem and not outcome.changed), True
             self._tell(outcome)
         self._end()
+
+    def _next(self, wait: float | None) -> _Asked | _Job | None:
+        if self._put_back:
+            return self._put_back.pop()
+        return self._queue.get(timeout=wait)
+
+    def _all_with(self, first: _Asked) -> list[_Asked]:
+        """*first* and all that waits behind it, as far as it goes into one transaction."""
+        batch = [first]
+        rows = len(first.changes)
+        while rows < MOST_ROWS:
+            try:
+                another = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if not isinstance(another, _Asked):
+                self._put_back.append(another)
+                break
+            batch.append(another)
+            rows += len(another.changes)
+        return batch
 
     def _tell(self, outcome: _Outcome) -> None:
         with suppress(RuntimeError):  # the event loop is gone, and with it all who would hear
@@ -445,7 +447,7 @@ class SqliteStore:
 
     def _keep(self, batch: Sequence[_Asked]) -> _Outcome:
         """Make all changes of *batch* in one transaction."""
-        began = time.perf_counter()
+        began, before = time.perf_counter(), self._connection.total_changes
         outcome = _Outcome(batch)
         try:
             try:
@@ -454,6 +456,7 @@ class SqliteStore:
                 )
             except ROWS_FAULT:
                 outcome.refused = self._keep_one_by_one(batch)
+            outcome.changed = self._connection.total_changes > before
         except Exception as problem:  # whatever it is: the thread has to live, and all have to hear
             outcome.problem = self._cannot_keep(problem)
         outcome.seconds = time.perf_counter() - began
@@ -523,7 +526,8 @@ class SqliteStore:
             changed = self._transact([job.statement])
         except Exception as problem:
             return _Outcome(job=(job, 0), problem=self._cannot_keep(problem))
-        return _Outcome(job=(job, changed), seconds=time.perf_counter() - began, rows=changed)
+        took = time.perf_counter() - began
+        return _Outcome(job=(job, changed), seconds=took, rows=changed, changed=changed > 0)
 
     def _probe(self) -> _Outcome:
         """See whether something can be kept again."""
@@ -535,7 +539,7 @@ class SqliteStore:
                 self._transact([sql.Statement("update probe set filling = ?", [" " * length])])
         except Exception as problem:
             return _Outcome(problem=self._cannot_keep(problem))
-        return _Outcome(seconds=time.perf_counter() - began)
+        return _Outcome(seconds=time.perf_counter() - began, changed=True)
 
     def _empty_log(self) -> bool:
         """Take the log into the database and cut it; whether that is done."""
