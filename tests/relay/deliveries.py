@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,10 +155,11 @@ class World:
 
     def crash(self) -> None:
         """The process is gone, and another begins with what is on disk."""
+        self.store.crash()
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
-        with suppress(asyncio.CancelledError):
-            self.run_for(0.0)
+        self.run_for(0.0)
+        self.store.crash()
         self._begin()
 
     def close(self) -> None:

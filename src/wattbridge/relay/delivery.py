@@ -32,7 +32,7 @@ from wattbridge.relay.session import (
     Answer,
     Session,
 )
-from wattbridge.relay.transactions import Transactions, with_remote_id
+from wattbridge.relay.transactions import MOST_ENDED, Transactions, with_remote_id
 from wattbridge.store.base import (
     Authorization,
     Change,
@@ -247,7 +247,7 @@ class Delivery:
             return answer
         changes: list[Change] = self._authorized(call, reply)
         if transaction is not None:
-            changes.append(self.transactions.put(self._stopped(transaction, call)))
+            changes.append(self._stop(transaction, call))
         await self._remember_durably(call.action, key, reply, *changes)
         return answer
 
@@ -321,12 +321,12 @@ class Delivery:
             changed=self._shared.now(),
         )
 
-    def _stopped(self, transaction: Transaction, call: Call) -> Transaction:
-        if call.action != "StopTransaction":
-            return transaction
+    def _stop(self, known: Transaction, call: Call) -> Transaction:
+        """A transaction ends with *call*. It may have got its number while that was on its way."""
+        row = self.transactions.find(int(known.local_id)) or known
         when = _text(call.payload.get("timestamp"))
-        state = "stopped" if transaction.state == "open" else transaction.state
-        return replace(transaction, stopped=when, state=state, changed=self._shared.now())
+        state = "stopped" if row.state == "open" else row.state
+        return self.transactions.put(replace(row, stopped=when, state=state, changed=self._shared.now()))
 
     @property
     def _upstream(self) -> str:
@@ -493,15 +493,11 @@ class Delivery:
         bound = ""
         if transaction is not None:
             bound = transaction.upstream
-            stopped = self._stopped(transaction, call)
-            if stopped is not transaction:
-                changes.append(stopped)
+            if call.action == "StopTransaction":
+                changes.append(self._stop(transaction, call))
         await self._keep_waiting(call, key, bound, *changes)
         if key:
             self._replies.remember(call.action, key, Answered(reply, self._shared.now()))
-        for change in changes:
-            if isinstance(change, Transaction):
-                self.transactions.put(change)
         return _here(reply, "kept", gone)
 
     async def _keep_waiting(self, call: Call, key: str, bound: str, *changes: Change) -> None:
@@ -668,6 +664,7 @@ class Delivery:
             text = f"{row.action} reached the central system {late:.0f} s late"
             self._tell("message delivered", text, action=row.action)
         if begun is not None:
+            begun = self.transactions.find(int(begun.local_id)) or begun  # it may have ended meanwhile
             status = (reply.payload.get("idTagInfo") or {}).get("status")
             if status not in (None, "Accepted"):
                 await self._refuse_transaction(begun, f"its idTag is {status}")
@@ -814,8 +811,9 @@ class Delivery:
             shared = self._shared
             for known in await shared.read(ChargePoint, mine):
                 self.known = known
-            rows = await shared.read(Transaction, mine, order="last", by="changed", limit=200)
-            self.transactions = Transactions(reversed(rows))
+            ended = await shared.read(Transaction, mine, order="last", by="changed", limit=MOST_ENDED)
+            open_ones = await shared.read(Transaction, {**mine, "state": "open"})
+            self.transactions = Transactions([*reversed(ended), *open_ones])
             for last in await shared.read(Waiting, mine, order="last", limit=1):
                 self._position = last.position
             for row in await shared.read(Waiting, {**mine, "state": "waiting"}, limit=shared.rules.most):
