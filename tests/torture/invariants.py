@@ -29,6 +29,7 @@ KINDS = {
     "refused": "a transaction message answered with a fault or CALLERROR, though nobody refused it",
     "repeated-call": "a call of the central system that reached its charge point twice",
     "unanswered": "a call of the central system without a reply on a connection that stayed",
+    "session": "a charge point that must say something after a restart before it or its messages get through",
     "heartbeat": "a Heartbeat answered while nothing could be kept",
     "hung": "a charge point that got no further, or a gateway that did not get ready",
     "died": "a gateway that ended by itself",
