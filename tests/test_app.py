@@ -42,6 +42,7 @@ from tests.fakes import (
 from wattbridge.app import CannotStart, Gateway
 from wattbridge.config import read_text
 from wattbridge.operation import logs
+from wattbridge.store.base import Store
 
 CONFIGURATION = """
 gateway: {{drain: {drain}, unknown: {unknown}}}
@@ -103,8 +104,8 @@ class World:
 
 
 @asynccontextmanager
-async def a_gateway(text: str) -> AsyncIterator[World]:
-    gateway = Gateway(read_text(text).config)
+async def a_gateway(text: str, store: Store | None = None) -> AsyncIterator[World]:
+    gateway = Gateway(read_text(text).config, store)
     heard = listen(gateway.journal)
     ready, stopping, failed = asyncio.Event(), asyncio.Event(), None
     async with asyncio.TaskGroup() as tasks:

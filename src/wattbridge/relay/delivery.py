@@ -837,14 +837,16 @@ class Delivery:
 
     def boot_again(self) -> None:
         """Tell the central system once more of the charge point, as it told of itself last."""
+        self._shared.spawn(self._boot_again(), f"BootNotification of {self.identity}")
+
+    async def _boot_again(self) -> None:
+        with suppress(Unreachable):
+            await self._load()
         if self.known.boot:
             boot = Call("BootNotification", ocppj.read_payload(self.known.boot))
-            self._shared.spawn(self._boot_again(boot), f"BootNotification of {self.identity}")
-
-    async def _boot_again(self, boot: Call) -> None:
-        answer = await self._attempt(boot)
-        if isinstance(answer, Answer) and isinstance(answer.reply, CallResult):
-            self._booted(boot, answer.reply)
+            answer = await self._attempt(boot)
+            if isinstance(answer, Answer) and isinstance(answer.reply, CallResult):
+                self._booted(boot, answer.reply)
 
     def opened(self, session: Session) -> None:
         """The charge point has a session, or another one."""
