@@ -135,7 +135,7 @@ class World:
         self.session = Session(
             "CP1", self.journal, clock=self.loop.time, wall_clock=lambda: EPOCH + self.loop.time()
         )
-        self.session.upstream, self.session.upstreams = "main", ("main",)
+        self.session.upstream = "main"
         self.session.attach(Side.CENTRAL_SYSTEM, self.central_system)
         self.session.attach(Side.CHARGE_POINT, self.charge_point)
         self._running = self.loop.create_task(self._run())

@@ -637,6 +637,14 @@ def test_a_transaction_ends_where_it_began() -> None:
         assert [payload.get("transactionId") for _, payload in world.got[2:]] == [101, 101]
 
 
+def test_of_two_that_know_each_others_transactions_any_gets_its_end() -> None:
+    with a_world() as world:
+        world.result(start())
+        world.session.upstream = "second"
+        assert world.result(stop(101, 2)) == {}
+        assert world.got[-1] == ("StopTransaction", stop(101, 2).payload)
+
+
 # --- calls of the central system ---
 
 

@@ -198,7 +198,7 @@ class Delivery:
         return transaction is None or (bool(transaction.remote_id) and not self._is_for_another(transaction))
 
     def _is_for_another(self, transaction: Transaction) -> bool:
-        """Whether only the other one of two central systems knows the transaction (fail-over)."""
+        """Whether it is the other one of two central systems that knows the transaction (fail-over)."""
         session = self.session
         if session is None or transaction.upstream in ("", session.upstream):
             return False
