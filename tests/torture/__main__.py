@@ -147,9 +147,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     width = max(map(len, KINDS))
     parser = argparse.ArgumentParser(
         prog="python -m tests.torture",
-        description="Kill a gateway again and again while charge points charge, cut its links, fill its disk;"
-        " then compare what charge points were told with what the central system got. Ends with 1 when they"
-        " differ.",
+        description="Kill a gateway again and again while charge points charge, cut its links and fill its\n"
+        "disk; then compare what charge points were told with what the central system got. Ends with 1\n"
+        "when something is found.",
         epilog="what it finds:\n" + "\n".join(f"  {kind:<{width}}  {what}" for kind, what in KINDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
