@@ -37,7 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gateway.log").unlink(missing_ok=True)
     say(f"torture: seed {plan.seed}, files in {folder}")
-    result = asyncio.run(_run(plan, folder))
+    try:
+        result = asyncio.run(_run(plan, folder))
+    except asyncio.CancelledError:
+        say("stopped")
+        return 130
     wrong = [found for found in result.found.values() if found.finding.kind not in given.tolerate]
     for line in figures(result):
         say(line)
