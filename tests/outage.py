@@ -330,7 +330,7 @@ class ChargePoint:
                 async with asyncio.timeout_at(due):
                     await self._news.wait()
             except TimeoutError:
-                if self._loop.time() >= heartbeat + HEARTBEAT:
+                if self._loop.time() + 1e-6 >= heartbeat + HEARTBEAT:
                     heartbeat = self._loop.time()
                     await self._say("Heartbeat")
 
