@@ -94,7 +94,8 @@ class Gateways:
         """Start the product with what *sections* say beyond the usual; returns it and its port, ready."""
         port, metrics_port = free_port(), free_port()
         file = self._folder / f"{name}-{port}.yaml"  # a gateway reads its own again when it changes
-        file.write_text(json.dumps(usual(port, metrics_port) | sections))  # which is YAML too
+        store = {"store": {"url": f"sqlite:///{file.stem}.db"}}
+        file.write_text(json.dumps(usual(port, metrics_port) | store | sections))  # which is YAML too
         process = self._start(name, ["wattbridge", "run", "-c", str(file)], self._cores.gateway)
         process.wait_for_page(f"http://127.0.0.1:{metrics_port}/readyz")
         return process, port

@@ -272,6 +272,7 @@ USUAL_ANSWERS: dict[str, dict[str, Any]] = {
     "StartTransaction": {"transactionId": 7, "idTagInfo": {"status": "Accepted"}},
     "StopTransaction": {},
     "MeterValues": {},
+    "DataTransfer": {"status": "Accepted"},
 }
 
 

@@ -451,6 +451,14 @@ def meant(value: Any) -> Any:
     return value
 
 
+def with_number_of_file(text: str) -> str:
+    """A number that OCPP-S cannot say is another one for the charge point, by chance."""
+    return re.sub(r"<ocpp:transactionId>2\d{9}</ocpp:transactionId>", BEYOND_INT32, text)
+
+
+BEYOND_INT32 = "<ocpp:transactionId>4294967297</ocpp:transactionId>"
+
+
 @pytest.mark.parametrize(
     "play", [play for pairing in PAIRINGS for play in plays(pairing)], ids=lambda play: play.id
 )
@@ -463,7 +471,7 @@ def test_exchange_goes_over_sockets_as_its_files_say(
     if play.as_written:
         as_in_the_file = with_id_of_file if asked == "json" else str
         assert list(map(as_in_the_file, found.relayed)) == ([relayed] if relayed else [])
-        assert found.replied == [replied]
+        assert list(map(with_number_of_file, found.replied)) == [replied]
         assert found.notes == list(play.exchange.notes)
     elif asker != asked or "<!" in relayed + replied:  # comments may hide a second Body: it is written anew
         assert [meaning(asked, text) for text in found.relayed] == [meaning(asked, relayed)]

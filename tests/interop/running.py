@@ -29,6 +29,7 @@ upstreams:
 {upstream}
 callbacks: {{networks: [127.0.0.0/8], timeout: {callback_timeout}}}
 metrics: {{bind: "127.0.0.1:0"}}
+offline: {{hold: {hold}}}
 {more}
 """
 
@@ -40,6 +41,7 @@ def configuration(
     call_timeout: str = "5s",
     connect_timeout: str = "5s",
     callback_timeout: str = "5s",
+    hold: str = "20s",
     upstream: str = "",
     more: str = "",
 ) -> str:
@@ -54,6 +56,7 @@ def configuration(
         call_timeout=call_timeout,
         connect_timeout=connect_timeout,
         callback_timeout=callback_timeout,
+        hold=hold,
         upstream=upstream,
         more=more,
         port=port,

@@ -21,10 +21,9 @@ from wattbridge.simulators.outcomes import CallRefused, Refused, Unanswered
 IDENTITY = "CP3211"
 TIME = "2024-05-01T10:00:00Z"
 
-# What OCPP 1.6, 3.7.1 wants delivered sooner or later; a charge point sends it again when it is left without
-# any answer, and gives it up when it gets a fault.
-TRANSACTION_CALLS: dict[str, dict[str, Any]] = {
-    "StartTransaction": {"connectorId": 1, "idTag": "1", "timestamp": TIME, "meterStart": 0},
+# What the gateway keeps, and confirms.
+KEPT_CALLS: dict[str, dict[str, Any]] = {
+    "StatusNotification": {"connectorId": 1, "status": "Available", "errorCode": "NoError"},
     "MeterValues": {
         "connectorId": 1,
         "transactionId": 1,
@@ -32,17 +31,16 @@ TRANSACTION_CALLS: dict[str, dict[str, Any]] = {
     },
     "StopTransaction": {"transactionId": 1, "timestamp": TIME, "meterStop": 1},
 }
-OTHER_CALLS: dict[str, dict[str, Any]] = {
-    "Authorize": {"idTag": "1"},
-    "StatusNotification": {"connectorId": 1, "status": "Available", "errorCode": "NoError"},
-    "DataTransfer": {"vendorId": "V"},
-}
+# Only the central system gives a number: it is left without any answer, so that the charge point keeps it.
+START = {"StartTransaction": {"connectorId": 1, "idTag": "1", "timestamp": TIME, "meterStart": 0}}
+OTHER_CALLS: dict[str, dict[str, Any]] = {"Authorize": {"idTag": "2"}, "DataTransfer": {"vendorId": "V"}}
+EVERY_CALL: dict[str, dict[str, Any]] = START | KEPT_CALLS | OTHER_CALLS
 
 
 async def outcomes_of(charge_point: SoapChargePoint) -> dict[str, str]:
     """How each call ends: ``answered``, ``closed`` (no HTTP response at all) or the text of the fault."""
     outcomes = {}
-    for action, payload in (TRANSACTION_CALLS | OTHER_CALLS).items():
+    for action, payload in EVERY_CALL.items():
         try:
             await charge_point.call(action, **payload)
             outcomes[action] = "answered"
@@ -61,27 +59,30 @@ async def meet(charge_point: SoapChargePoint, central_system: JsonCentralSystem)
 
 
 def all_is_well() -> dict[str, str]:
-    return dict.fromkeys(TRANSACTION_CALLS | OTHER_CALLS, "answered")
+    return dict.fromkeys(EVERY_CALL, "answered")
 
 
 def kept_and_refused(fault: Callable[[str], str]) -> dict[str, str]:
-    """Transaction messages closed without an answer, the others answered with this fault."""
-    return dict.fromkeys(TRANSACTION_CALLS, "closed") | {action: fault(action) for action in OTHER_CALLS}
+    """StartTransaction closed without an answer, what can wait confirmed, a fault for the others."""
+    kept = dict.fromkeys(KEPT_CALLS, "answered")
+    return dict.fromkeys(START, "closed") | kept | {action: fault(action) for action in OTHER_CALLS}
 
 
 async def test_silent_central_system() -> None:
     async with (
         JsonCentralSystem() as central_system,
-        running(configuration(central_system.url, call_timeout="250ms")) as gateway,
+        running(configuration(central_system.url, call_timeout="250ms", hold="0s")) as gateway,
         SoapChargePoint(IDENTITY, gateway.url, call_timeout=5.0) as charge_point,
     ):
         central_system.silent_on = {ALL}
-        assert await outcomes_of(charge_point) == kept_and_refused(
-            lambda action: f"Receiver/InternalError: GenericError: no reply to {action} within 0.25 s"
-        )
-        assert {record.reason for record in gateway.records} == {"timeout"}
+        outcomes = await outcomes_of(charge_point)
+        assert outcomes | dict.fromkeys(OTHER_CALLS, "") == kept_and_refused(lambda action: "")
+        for action in OTHER_CALLS:
+            assert outcomes[action].startswith("Receiver/InternalError: GenericError: ")
+        assert {record.how for record in gateway.records} == {"", "kept"}
 
         central_system.silent_on.clear()
+        await gateway.until(lambda: not gateway.gateway.deliveries.waiting.messages)
         assert await outcomes_of(charge_point) == all_is_well()
         assert charge_point.problems + central_system.problems == []
 
@@ -89,18 +90,18 @@ async def test_silent_central_system() -> None:
 async def test_central_system_that_hangs_up_at_every_call() -> None:
     async with (
         JsonCentralSystem() as central_system,
-        running(configuration(central_system.url)) as gateway,
+        running(configuration(central_system.url, hold="0s")) as gateway,
         SoapChargePoint(IDENTITY, gateway.url, call_timeout=5.0) as charge_point,
     ):
         central_system.hang_up_on = {ALL}
         outcomes = await outcomes_of(charge_point)
         assert outcomes | dict.fromkeys(OTHER_CALLS, "") == kept_and_refused(lambda action: "")
         for action in OTHER_CALLS:
-            assert outcomes[action].startswith("Receiver/InternalError: GenericError: the connection broke")
-            assert outcomes[action].endswith(f"; {action} was sent, its reply did not come")
-        assert {record.reason for record in gateway.records} == {"unreachable"}
+            assert outcomes[action].startswith("Receiver/InternalError: GenericError: ")
+        assert {record.how for record in gateway.records} == {"", "kept"}
 
         central_system.hang_up_on.clear()
+        await gateway.until(lambda: not gateway.gateway.deliveries.waiting.messages)
         assert await outcomes_of(charge_point) == all_is_well()
         assert charge_point.problems + central_system.problems == []
 
@@ -109,20 +110,20 @@ async def test_central_system_that_hangs_up_at_every_call() -> None:
 async def test_central_system_that_lets_nobody_in(status: int) -> None:
     async with (
         JsonCentralSystem() as central_system,
-        running(configuration(central_system.url, connect_timeout="500ms")) as gateway,
+        running(configuration(central_system.url, connect_timeout="500ms", hold="0s")) as gateway,
         SoapChargePoint(IDENTITY, gateway.url, call_timeout=5.0) as charge_point,
     ):
         central_system.refuse_handshakes = status
         outcomes = await outcomes_of(charge_point)
         assert outcomes | dict.fromkeys(OTHER_CALLS, "") == kept_and_refused(lambda action: "")
         for action in OTHER_CALLS:
-            assert outcomes[action].startswith(
-                f"Receiver/InternalError: GenericError: central system main: it answered HTTP {status}"
-            )
-        assert {record.reason for record in gateway.records} == {"refused"}
+            assert outcomes[action].startswith("Receiver/InternalError: GenericError: ")
+        assert f"central system main: it answered HTTP {status}" in outcomes["DataTransfer"]
+        assert {record.reason for record in gateway.records} <= {"refused", "not_connected", ""}
 
         central_system.refuse_handshakes = None
         await central_system.connection_of(IDENTITY)
+        await gateway.until(lambda: not gateway.gateway.deliveries.waiting.messages)
         assert await outcomes_of(charge_point) == all_is_well()
         assert charge_point.problems + central_system.problems == []
 
@@ -130,18 +131,19 @@ async def test_central_system_that_lets_nobody_in(status: int) -> None:
 async def test_central_system_that_is_away_for_a_while() -> None:
     async with (
         JsonCentralSystem() as central_system,
-        running(configuration(central_system.url, connect_timeout="100ms")) as gateway,
+        running(configuration(central_system.url, connect_timeout="100ms", hold="0s")) as gateway,
         SoapChargePoint(IDENTITY, gateway.url, call_timeout=5.0) as charge_point,
     ):
         await meet(charge_point, central_system)
         await central_system.stop()
         outcomes = await outcomes_of(charge_point)
         assert outcomes | dict.fromkeys(OTHER_CALLS, "") == kept_and_refused(lambda action: "")
-        for action in OTHER_CALLS:
-            assert "it refused the connection" in outcomes[action]
+        assert "it refused the connection" in outcomes["DataTransfer"]
+        assert "is away; nothing is known of this idTag" in outcomes["Authorize"]
 
         await central_system.start()
         await central_system.connection_of(IDENTITY)
+        await gateway.until(lambda: not gateway.gateway.deliveries.waiting.messages)
         assert await outcomes_of(charge_point) == all_is_well()
         assert [event.kind for event in gateway.events if event.kind.startswith("central system ")][:2] == [
             "central system connected",
@@ -150,28 +152,44 @@ async def test_central_system_that_is_away_for_a_while() -> None:
         assert charge_point.problems + central_system.problems == []
 
 
-async def test_transaction_message_is_sent_again_and_arrives_when_the_central_system_is_back() -> None:
-    """What is left without an answer is tried again (OCPP 1.6, 3.7.1), and so nothing is lost."""
+async def test_what_was_confirmed_arrives_when_the_central_system_is_back() -> None:
     async with (
         JsonCentralSystem() as central_system,
         running(configuration(central_system.url, connect_timeout="100ms")) as gateway,
         SoapChargePoint(IDENTITY, gateway.url, call_timeout=5.0) as charge_point,
     ):
-        charge_point.configuration["TransactionMessageAttempts"].value = "20"
-        charge_point.configuration["TransactionMessageRetryInterval"].value = "0.05"
         await meet(charge_point, central_system)
         await charge_point.start_transaction("1")
         await central_system.stop()
-        async with asyncio.TaskGroup() as tasks:
-            stopping = tasks.create_task(charge_point.stop_transaction())
-            await gateway.until(lambda: gateway.records[-1].action == "StopTransaction")
-            assert not stopping.done()
-            await central_system.start()
+        await charge_point.stop_transaction()
+        assert gateway.records[-1].how == "kept"
+        await central_system.start()
+        await gateway.until(lambda: bool(gateway.told("message delivered")))
         [transaction] = central_system.transactions.values()
         assert transaction.meter_stop == 1000
-        stops = [record.reason for record in gateway.records if record.action == "StopTransaction"]
-        assert stops[0] == "refused"
-        assert stops[-1] == ""
+        assert charge_point.problems + central_system.problems == []
+
+
+async def test_a_start_that_was_left_without_an_answer_is_sent_again_and_begins_once() -> None:
+    """It is tried again (OCPP 1.6, 3.7.1), and so nothing is lost."""
+    async with (
+        JsonCentralSystem() as central_system,
+        running(configuration(central_system.url, connect_timeout="100ms", hold="100ms")) as gateway,
+        SoapChargePoint(IDENTITY, gateway.url, call_timeout=5.0) as charge_point,
+    ):
+        charge_point.configuration["TransactionMessageAttempts"].value = "20"
+        charge_point.configuration["TransactionMessageRetryInterval"].value = "0.05"
+        await meet(charge_point, central_system)
+        await central_system.stop()
+        async with asyncio.TaskGroup() as tasks:
+            starting = tasks.create_task(charge_point.start_transaction("1"))
+            await gateway.until(lambda: gateway.records[-1].action == "StartTransaction")
+            assert not starting.done()
+            await central_system.start()
+        assert len(central_system.transactions) == 1
+        starts = [record.reason for record in gateway.records if record.action == "StartTransaction"]
+        assert starts[0] in ("not_connected", "refused")
+        assert starts[-1] == ""
 
 
 async def test_central_system_that_says_pending_and_then_yes() -> None:

@@ -362,7 +362,7 @@ async def test_late_reply_is_dropped_and_the_connection_goes_on() -> None:
         async with asyncio.TaskGroup() as tasks:
             posting = tasks.create_task(here.post())
             late = await here.socket.is_asked("Heartbeat")
-        assert "GenericError: no reply to Heartbeat within 0.25 s" in posting.result()
+        assert "<ocpp:currentTime>20" in posting.result()  # it is answered here
         await here.socket.says([3, late, {"currentTime": "1999-01-01T00:00:00Z"}])
         await here.gateway.until(lambda: bool(here.gateway.told("late reply")))
         await here.works()

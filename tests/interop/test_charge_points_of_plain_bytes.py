@@ -310,18 +310,18 @@ async def test_broken_transaction_message_gets_a_fault_since_it_will_never_be_ri
     assert here.central_system.received == []
 
 
-async def test_transaction_message_that_can_still_be_delivered_gets_no_byte_of_an_answer() -> None:
+async def test_a_start_that_is_held_in_vain_gets_no_byte_of_an_answer() -> None:
     async with (
         JsonCentralSystem() as central_system,
-        running(configuration(central_system.url, connect_timeout="100ms")) as gateway,
+        running(configuration(central_system.url, connect_timeout="100ms", hold="100ms")) as gateway,
     ):
         central_system.refuse_handshakes = 503
-        stop = (
-            "<cs:stopTransactionRequest><cs:transactionId>1</cs:transactionId>"
-            "<cs:timestamp>2024-05-01T10:00:00Z</cs:timestamp><cs:meterStop>1</cs:meterStop>"
-            "</cs:stopTransactionRequest>"
+        start = (
+            "<cs:startTransactionRequest><cs:connectorId>1</cs:connectorId><cs:idTag>T</cs:idTag>"
+            "<cs:timestamp>2024-05-01T10:00:00Z</cs:timestamp><cs:meterStart>1</cs:meterStart>"
+            "</cs:startTransactionRequest>"
         )
-        assert await talk(gateway.host_and_port, post(envelope("CP1", stop)), responses=0) == ""
+        assert await talk(gateway.host_and_port, post(envelope("CP1", start)), responses=0) == ""
 
 
 async def test_many_charge_points_at_once_on_connections_of_their_own(here: Here) -> None:

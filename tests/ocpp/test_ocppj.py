@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
+from wattbridge.ocpp import ocppj
 from wattbridge.ocpp.errors import Unreachable, Violation
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Original
 from wattbridge.ocpp.ocppj import (
@@ -1021,3 +1022,59 @@ def test_a_member_that_occurs_twice_among_many_is_found_in_no_time() -> None:
     members = ",".join(f'"n{number}":0' for number in range(30_000))
     with pytest.raises(BrokenFrame, match="member 'ZZ' occurs twice in one object"):
         read_frame(f'[2,"1","DataTransfer",{{{members},"ZZ":0,"ZZ":0}}]')
+
+
+def test_a_payload_is_written_alone_and_read_again_exactly() -> None:
+    payload: dict[str, Any] = {"transactionId": 2**70, "limit": Decimal("8.10"), "text": 'é"'}
+    text = ocppj.write_payload(payload)
+    assert text == '{"transactionId":1180591620717411303424,"limit":8.10,"text":"é\\""}'
+    assert ocppj.read_payload(text) == payload
+
+
+def test_a_call_with_an_id_of_its_own_carries_that() -> None:
+    endpoint = an_endpoint()
+    assert endpoint.call(Call("Heartbeat", {}, message_id="mine"), now=0.0) == "mine"
+    assert endpoint.outgoing == ['[2,"mine","Heartbeat",{}]']
+
+
+def test_a_call_that_was_sent_is_not_sent_again_on_its_connection_but_waited_for() -> None:
+    """A message id is used once on a connection (OCPP-J 1.6, 4.1.4)."""
+    endpoint = an_endpoint()
+    stop = Call("StopTransaction", {}, message_id="stop")
+    endpoint.call(stop, now=0.0)
+    endpoint.tick(now=30.0)
+    assert endpoint.was_sent("stop")
+    assert endpoint.call(stop, now=31.0) == "stop"
+    assert endpoint.outgoing == ['[2,"stop","StopTransaction",{}]']
+    [ended] = endpoint.receive('[3,"stop",{}]', now=40.0)
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.outcome, ResultFrame)
+
+
+def test_it_waits_its_turn_as_any_other() -> None:
+    endpoint = an_endpoint()
+    stop = Call("StopTransaction", {}, message_id="stop")
+    endpoint.call(stop, now=0.0)
+    endpoint.tick(now=30.0)
+    other = endpoint.call(Call("Heartbeat", {}), now=30.0)
+    endpoint.call(stop, now=31.0)
+    endpoint.receive(f'[3,"{other}",{{}}]', now=32.0)
+    assert len(endpoint.outgoing) == 2
+    [late] = endpoint.tick(now=62.0)
+    assert isinstance(late, Ended)
+    assert isinstance(late.outcome, Unreachable)
+
+
+def test_a_reply_that_came_too_late_is_there_for_whoever_asks_again() -> None:
+    endpoint = an_endpoint()
+    stop = Call("StopTransaction", {}, message_id="stop")
+    endpoint.call(stop, now=0.0)
+    endpoint.tick(now=30.0)
+    [noted] = endpoint.receive('[3,"stop",{}]', now=35.0)
+    assert isinstance(noted, Noted)
+    assert noted.kind == "late reply"
+    ended = endpoint.late_reply("stop")
+    assert ended is not None
+    assert (ended.message_id, ended.asked) == ("stop", '[2,"stop","StopTransaction",{}]')
+    assert endpoint.late_reply("stop") is None
+    assert not endpoint.was_sent("stop")

@@ -468,6 +468,7 @@ def test_and_the_other_way_in_calls_of_the_central_system(action: str, payload: 
         number = begun_provisionally(world)
         world.come_back()
         world.run_for(1.0)
+        world.crash()  # it has not said a word since
         world.ask(Call(action, payload), Side.CENTRAL_SYSTEM)
         [asked] = world.charge_point.asked
         assert str(number) in str(asked.payload)

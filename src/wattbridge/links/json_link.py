@@ -173,6 +173,10 @@ class JsonLink:
         if not as_it_is:
             payload, notes = self._codec.write_call(call)
             asking = Call(call.action, payload, message_id=call.message_id)
+        late = self._endpoint.late_reply(call.message_id)
+        if late is not None:
+            return self._answer(late, _asked(late, notes), 0.0, as_it_is=as_it_is)
+        again = self._endpoint.was_sent(call.message_id)
         message_id = self._endpoint.call(asking, self._clock())
         # Registered before the text is sent.
         ending = self._asking[message_id] = self._loop.create_future()
@@ -186,8 +190,11 @@ class JsonLink:
         finally:
             del self._asking[message_id]
         waited = self._clock() - sent
-        asked = Passage("json", ended.asked.encode(), tuple(notes))
-        return self._answer(ended, asked, waited, as_it_is=as_it_is)
+        if again and isinstance(ended.outcome, Unreachable) and ended.outcome.reason == "timeout":
+            # Only on another connection may it be sent once more.
+            why = f"{ended.action} is not answered"
+            self._tasks.create_task(self._socket.close(1001, why))
+        return self._answer(ended, _asked(ended, notes), waited, as_it_is=as_it_is)
 
     def _answer(self, ended: Ended, asked: Passage, waited: float, *, as_it_is: bool) -> Answer:
         outcome = ended.outcome
@@ -389,6 +396,10 @@ class JsonLink:
             self._timer.cancel()
         if self._idle is not None:
             self._idle.set()
+
+
+def _asked(ended: Ended, notes: list[Note]) -> Passage:
+    return Passage("json", ended.asked.encode(), tuple(notes))
 
 
 def _closed(ending: ConnectionClosed) -> Closed:

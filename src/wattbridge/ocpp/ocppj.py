@@ -416,12 +416,16 @@ Event = Ended | Refused | Noted
 
 @dataclass(slots=True)
 class _Asked:
-    """One of our calls: waiting for its turn until ``deadline``, then for its reply."""
+    """One of our calls: waiting for its turn until ``deadline``, then for its reply.
+
+    ``again`` is one that was sent before and whose reply has not come: nothing is sent for it.
+    """
 
     message_id: str
     action: str
     text: str
     deadline: float
+    again: bool = False
 
 
 class Endpoint:
@@ -454,6 +458,7 @@ class Endpoint:
         self._pending: _Asked | None = None
         self._waiting: list[_Asked] = []
         self._timed_out: list[_Asked] = []  # the last few
+        self._late: list[Ended] = []  # those of them whose reply has come since
         # Theirs, each with the time it arrived.
         self._serving: tuple[CallFrame, float] | None = None
         self._arrived: list[tuple[CallFrame, float]] = []
@@ -482,6 +487,8 @@ class Endpoint:
         """Ask the other party; returns the message id under which ``Ended`` will come: the one of *call*, or
         a new one.
 
+        One that was sent under this id on this connection and timed out is not sent again, which the rules
+        forbid (OCPP-J 1.6, 4.1.4): its reply is waited for once more.
         ``call.payload`` is what stands in the frame, or ``call.original`` when it is of this form.
         Raises Unreachable at once when the connection is lost or too many calls wait, Violation when the
         payload cannot be written.
@@ -490,18 +497,43 @@ class Endpoint:
             raise Unreachable("not_connected", f"{self._gone}; {call.action} was not sent")
         if len(self._waiting) >= self._max_waiting:
             raise Unreachable("busy", f"{len(self._waiting)} calls wait already; {call.action} was not sent")
+        sent = self._sent_before(call.message_id)
+        if sent is not None:
+            self._timed_out.remove(sent)
+            sent.again = True
+            self._ask(sent, now)
+            return sent.message_id
         message_id = call.message_id or self._new_message_id()
         if call.original is not None and call.original.form == FORM:
             text = write_original(CALL, message_id, call.original, call.action)
         else:
             text = write_call(message_id, call.action, call.payload)
-        asked = _Asked(message_id, call.action, text, 0.0)
+        self._ask(_Asked(message_id, call.action, text, 0.0), now)
+        return message_id
+
+    def _ask(self, asked: _Asked, now: float) -> None:
         if self._pending is None:
             self._send(asked, now)
         else:
             asked.deadline = now + self._waiting_timeout
             self._waiting.append(asked)
-        return message_id
+
+    def was_sent(self, message_id: str) -> bool:
+        """Whether a call of this id was sent, and has timed out without a reply so far."""
+        return self._sent_before(message_id) is not None
+
+    def _sent_before(self, message_id: str) -> _Asked | None:
+        if not message_id:
+            return None
+        return next((asked for asked in self._timed_out if asked.message_id == message_id), None)
+
+    def late_reply(self, message_id: str) -> Ended | None:
+        """The reply to a call of this id that came when it had timed out; given once."""
+        for ended in self._late:
+            if ended.message_id == message_id:
+                self._late.remove(ended)
+                return ended
+        return None
 
     def withdraw(self, message_id: str) -> None:
         """Forget a call that still waits for its turn: nobody wants its reply. One that was sent stays."""
@@ -588,6 +620,7 @@ class Endpoint:
             unserved = CallError("GenericError", problem, reason="not_connected")
             events.append(Refused(frame.action, unserved, frame.text, ""))
         self._pending = self._serving = self._answered = None
+        self._timed_out.clear()
         self._waiting.clear()
         self._arrived.clear()
         self.outgoing.clear()
@@ -599,7 +632,8 @@ class Endpoint:
         # Known as pending before its text can be sent, or a quick reply would find nobody.
         asked.deadline = now + self._call_timeout
         self._pending = asked
-        self.outgoing.append(asked.text)
+        if not asked.again:
+            self.outgoing.append(asked.text)
 
     def _is_pending(self, message_id: str) -> bool:
         return self._pending is not None and self._pending.message_id == message_id
@@ -619,6 +653,7 @@ class Endpoint:
         for asked in self._timed_out:
             if asked.message_id == frame.message_id:
                 self._timed_out.remove(asked)
+                self._late = [*self._late[-7:], _ended(asked, frame)]
                 return Noted("late reply", f"the reply to {asked.action} came too late", frame.text)
         return Noted("unknown reply", "a reply to no call that waits for one", frame.text)
 

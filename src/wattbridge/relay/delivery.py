@@ -32,7 +32,7 @@ from wattbridge.relay.session import (
     Answer,
     Session,
 )
-from wattbridge.relay.transactions import MOST_ENDED, NO_NUMBER, OURS, Transactions, with_remote_id
+from wattbridge.relay.transactions import MOST_ENDED, NAMED_BY, NO_NUMBER, OURS, Transactions, with_remote_id
 from wattbridge.store.base import (
     Authorization,
     Change,
@@ -54,7 +54,6 @@ TIDY_EVERY = 60.0  # seconds
 A_HAIR = 0.001  # seconds that a timer may fire early
 LAST_WAIT = 2.0  # seconds for what is under way when the gateway stops
 ROWS_AT_ONCE = 50  # of the outbox of one charge point, in memory
-AWAY_REASONS = UNDELIVERED | NOT_ITS_WORD
 
 
 @dataclass(slots=True)
@@ -120,8 +119,14 @@ class Delivery:
             return await self._authorize(call)
         return await self._send(call)
 
-    def for_charge_point(self, call: Call) -> Call:
-        """A call of the central system, with the charge point's number for the transaction it names."""
+    async def for_charge_point(self, call: Call) -> Call:
+        """A call of the central system, with the charge point's number for the transaction it names.
+
+        Raises Unreachable when the numbers cannot be read.
+        """
+        if call.action not in NAMED_BY:
+            return call
+        await self._load()
         upstream = self.session.upstream if self.session is not None else ""
         return self.transactions.for_charge_point(call, upstream)
 
@@ -227,6 +232,11 @@ class Delivery:
     def _is_away(self) -> bool:
         return self.session is None or bool(getattr(self.session.links[Side.CENTRAL_SYSTEM], "away", False))
 
+    @property
+    def _speaks_json(self) -> bool:
+        session = self.session
+        return session is not None and session.links[Side.CENTRAL_SYSTEM].transport == "json"
+
     async def _send(self, call: Call) -> Answer:
         session = self.session
         if session is None:
@@ -242,7 +252,9 @@ class Delivery:
             unreachable.waited = self._shared.clock() - began
             return unreachable
         reply = answer.reply
-        if isinstance(reply, CallError) and reply.reason in AWAY_REASONS:
+        # What answers a POST in no way that SOAP knows is a proxy; behind a WebSocket there is nobody else.
+        no_answer = UNDELIVERED if self._speaks_json else UNDELIVERED | NOT_ITS_WORD
+        if isinstance(reply, CallError) and reply.reason in no_answer:
             gone = Unreachable(reply.reason, reply.description, answer.asked)
             gone.waited = answer.waited
             return gone

@@ -116,7 +116,7 @@ class Delivers(Protocol):
 
     async def ask(self, call: Call) -> Answer: ...
 
-    def for_charge_point(self, call: Call) -> Call: ...
+    async def for_charge_point(self, call: Call) -> Call: ...
 
 
 class Relays(Protocol):
@@ -296,7 +296,7 @@ class Session:
         Only what changes nothing is asked a second time.
         """
         if self.delivery is not None:
-            call = self.delivery.for_charge_point(call)
+            call = await self.delivery.for_charge_point(call)
         try:
             return await self.ask(Side.CHARGE_POINT, call)
         except Unreachable as gone:
