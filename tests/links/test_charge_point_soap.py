@@ -63,6 +63,7 @@ RESET_ACCEPTED = http_response(soap_result("resetResponse", "<cp:status>Accepted
 SAID: dict[str, Payload] = {  # what the central system answers
     "Authorize": {"idTagInfo": {"status": "Accepted"}},
     "BootNotification": {"status": "Accepted", "currentTime": "2024-05-01T10:00:00Z", "interval": 300},
+    "DataTransfer": {"status": "Accepted"},
     "Heartbeat": {"currentTime": "2024-05-01T10:00:00Z"},
     "MeterValues": {},
     "StartTransaction": {"transactionId": 7, "idTagInfo": {"status": "Accepted"}},

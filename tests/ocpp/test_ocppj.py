@@ -1073,6 +1073,7 @@ def test_a_reply_that_came_too_late_is_there_for_whoever_asks_again() -> None:
     [noted] = endpoint.receive('[3,"stop",{}]', now=35.0)
     assert isinstance(noted, Noted)
     assert noted.kind == "late reply"
+    assert endpoint.late_reply("other") is None
     ended = endpoint.late_reply("stop")
     assert ended is not None
     assert (ended.message_id, ended.asked) == ("stop", '[2,"stop","StopTransaction",{}]')
