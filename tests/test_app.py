@@ -349,6 +349,18 @@ async def test_without_a_central_system_a_start_gets_no_byte_and_what_can_be_kep
         assert 'wattbridge_upstream_up{upstream="main"} 0.0' in page
         series = 'action="StartTransaction",direction="to_csms",reason="refused"'
         assert f"wattbridge_call_failures_total{{{series}}} 1.0" in page
+        for line in (
+            'wattbridge_queue_depth{queue="to_csms"} 3.0',
+            'wattbridge_queue_parked{queue="to_csms"} 0.0',
+            'wattbridge_offline_answers_total{action="StopTransaction"} 1.0',
+            'wattbridge_offline_answers_total{action="Heartbeat"} 1.0',
+            'wattbridge_offline_answers_total{action="StartTransaction"} 0.0',
+            "wattbridge_transactions_open 0.0",
+            "wattbridge_store_works 1.0",
+        ):
+            assert f"\n{line}\n" in page
+        assert re.search(r'\nwattbridge_queue_bytes{queue="to_csms"} [1-9]', page)
+        assert not re.search(r'\nwattbridge_queue_oldest_seconds{queue="to_csms"} 0\.0\n', page)
 
 
 async def test_what_a_silent_central_system_was_asked_is_recorded_and_its_late_reply_dropped() -> None:

@@ -372,6 +372,8 @@ class Gateway:
         transports = Counter(
             session.links[Side.CHARGE_POINT].transport for session in self.registry.sessions()
         )
+        deliveries = self.deliveries
+        oldest = deliveries.oldest
         return State(
             ready=not self.not_ready_because,
             draining=self._draining,
@@ -385,6 +387,13 @@ class Gateway:
             connections={name: door.open for name, door in self._doors.items()},
             in_flight=self.journal.in_flight,
             waiting_for_mirrors=self._counts.waiting_for_mirrors,
+            waiting=deliveries.waiting.messages,
+            waiting_bytes=deliveries.waiting.bytes,
+            waiting_seconds=max(0.0, deliveries.now() - oldest) if oldest is not None else 0.0,
+            parked=deliveries.parked,
+            open_transactions=deliveries.open_transactions,
+            store_works=not deliveries.store.problem,
+            notes_dropped=deliveries.store.notes_dropped,
         )
 
 

@@ -20,6 +20,9 @@ KEPT_ACTIONS = frozenset(
     }
 )
 
+# What may be answered here while the central system is away.
+ANSWERED_ACTIONS = KEPT_ACTIONS | {"Authorize", "BootNotification", "Heartbeat", "StartTransaction"}
+
 # Calls of a central system that change nothing: when the connection broke behind one, it is asked again.
 SAFE_TO_REPEAT = frozenset({"GetConfiguration", "GetLocalListVersion", "GetCompositeSchedule"})
 
