@@ -42,6 +42,8 @@ from tests.fakes import (
 from wattbridge.app import CannotStart, Gateway
 from wattbridge.config import read_text
 from wattbridge.operation import logs
+from wattbridge.store.base import Exchange, Store
+from wattbridge.store.sqlite import SqliteStore
 
 CONFIGURATION = """
 gateway: {{drain: {drain}, unknown: {unknown}}}
@@ -103,8 +105,8 @@ class World:
 
 
 @asynccontextmanager
-async def a_gateway(text: str) -> AsyncIterator[World]:
-    gateway = Gateway(read_text(text).config)
+async def a_gateway(text: str, store: Store | None = None) -> AsyncIterator[World]:
+    gateway = Gateway(read_text(text).config, store)
     heard = listen(gateway.journal)
     ready, stopping, failed = asyncio.Event(), asyncio.Event(), None
     async with asyncio.TaskGroup() as tasks:
@@ -331,6 +333,52 @@ async def test_what_can_be_no_identity_is_refused_also_where_strangers_are_accep
         response = await post(world.url, soap_request("Heartbeat", identity))
         assert fault(response.body)[0] == "Sender"
         assert len(world.gateway.registry) == 0
+
+
+# --- the message history ---
+
+
+async def test_what_passes_is_kept_in_both_encodings_for_as_long_as_the_configuration_says(
+    tmp_path: Path,
+) -> None:
+    store = await SqliteStore.open(tmp_path / "wattbridge.db")
+    try:
+        async with (
+            a_central_system(USUAL_ANSWERS) as central_system,
+            a_gateway(configuration(central_system.url), store) as world,
+        ):
+            await post(world.url, soap_request("Authorize"))
+            await store.write()  # what was noted goes with it
+            [row] = await store.find(Exchange)
+            assert (row.identity, row.action, row.arrived_from) == ("CP1", "Authorize", "charge_point")
+            assert row.arrived.startswith("<")
+            assert json.loads(row.asked)[2:] == ["Authorize", {"idTag": "TAG"}]
+            assert json.loads(row.answered)[0] == 3
+            assert "authorizeResponse" in row.replied
+
+            text = configuration(central_system.url) + "store: {history: {redact: [idTag]}}\n"
+            await world.gateway.take_over(read_text(text).config)
+            await post(world.url, soap_request("Authorize"))
+            await store.write()
+            [_, row] = await store.find(Exchange)
+            assert json.loads(row.asked)[2:] == ["Authorize", {"idTag": "***"}]
+
+            text = configuration(central_system.url) + "store: {history: {age: 0s}}\n"
+            await world.gateway.take_over(read_text(text).config)
+            await post(world.url, soap_request("Authorize"))
+            await store.write()
+            assert len(await store.find(Exchange)) == 2
+    finally:
+        await store.close()
+
+
+async def test_memory_keeps_no_history() -> None:
+    async with (
+        a_central_system(USUAL_ANSWERS) as central_system,
+        a_gateway(configuration(central_system.url)) as world,
+    ):
+        await post(world.url, soap_request("Heartbeat"))
+        assert await world.gateway.deliveries.store.find(Exchange) == []
 
 
 # --- an absent central system ---

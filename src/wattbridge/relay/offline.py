@@ -54,8 +54,6 @@ class Rules:
     max_age: float = 30 * 86400.0  # seconds
     boot_after_restart: bool = False
     transactions: float = 90 * 86400.0  # seconds that ended transactions are remembered
-    history: float = 0.0  # seconds that exchanges are; 0 keeps none
-    history_bytes: int = 256 << 20
 
 
 PENDING_INTERVAL = 60  # seconds, until a charge point that was told Pending tries again
