@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 NODE_READY := tests/interop/node/node_modules/.ready
 
-.PHONY: demo test torture check cover bench format lock reference run clean
+.PHONY: demo test torture powercut check cover bench format lock reference run clean
 
 demo: $(READY)
 	@$(BIN)/wattbridge demo $(ARGS)
@@ -18,6 +18,11 @@ test: $(READY) $(NODE_READY)
 # Kill a gateway a few hundred times, and compare what both sides know: make torture ARGS="--seed 7 --kills 500"
 torture: $(READY)
 	@$(BIN)/python -m tests.torture $(ARGS)
+
+# Longer than `make test` does: a thousand power cuts, fifty kills.
+powercut: $(READY)
+	WATTBRIDGE_CUTS=1000 WATTBRIDGE_KILLS=50 $(BIN)/python -m pytest -q -s tests/store/test_power_cut.py \
+		tests/store/test_kill.py $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

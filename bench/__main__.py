@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import end_to_end, mirrors, start, translation
+from bench import durable, end_to_end, mirrors, start, translation
 from bench.end_to_end import CPU_GROUP
 from bench.gateways import Effort, Gateways, WrongAnswer
 from bench.measure import Row
@@ -30,6 +30,7 @@ LIBRARIES = (
 PARTS = {
     "translation": "one message, without transports",
     "start": "what starting takes",
+    "store": "durable appends, beside a commit for each",
     "memory": "an idle session, of a SOAP and of a JSON charge point",
     "end-to-end": "SOAP charge points with a JSON central system",
     "pass-through": "JSON to JSON and SOAP to SOAP, beside a plain relay and a plain proxy",
@@ -37,7 +38,7 @@ PARTS = {
     "mirrors": "the main path with and without mirrors",
 }
 if sys.platform != "linux":  # the CPU and memory of other processes are read as Linux tells them
-    PARTS = {part: PARTS[part] for part in ("translation", "start")}
+    PARTS = {part: PARTS[part] for part in ("translation", "start", "store")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Plan:
     rounds: int
     translation_seconds: float  # for each variant of each message in each round
     start_rounds: int
+    store_seconds: float  # for each variant with each number of writers in each round
     effort: Effort
     pairs: Effort  # pass-through, and JSON to SOAP
     idle_sessions: int
@@ -59,6 +61,7 @@ FULL = Plan(
     rounds=5,
     translation_seconds=0.04,
     start_rounds=5,
+    store_seconds=1.0,
     effort=Effort(clients=32, rounds=9, seconds=0.8, scenarios=MAIN),
     pairs=Effort(clients=32, rounds=7, seconds=0.5, scenarios=PAIRS),
     idle_sessions=1500,  # what the garbage collector has not seen yet would weigh on fewer
@@ -68,6 +71,7 @@ QUICK = Plan(
     rounds=3,
     translation_seconds=0.01,
     start_rounds=1,
+    store_seconds=0.5,
     effort=Effort(clients=32, rounds=3, seconds=0.3, scenarios=(MAIN[0], MAIN[3])),
     pairs=Effort(clients=32, rounds=3, seconds=0.2, scenarios=PAIRS),
     idle_sessions=1000,
@@ -77,6 +81,7 @@ SMOKE = Plan(
     rounds=1,
     translation_seconds=0.0,
     start_rounds=1,
+    store_seconds=0.05,
     effort=Effort(clients=2, rounds=1, seconds=0.05, scenarios=(MAIN[0], MAIN[3])),
     pairs=Effort(clients=2, rounds=1, seconds=0.05, scenarios=PAIRS),
     idle_sessions=20,
@@ -156,6 +161,8 @@ def measure(plan: Plan, parts: Sequence[str], cores: Cores, machine: dict[str, A
         yield from translation.rows(rounds=plan.rounds, seconds=plan.translation_seconds)
     if "start" in parts:
         yield from start.rows(rounds=plan.start_rounds)
+    if "store" in parts:
+        yield from durable.rows(rounds=plan.rounds, seconds=plan.store_seconds)
     others: list[float | None] = []
     if "memory" in parts:
         # Fresh ones: a heap that was in use has room for what comes.

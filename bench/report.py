@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import mirrors, pass_through
+from bench import durable, mirrors, pass_through
 from bench.end_to_end import CPU_GROUP, GROUP
 from bench.measure import VARIANTS
 
@@ -24,6 +24,7 @@ TITLES = {
     "translation": "Translation of one message, µs of CPU",
     "memory": "Memory, KiB",
     "start": "Starting, ms of CPU",
+    durable.GROUP: "Store, durable appends a second (floor: no event loop; naive: a commit each)",
 }
 COLUMNS = ("ours", "floor", "naive", "× floor", "× naive", "spread")
 
@@ -100,6 +101,13 @@ GOALS = (
         for check in pass_through.CHECKS
     ),
     *(_mirrored(mirror) for mirror in ("a mirror", "a dead mirror", "a silent mirror")),
+    Goal(
+        "durable appends, 64 writers",
+        20_000,
+        at_least=True,
+        unit="/s",
+        find=_from_row(durable.GROUP, "durable appends, 64", "ours"),
+    ),
     Goal("MeterValues(4), own time", 25, at_least=False, unit=" µs", find=_own_time),
     Goal(
         "idle session of a SOAP charge point",

@@ -221,6 +221,7 @@ class CannedCentralSystem:
     calls: list[list[Any]] = field(default_factory=list)
     most_at_once: int = 0
     _at_once: dict[str, int] = field(default_factory=dict)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def url(self) -> str:
@@ -229,6 +230,13 @@ class CannedCentralSystem:
     async def next(self) -> Connected:
         async with asyncio.timeout(PATIENCE):
             return await self.connected.get()
+
+    async def until_called(self, count: int) -> None:
+        """Wait until it has got so many CALLs; for one that answers by itself."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.calls) < count:
+                self._news.clear()
+                await self._news.wait()
 
     async def handle(self, socket: ServerConnection) -> None:
         assert socket.request is not None
@@ -250,6 +258,7 @@ class CannedCentralSystem:
         async for text in socket:
             frame = json.loads(text)
             self.calls.append(frame)
+            self._news.set()
             if frame[0] == 2 and frame[2] in answers:
                 await socket.send(json.dumps([3, frame[1], answers[frame[2]]]))
 

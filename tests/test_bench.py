@@ -99,6 +99,13 @@ def test_sessions_of_both_transports_are_weighed(result: dict[str, Any]) -> None
     ]
 
 
+def test_durable_appends_stand_beside_a_commit_for_each(result: dict[str, Any]) -> None:
+    found = rows(result, "store")
+    assert list(found) == ["durable appends, 1 writer", "durable appends, 64 writers"]
+    for row in found.values():
+        assert min(row["ours"], row["floor"], row["naive"]) > 0
+
+
 def test_the_parts_are_listed() -> None:
     told = subprocess.run(
         [sys.executable, "-m", "bench", "--help"], cwd=ROOT, capture_output=True, text=True, check=True

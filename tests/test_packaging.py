@@ -144,6 +144,13 @@ def test_an_installed_wheel_works_without_the_checkout(installed: Path, tmp_path
     run(installed, tmp_path, "run", "--once-ready-exit")
 
 
+def test_an_installed_wheel_brings_the_tables_of_its_store(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(CONFIGURATION)
+    migrations = sorted(path.stem for path in (ROOT / "src/wattbridge/store/migrations").glob("*.sql"))
+    told = run(installed, tmp_path, "store", "migrate")
+    assert told == "".join(f"{name}: done\n" for name in migrations) + "ok: wattbridge.db is up to date\n"
+
+
 def test_an_installed_wheel_reads_its_own_service_descriptions(installed: Path, tmp_path: Path) -> None:
     program = "from wattbridge.ocpp import wsdl; print(wsdl.descriptions_folder())"
     ended = subprocess.run(

@@ -237,7 +237,8 @@ class Fleet:
             session.known_as, session.upstream = earlier
             raise Unreachable("not_connected", f"route {route.name}: {problem}") from None
         session.route, session.check, session.after_relay = route.name, route.check, None
-        session.upstreams = (route.upstream, route.fallback) if route.fallback else (route.upstream,)
+        apart = route.fallback is not None and not route.failover_shared
+        session.upstreams = (route.upstream, route.fallback or "") if apart else ()
         if mirrors:
             mirrored = Mirrored(link, mirrors)
             session.after_relay, link = mirrored.offer, mirrored

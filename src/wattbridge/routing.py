@@ -39,6 +39,7 @@ def _route(section: config.Route) -> Route:
         fallback=section.fallback,
         failover_after=section.failover.after,
         failover_back_after=section.failover.back_after,
+        failover_shared=section.failover.shared,
         mirrors=section.mirror,
         mirror_queue=section.mirror_queue,
         rewrite=Rewrite(identity.rewrite, identity.to) if identity else None,

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from wattbridge.store.base import Exchange, Remembered, Transaction, Waiting
+from wattbridge.store.base import (
+    Authorization,
+    ChargePoint,
+    ConnectorStatus,
+    Exchange,
+    Remembered,
+    Row,
+    Transaction,
+    Waiting,
+)
 
 
 def a_waiting(position: int, identity: str = "CP3211", payload: str = '{"connectorId":1}') -> Waiting:
@@ -33,3 +42,29 @@ def a_transaction(local_id: str, state: str = "stopped", changed: float = 0.0) -
 
 def a_reply(content_key: str, answered: float) -> Remembered:
     return Remembered("CP3211", content_key, "StopTransaction", "{}", answered)
+
+
+CHARGE_POINT = ChargePoint(
+    identity="CP3211",
+    dialect="soap 1.6",
+    listener="field",
+    source="10.0.0.7",
+    callback='{"url":"http://10.0.0.7:8080/"}',
+    vendor="ACME",
+    model=None,
+    firmware="1.4",
+    boot='{"chargePointVendor":"ACME"}',
+    accepted=1_714_557_600.125,
+    heartbeat_interval=300.0,
+    heard=1_714_557_661.0,
+    alive=1,
+)
+ONE_OF_EACH: tuple[Row, ...] = (
+    CHARGE_POINT,
+    ConnectorStatus("CP3211", "1", '{"status":"Charging"}', 1_714_557_600.0),
+    Authorization("CP3211", "04E91C5A", '{"status":"Accepted"}', 1_714_557_600.0),
+    a_transaction("-1", "open", 1_714_557_600.0),
+    a_waiting(9_007_199_254_740_993),
+    a_reply("6d1f", 1_714_557_600.5),
+    an_exchange(1, arrived="<Envelope>Käfer, 充电, 🔌</Envelope>"),
+)

@@ -11,13 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.store.rows import a_reply, a_transaction, a_waiting, an_exchange
+from tests.store.rows import CHARGE_POINT, ONE_OF_EACH, a_reply, a_transaction, a_waiting, an_exchange
 from wattbridge.store.base import (
     ROWS,
-    Authorization,
     Change,
     ChargePoint,
-    ConnectorStatus,
     Forget,
     NotKept,
     Remembered,
@@ -30,31 +28,6 @@ from wattbridge.store.base import (
 from wattbridge.store.base import Exchange as Recorded
 from wattbridge.store.memory import MemoryStore
 from wattbridge.store.sqlite import SqliteStore
-
-CHARGE_POINT = ChargePoint(
-    identity="CP3211",
-    dialect="soap 1.6",
-    listener="field",
-    source="10.0.0.7",
-    callback='{"url":"http://10.0.0.7:8080/"}',
-    vendor="ACME",
-    model=None,
-    firmware="1.4",
-    boot='{"chargePointVendor":"ACME"}',
-    accepted=1_714_557_600.125,
-    heartbeat_interval=300.0,
-    heard=1_714_557_661.0,
-    alive=1,
-)
-ONE_OF_EACH: tuple[Row, ...] = (
-    CHARGE_POINT,
-    ConnectorStatus("CP3211", "1", '{"status":"Charging"}', 1_714_557_600.0),
-    Authorization("CP3211", "04E91C5A", '{"status":"Accepted"}', 1_714_557_600.0),
-    a_transaction("-1", "open", 1_714_557_600.0),
-    a_waiting(9_007_199_254_740_993),
-    a_reply("6d1f", 1_714_557_600.5),
-    an_exchange(1, arrived="<Envelope>Käfer, 充电, 🔌</Envelope>"),
-)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -160,6 +133,16 @@ async def test_rows_come_in_the_order_of_a_column_and_then_of_their_key(store: S
     await store.write(*rows)
     assert [row.number for row in await store.find(Recorded, by="began")] == [2, 1, 3]
     assert [row.number for row in await store.find(Recorded, by="began", order="last")] == [3, 1, 2]
+
+
+async def test_nothing_comes_before_something(store: Store) -> None:
+    rows = [
+        replace(CHARGE_POINT, identity=f"CP{n}", accepted=accepted)
+        for n, accepted in enumerate((7.0, None, 3.0))
+    ]
+    await store.write(*rows)
+    assert await store.find(ChargePoint, by="accepted") == [rows[1], rows[2], rows[0]]
+    assert await store.find(ChargePoint, by="accepted", order="last") == [rows[0], rows[2], rows[1]]
 
 
 async def test_a_page_begins_after_the_last_key_of_the_one_before(store: Store) -> None:

@@ -165,7 +165,18 @@ class CentralSystem:
                     busy.add(identity)
                     tasks.create_task(ask(identity, "GetConfiguration", {"key": [f"Key{self._calls}"]}))
 
-    async def _call(self, identity: str, action: str, payload: Payload, arrival: Arrival | None) -> None:
+    async def ask_for_configuration(self, identity: str) -> str:
+        """The outcome, "" when it is not connected."""
+        self._calls += 1
+        asked = await self._call(identity, "GetConfiguration", {"key": [f"Key{self._calls}"]}, None)
+        return asked.outcome if asked is not None else ""
+
+    async def _call(
+        self, identity: str, action: str, payload: Payload, arrival: Arrival | None
+    ) -> Asked | None:
+        """None when it has just gone."""
+        if not self._connections[identity]:
+            return None
         connection = self._connections[identity][-1]
         asked = Asked(self._ledger.moment(), identity, action, payload, arrival)
         self._ledger.asked.append(asked)
@@ -186,6 +197,7 @@ class CentralSystem:
                 asked.reply = frame[2]
         finally:
             connection.waiting.pop(message_id, None)
+        return asked
 
 
 class _Connection:

@@ -64,6 +64,8 @@ class ChargePoint:
         self.finishing = asyncio.Event()
         self.may_begin = asyncio.Event()
         self.may_begin.set()
+        self.may_speak = asyncio.Event()  # without it, it says nothing by itself
+        self.may_speak.set()
         self.answered = 0  # messages of all kinds
         self.last_answer = ledger.seconds
         self.heartbeats = 0
@@ -241,6 +243,7 @@ class ChargePoint:
         return False
 
     async def _call(self, action: str, payload: Payload) -> Outcome:
+        await self.may_speak.wait()
         outcome = await self.transport.call(action, payload)
         if isinstance(outcome, dict):
             self.answered += 1

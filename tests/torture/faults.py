@@ -108,6 +108,10 @@ class Faults:
         self._stalled = None
         self._ledger.note("all is well")
 
+    async def take_central_system_away(self) -> None:
+        await self._end_trouble()
+        await self._begin_trouble("stopped")
+
     def free_disk(self) -> None:
         if self._disk.full:
             self._free()

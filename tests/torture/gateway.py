@@ -6,11 +6,13 @@ import asyncio
 import ctypes
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 STARTS_WITHIN = 60.0  # seconds, on a machine with other things to do
 STOPS_WITHIN = 30.0
+COMMAND = (sys.executable, "-m", "wattbridge", "run")
 
 CONFIGURATION = """\
 gateway: {{drain: 2s, unknown: accept, reload: no}}
@@ -22,13 +24,13 @@ listeners:
 upstreams:
   main:
     url: ws://127.0.0.1:{central_system}/ocpp
-    call_timeout: 2s
-    connect: {{timeout: 2s, rate: 1000/s, backoff: {{first: 50ms, max: 500ms}}}}
+    call_timeout: 1s
+    connect: {{timeout: 1s, rate: 1000/s, backoff: {{first: 50ms, max: 500ms}}}}
     ping: {{every: 5s, timeout: 5s}}
 routes:
   - {{name: hold, match: {{charger: "HOLD-*"}}, upstream: main, offline: {{start_transaction: hold}}}}
   - {{name: provisional, match: any, upstream: main, offline: {{start_transaction: provisional}}}}
-offline: {{hold: 3s, retry: 500ms}}
+offline: {{hold: 2s, retry: 500ms}}
 store: {{url: "{store}", history: {{size: 8MiB}}}}
 callbacks: {{networks: [127.0.0.0/8], timeout: 3s, connect_timeout: 2s}}
 websocket: {{call_timeout: 3s, takeover: 1s}}
@@ -45,7 +47,16 @@ class Died(Exception):
 class Gateway:
     """Charge points come in at ``port``; the central system is behind the port *central_system*."""
 
-    def __init__(self, folder: Path, port: int, metrics: int, central_system: int, store: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        metrics: int,
+        central_system: int,
+        store: str,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._command = command
         self.port = port
         self.metrics = metrics
         self.log = folder / "gateway.log"
@@ -67,7 +78,7 @@ class Gateway:
         with self.log.open("ab") as log:
             self._log_began = log.tell()
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "wattbridge", "run", "-c", str(self.file)),
+                *(*self._command, "-c", str(self.file)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -16,13 +16,10 @@ from tests.torture.central_system import CentralSystem
 from tests.torture.charge_points import Callbacks, ChargePoint, Json, Soap
 from tests.torture.disk import Disk
 from tests.torture.faults import Faults, Wires
-from tests.torture.gateway import Died, Gateway
+from tests.torture.gateway import COMMAND, Died, Gateway
 from tests.torture.invariants import KINDS, Finding, findings, missing
 from tests.torture.ledger import Ledger
 from tests.torture.wires import Wire, a_free_port
-
-NO_PROGRESS = 45.0  # seconds without any, when all is well, until somebody hangs
-NOTHING_COMES = 20.0  # seconds without a message, when all is well, until what is missing is lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +34,10 @@ class Plan:
     in_memory: bool = False  # the gateway remembers nothing, and must lose something
     disk: bool = True
     awkward_ids: bool = False
+    only_json: bool = False
+    command: tuple[str, ...] = COMMAND  # that starts the gateway, but for -c and its configuration
+    no_progress: float = 45.0  # seconds without any, when all is well, until somebody hangs
+    nothing_comes: float = 20.0  # seconds without a message, likewise, until what is missing is lost
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ async def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Result:
             stack.push_async_callback(wire.close)
             await wire.open()
         store = "memory" if plan.in_memory else "sqlite:///state/state.db"
-        gateway = Gateway(folder, port, ports[3], wires.central_system.port, store)
+        gateway = Gateway(folder, port, ports[3], wires.central_system.port, store, plan.command)
         stack.push_async_callback(gateway.kill)
         faults = Faults(result.ledger, randomly, central_system, wires, disk)
         result.faults = faults.count
@@ -107,7 +108,7 @@ async def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Result:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(task) for task in tasks]
             try:
-                await Run(plan, randomly, result, gateway, faults, fleet, tell).go()
+                await Run(plan, randomly, result, gateway, central_system, faults, fleet, tell).go()
             finally:
                 for task in running:
                     task.cancel()
@@ -120,7 +121,8 @@ def _of(plan: Plan, name: str) -> random.Random:
 
 def _charge_point(plan: Plan, number: int, ledger: Ledger, wires: Wires, callbacks: Callbacks) -> ChargePoint:
     """SOAP and JSON by turns, and so are those that hold and those that get provisional ids."""
-    policy, speaks = ("HOLD", "PROV")[number // 2 % 2], ("SOAP", "JSON")[number % 2]
+    policy = ("HOLD", "PROV")[number // 2 % 2]
+    speaks = "JSON" if plan.only_json else ("SOAP", "JSON")[number % 2]
     identity = f"{policy}-{speaks}-{number}"
     randomly = _of(plan, identity)
     if speaks == "JSON":
@@ -139,6 +141,7 @@ class Run:
         randomly: random.Random,
         result: Result,
         gateway: Gateway,
+        central_system: CentralSystem,
         faults: Faults,
         fleet: list[ChargePoint],
         tell: Callable[[str], None],
@@ -148,6 +151,7 @@ class Run:
         self._result = result
         self._ledger = result.ledger
         self._gateway = gateway
+        self._central_system = central_system
         self._faults = faults
         self._fleet = fleet
         self._tell = tell
@@ -159,7 +163,7 @@ class Run:
         while kills < self._plan.kills and self._ledger.seconds < self._plan.seconds:
             self._result.rounds += 1
             await self._faults.turn()
-            await asyncio.sleep(self._randomly.uniform(0.05, 1.0))
+            await asyncio.sleep(self._life())
             kills += await self._end()
             await asyncio.sleep(self._randomly.choice([0.0, self._randomly.uniform(0.0, 0.4)]))
             kills += await self._start(may_be_killed=True)
@@ -167,9 +171,19 @@ class Run:
             if self._result.rounds % self._plan.rest_every == 0:
                 await self._rest()
         await self._rest()
+        await self._see_what_comes_back()
+        await self._rest()
         self._result.faults["link cut within a message"] = sum(wire.cuts_made for wire in self._faults.wires)
         self._result.repeats = sum(each.repeats for each in self._fleet)
         self._result.heartbeats = sum(each.heartbeats for each in self._fleet)
+
+    def _life(self) -> float:
+        """How long the gateway may live: mostly too short for anything to time out, sometimes long enough."""
+        return (
+            self._randomly.uniform(0.05, 1.0)
+            if self._randomly.random() < 0.75
+            else self._randomly.uniform(1.0, 4.0)
+        )
 
     # --- the gateway ---------------------------------------------------------------------------------------
 
@@ -252,7 +266,7 @@ class Run:
                 began, progress = since[each]
                 if progress != _progress(each):
                     since[each] = (self._ledger.seconds, _progress(each))
-                elif self._ledger.seconds - began > NO_PROGRESS:
+                elif self._ledger.seconds - began > self._plan.no_progress:
                     head = each.queue[0] if each.queue else None
                     about = f"{head.action} {head.key[2]}, {head.tries} tries" if head else "no message"
                     last = (head.failures or head.refusals or [""])[-1] if head else ""
@@ -263,7 +277,7 @@ class Run:
     async def _until_ready(self) -> None:
         began = self._ledger.seconds
         while (status := await self._gateway.readiness()) != 200:
-            if self._ledger.seconds - began > NO_PROGRESS:
+            if self._ledger.seconds - began > self._plan.no_progress:
                 self._find("hung", "", f"round {self._result.rounds}", f"/readyz says {status}")
                 return
             await asyncio.sleep(0.1)
@@ -275,8 +289,41 @@ class Run:
             await asyncio.sleep(0.2)
             if came != len(self._ledger.arrivals):
                 came, since = len(self._ledger.arrivals), self._ledger.seconds
-            elif self._ledger.seconds - since > NOTHING_COMES:
+            elif self._ledger.seconds - since > self._plan.nothing_comes:
                 return
+
+    async def _see_what_comes_back(self) -> None:
+        """Kill it while messages are kept and nobody says anything more: what it was told is delivered all
+        the same, and the central system finds all charge points."""
+        await asyncio.sleep(1.0)
+        await self._faults.take_central_system_away()
+        await asyncio.sleep(1.5)
+        self._central_system.asks = False
+        for each in self._fleet:
+            each.may_speak.clear()
+        await asyncio.sleep(0.5)
+        await self._gateway.kill()
+        self._note("gateway killed in silence")
+        await self._start()
+        await self._faults.heal()
+        await self._until_nothing_is_missing()
+        for identity, count in Counter(key[0] for key in missing(self._ledger)).items():
+            if not any(found.finding.identity == identity for found in self._found_lost()):
+                self._find("session", identity, "its messages", f"{count} wait until it says something")
+        began, away = self._ledger.seconds, [each.identity for each in self._fleet if each not in self._hung]
+        while away and self._ledger.seconds - began < self._plan.no_progress:
+            await asyncio.sleep(0.1)
+            outcomes = {each: await self._central_system.ask_for_configuration(each) for each in away}
+            away = [identity for identity in away if outcomes[identity] != "result"]
+        for identity in away:
+            text = f"asked for its configuration: {outcomes[identity] or 'not connected'}"
+            self._find("session", identity, "its connection", text)
+        for each in self._fleet:
+            each.may_speak.set()
+        self._central_system.asks = True
+
+    def _found_lost(self) -> list[Found]:
+        return [found for found in self._result.found.values() if found.finding.kind == "lost"]
 
     def _look(self, *, at_rest: bool) -> None:
         for identity, when in self._faults.heartbeats:

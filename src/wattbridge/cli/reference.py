@@ -99,7 +99,7 @@ routes:                          # the first match wins, the last must match all
     match: {charger: ["BER-*", "HAM-00[0-9]"]}
     upstream: cloud
     fallback: old
-    failover: {after: 30s, back_after: 60s}
+    failover: {after: 30s, back_after: 60s, shared: no}
     mirror: [audit]
     mirror_queue: 1000
     identity: {rewrite: "^(BER|HAM)-", to: "DE*ABC*\\\\1*"}

@@ -547,6 +547,11 @@ class Failover(Section):
     back_after: Annotated[float, kinds.duration("0s", "24h")] = Field(  # seconds
         default=60.0, description="How long `upstream` must be reachable again before it takes over again."
     )
+    shared: Annotated[bool, kinds.FLAG] = Field(
+        default=False,
+        description="Whether the two know each other's transactions: two entrances of one central system. "
+        "Otherwise messages of a running transaction wait for the one where it began.",
+    )
 
 
 class Identity(Section):

@@ -32,7 +32,7 @@ from wattbridge.relay.session import (
     Answer,
     Session,
 )
-from wattbridge.relay.transactions import Transactions, with_remote_id
+from wattbridge.relay.transactions import MOST_ENDED, Transactions, with_remote_id
 from wattbridge.store.base import (
     Authorization,
     Change,
@@ -198,7 +198,7 @@ class Delivery:
         return transaction is None or (bool(transaction.remote_id) and not self._is_for_another(transaction))
 
     def _is_for_another(self, transaction: Transaction) -> bool:
-        """Whether only the other one of two central systems knows the transaction (fail-over)."""
+        """Whether it is the other one of two central systems that knows the transaction (fail-over)."""
         session = self.session
         if session is None or transaction.upstream in ("", session.upstream):
             return False
@@ -247,7 +247,7 @@ class Delivery:
             return answer
         changes: list[Change] = self._authorized(call, reply)
         if transaction is not None:
-            changes.append(self.transactions.put(self._stopped(transaction, call)))
+            changes.append(self._stop(transaction, call))
         await self._remember_durably(call.action, key, reply, *changes)
         return answer
 
@@ -322,12 +322,12 @@ class Delivery:
             changed=self._shared.now(),
         )
 
-    def _stopped(self, transaction: Transaction, call: Call) -> Transaction:
-        if call.action != "StopTransaction":
-            return transaction
+    def _stop(self, known: Transaction, call: Call) -> Transaction:
+        """A transaction ends with *call*. It may have got its number while that was on its way."""
+        row = self.transactions.find(int(known.local_id)) or known
         when = _text(call.payload.get("timestamp"))
-        state = "stopped" if transaction.state == "open" else transaction.state
-        return replace(transaction, stopped=when, state=state, changed=self._shared.now())
+        state = "stopped" if row.state == "open" else row.state
+        return self.transactions.put(replace(row, stopped=when, state=state, changed=self._shared.now()))
 
     @property
     def _upstream(self) -> str:
@@ -345,6 +345,7 @@ class Delivery:
                     self._shared.now(),
                 )
             )
+        call = replace(call, message_id=str(uuid.uuid4()))
         if self._sending_kept:
             return await self._keep(call, "", None)
         async with self._turn:
@@ -372,6 +373,7 @@ class Delivery:
         return _here(offline.heartbeat(self._shared.now()), "offline", gone)
 
     async def _boot(self, call: Call) -> Answer:
+        call = replace(call, message_id=str(uuid.uuid4()))
         policy = self.answers.boot_notification
         accepted = self.known.accepted is not None
         if self._is_away and (policy == "pending" or (policy == "last" and accepted)):
@@ -492,15 +494,11 @@ class Delivery:
         bound = ""
         if transaction is not None:
             bound = transaction.upstream
-            stopped = self._stopped(transaction, call)
-            if stopped is not transaction:
-                changes.append(stopped)
+            if call.action == "StopTransaction":
+                changes.append(self._stop(transaction, call))
         await self._keep_waiting(call, key, bound, *changes)
         if key:
             self._replies.remember(call.action, key, Answered(reply, self._shared.now()))
-        for change in changes:
-            if isinstance(change, Transaction):
-                self.transactions.put(change)
         return _here(reply, "kept", gone)
 
     async def _keep_waiting(self, call: Call, key: str, bound: str, *changes: Change) -> None:
@@ -520,7 +518,7 @@ class Delivery:
             self._position + 1,
             call.action,
             text,
-            call.message_id or str(uuid.uuid4()),
+            call.message_id,
             form=ocppj.FORM if passes else "",
             content_key=key,
             upstream=bound,
@@ -672,6 +670,7 @@ class Delivery:
             text = f"{row.action} reached the central system {late:.0f} s late"
             self._tell("message delivered", text, action=row.action)
         if begun is not None:
+            begun = self.transactions.find(int(begun.local_id)) or begun  # it may have ended meanwhile
             status = (reply.payload.get("idTagInfo") or {}).get("status")
             if status not in (None, "Accepted"):
                 await self._refuse_transaction(begun, f"its idTag is {status}")
@@ -820,8 +819,9 @@ class Delivery:
             shared = self._shared
             for known in await shared.read(ChargePoint, mine):
                 self.known = known
-            rows = await shared.read(Transaction, mine, order="last", by="changed", limit=200)
-            self.transactions = Transactions(reversed(rows))
+            ended = await shared.read(Transaction, mine, order="last", by="changed", limit=MOST_ENDED)
+            open_ones = await shared.read(Transaction, {**mine, "state": "open"})
+            self.transactions = Transactions([*reversed(ended), *open_ones])
             for last in await shared.read(Waiting, mine, order="last", limit=1):
                 self._position = last.position
             for row in await shared.read(Waiting, {**mine, "state": "waiting"}, limit=shared.rules.most):
@@ -845,14 +845,16 @@ class Delivery:
 
     def boot_again(self) -> None:
         """Tell the central system once more of the charge point, as it told of itself last."""
+        self._shared.spawn(self._boot_again(), f"BootNotification of {self.identity}")
+
+    async def _boot_again(self) -> None:
+        with suppress(Unreachable):
+            await self._load()
         if self.known.boot:
             boot = Call("BootNotification", ocppj.read_payload(self.known.boot))
-            self._shared.spawn(self._boot_again(boot), f"BootNotification of {self.identity}")
-
-    async def _boot_again(self, boot: Call) -> None:
-        answer = await self._attempt(boot)
-        if isinstance(answer, Answer) and isinstance(answer.reply, CallResult):
-            self._booted(boot, answer.reply)
+            answer = await self._attempt(boot)
+            if isinstance(answer, Answer) and isinstance(answer.reply, CallResult):
+                self._booted(boot, answer.reply)
 
     def opened(self, session: Session) -> None:
         """The charge point has a session, or another one."""
@@ -861,6 +863,15 @@ class Delivery:
         self.wake()
         if self._loaded:
             self._drain_soon()
+        elif self._shared.waiting.messages:  # perhaps of this one; it need not say a word for them to go on
+            self._shared.spawn(self._go_on(), f"outbox of {self.identity}")
+
+    async def _go_on(self) -> None:
+        """Send what waited before the gateway began."""
+        while not self._shared.stopping:
+            with suppress(Unreachable):
+                return await self._load()
+            await self._shared.sleep(FIRST_WAIT)
 
     def closed(self, session: Session, *, for_good: bool) -> None:
         """*session* is closed. *for_good* unless the gateway is stopping: then it comes back."""

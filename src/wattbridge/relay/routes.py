@@ -271,6 +271,7 @@ class Route:
     fallback: str | None = None
     failover_after: float = 30.0  # seconds
     failover_back_after: float = 60.0  # seconds
+    failover_shared: bool = False  # whether the two know each other's transactions
     mirrors: tuple[str, ...] = ()
     mirror_queue: int = 1000  # messages
     rewrite: Rewrite | None = None

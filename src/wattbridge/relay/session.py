@@ -151,7 +151,8 @@ class Session:
     central system told it, None when that is not known. ``connection`` is that of a charge point that keeps
     one, ``gone`` when it was lost; None while there is one, or never was. ``check`` is what happens to
     messages that need no translation and break the schema. ``route`` and ``upstream`` are names of the
-    configuration, ``upstreams`` those of all central systems that its route may use. ``listener``, ``source``
+    configuration, ``upstreams`` those of two central systems of one route that do not know each other's
+    transactions. ``listener``, ``source``
     and ``callback`` are where it came from and how it is called, for a store to remember. Without a
     ``delivery`` nothing is.
     """

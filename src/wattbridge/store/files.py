@@ -71,7 +71,7 @@ def claimed(path: Path) -> Iterator[None]:
         claim.release()
 
 
-def create(path: Path) -> None:
+def create(path: Path, *, for_gateway: bool = True) -> None:
     """See that there is a file that only its owner may read. Raises CannotOpen."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -79,7 +79,8 @@ def create(path: Path) -> None:
         return
     except OSError as problem:
         raise CannotOpen(_cannot_be_there(path, problem)) from None
-    _give(descriptor, path)
+    if for_gateway:
+        _give(descriptor, path)
     os.close(descriptor)
     sync_folder(path.parent)
 

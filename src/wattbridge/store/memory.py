@@ -34,6 +34,11 @@ class MemoryStore:
         self._held = False
         self._make()
 
+    def crash(self) -> None:
+        """What was asked for and is not made yet never will be; who waits for it is gone."""
+        self._asked.clear()
+        self._held = False
+
     def write(self, *changes: Change) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
@@ -69,7 +74,12 @@ class MemoryStore:
         if after:
             key = tuple(after)
             found = [row for row in found if (_key(row) < key if last else _key(row) > key)]
-        found.sort(key=lambda row: (*([getattr(row, by)] if by else []), *_key(row)), reverse=last)
+
+        def place(row: Row) -> tuple[Any, ...]:
+            value = getattr(row, by) if by else None
+            return (value is not None, *([] if value is None else [value]), *_key(row))
+
+        found.sort(key=place, reverse=last)
         return found[:limit]
 
     async def sizes(self, kind: type[Row], where: Mapping[str, Any] | None = None) -> Sizes:

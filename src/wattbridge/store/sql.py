@@ -154,7 +154,9 @@ def find(
         conditions.append(f"({', '.join(kind.key)}) {sign} ({marks})")
         values += after
     direction = "" if order == "first" else " desc"
-    ordered = [*([_column(kind, by)] if by else []), *kind.key]
+    # Nothing comes before something; without the first of the two, databases do not agree on that.
+    first = [f"{_column(kind, by)} is not null"] if by and by in _optional(kind) else []
+    ordered = [*first, *([_column(kind, by)] if by else []), *kind.key]
     return Statement(
         f"select {', '.join(columns(kind))} from {kind.table}{_where(conditions)}"
         f" order by {', '.join(name + direction for name in ordered)} limit {mark}",
@@ -223,6 +225,11 @@ def _column(kind: type[Row], name: str) -> str:
 def _length(kind: type[Row]) -> str:
     """The characters of a row's texts. (No function that both databases have counts bytes.)"""
     return " + ".join(f"coalesce(length({name}), 0)" for name in texts(kind))
+
+
+@_cached
+def _optional(kind: type[Row]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind) if "None" in str(field.type))  # type: ignore[arg-type]
 
 
 @_cached

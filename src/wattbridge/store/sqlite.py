@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from wattbridge.store import files, schema, sql
 from wattbridge.store.base import AnyRow, CannotOpen, Change, NotKept, Order, Row, Sizes
@@ -26,14 +26,9 @@ from wattbridge.store.base import AnyRow, CannotOpen, Change, NotKept, Order, Ro
 MARK = "?"
 APPLICATION_ID = 0x57417474  # in the header of every database of ours: "WAtt"
 
-LOCK_TIMEOUT = 2.0  # seconds to wait for another program that has the database locked
 CHECKPOINT_AT = 8000  # pages (32 MiB) of log; each checkpoint is a wait for those who write then
 LOG_LIMIT = 64 * 1024 * 1024  # bytes; a log that grew beyond is cut when it begins anew
-IDLE = 2.0  # seconds without a change until the log is emptied into the database
-PROBE_EVERY = 1.0  # seconds, while nothing can be kept
 PROBE_LENGTH = 64 * 1024  # characters; room for less is no room
-NOTED_WITHIN = 1.0  # seconds that a note may wait for a write to go with
-STALLED_AFTER = 10.0  # seconds without a word from the disk
 
 MOST_ROWS = 1000  # changes in one transaction, so that nobody waits for a very large one
 MOST_NOTES = 10_000  # changes that were noted and are not made yet
@@ -65,7 +60,20 @@ ROWS_FAULT = (
 )
 
 Connect = Callable[..., sqlite3.Connection]
-Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the store waits for what; all in seconds."""
+
+    noted_within: float = 1.0  # that a note waits for a write to go with
+    idle: float = 2.0  # without a change, until the log is emptied into the database
+    probe_every: float = 1.0  # while nothing can be kept
+    stalled_after: float = 10.0  # without a word from the disk
+    lock_timeout: float = 2.0  # for another program that has the database locked
+
+
+PACE = Pace()
 
 
 @dataclass(slots=True)
@@ -105,13 +113,19 @@ class _Outcome:
     refused: Mapping[int, str] = field(default_factory=dict)  # position in ``asked`` → why this one was not
     seconds: float = 0.0
     rows: int = 0
+    changed: bool = False  # whether the disk took something; where nothing was to be done, nothing is proved
 
 
 class SqliteStore:
     """Rows in one file. Made by ``open``; belongs to the event loop that opened it."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, reading: sqlite3.Connection) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, reading: sqlite3.Connection, pace: Pace
+    ) -> None:
         self.path = path
+        self.pace = pace
+        there = path.stat()
+        self._identity = (there.st_dev, there.st_ino)
         self.counts = Counts()
         self.notes_dropped = 0
         self._loop = asyncio.get_running_loop()
@@ -127,9 +141,11 @@ class SqliteStore:
         self._unheard_since = 0.0  # when the oldest of what the writer has not answered was given to it
         self._unheard = 0  # how many that are
         self._watch: asyncio.TimerHandle | None = None
+        self._stalled = False  # whether that is the problem
         self._closing: asyncio.Future[None] | None = None
 
         self._queue: queue.SimpleQueue[_Asked | _Job | None] = queue.SimpleQueue()
+        self._put_back: list[_Job | None] = []  # taken out of the queue, and to be done next
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         self._reading = reading
         self._connection = connection
@@ -143,7 +159,7 @@ class SqliteStore:
         on_problem: Callable[[str], None] | None = None,
         on_set_aside: Callable[[str], None] | None = None,
         observe: Callable[[float, int], None] | None = None,
-        lock_timeout: float = LOCK_TIMEOUT,
+        pace: Pace = PACE,
         checkpoint_at: int = CHECKPOINT_AT,
         connect: Connect = sqlite3.connect,
         now: Callable[[], float] = time.time,
@@ -164,7 +180,7 @@ class SqliteStore:
                 _prepare,
                 path,
                 told.append,
-                lock_timeout,
+                pace.lock_timeout,
                 checkpoint_at=checkpoint_at,
                 connect=connect,
                 now=now,
@@ -177,7 +193,7 @@ class SqliteStore:
         except BaseException:
             claim.release()
             raise
-        store = cls(path, connection, reading)
+        store = cls(path, connection, reading, pace)
         store._claim = claim
         store._on_problem = on_problem or store._on_problem
         store._observe = observe or store._observe
@@ -223,7 +239,7 @@ class SqliteStore:
         self._notes += len(changes)
         self._noted.append(_Asked(changes))
         if self._flush is None:
-            self._flush = self._loop.call_later(NOTED_WITHIN, self._send_notes)
+            self._flush = self._loop.call_later(self.pace.noted_within, self._send_notes)
 
     def _send_notes(self) -> None:
         """Notes go before what is written after them."""
@@ -239,19 +255,21 @@ class SqliteStore:
             self._unheard_since = self._loop.time()
         self._unheard += 1
         if self._watch is None:
-            self._watch = self._loop.call_later(STALLED_AFTER, self._look_for_stall)
+            self._watch = self._loop.call_later(self.pace.stalled_after, self._look_for_stall)
         self._queue.put(what)
 
     def _look_for_stall(self) -> None:
         self._watch = None
         if not self._unheard:
             return
-        still = self._unheard_since + STALLED_AFTER - self._loop.time()
-        if still <= 0 and not self._problem:
+        limit = self.pace.stalled_after
+        left = self._unheard_since + limit - self._loop.time()
+        if left <= 0 and not self._problem:
+            self._stalled = True
             self._set_problem(
-                f"nothing can be kept in {self.path}: the disk has not answered for {STALLED_AFTER:.0f} s"
+                f"nothing can be kept in {self.path}: the disk has not answered for {limit:g} s"
             )
-        self._watch = self._loop.call_later(still if still > 0 else STALLED_AFTER, self._look_for_stall)
+        self._watch = self._loop.call_later(left if left > 0 else limit, self._look_for_stall)
 
     def _hear(self, outcome: _Outcome) -> None:
         """Called by the writer, once for each batch."""
@@ -278,12 +296,14 @@ class SqliteStore:
                 future.set_result(outcome.job[1])
         if outcome.problem:
             self.counts.errors += 1
-        else:
+        elif outcome.changed:
             self.counts.commits += 1
             self.counts.rows += outcome.rows
             self.counts.seconds += outcome.seconds
-        self._set_problem(outcome.problem)
-        if not outcome.problem:
+        if outcome.problem or outcome.changed or self._stalled:
+            self._stalled = False
+            self._set_problem(outcome.problem)
+        if outcome.changed:
             self._observe(outcome.seconds, outcome.rows)
 
     def _set_problem(self, problem: str) -> None:
@@ -379,50 +399,47 @@ class SqliteStore:
     # --- The thread that writes
 
     def _write_on(self) -> None:
+        """Make what comes through the queue durable, one batch after another, until the end comes through."""
         problem = False
-        unclean = True  # whether there may be something in the log
-        kept_over: _Asked | _Job | None = None
-        ended = False
-        while not ended:
-            batch: list[_Asked] = []
-            job: _Job | None = None
-            if kept_over is None:
-                try:
-                    wait = PROBE_EVERY if problem else IDLE if unclean else None
-                    kept_over = self._queue.get(timeout=wait)
-                except queue.Empty:
-                    if problem:
-                        outcome = self._probe()
-                        problem = bool(outcome.problem)
-                        self._tell(outcome)
-                    else:
-                        unclean = not self._empty_log()
-                    continue
-                if kept_over is None:
-                    break
-            rows = 0
-            while True:
-                if isinstance(kept_over, _Job):
-                    if not batch:
-                        job, kept_over = kept_over, None
-                    break
-                batch.append(kept_over)
-                rows += len(kept_over.changes)
-                kept_over = None
-                try:
-                    kept_over = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if kept_over is None:
-                    ended = True
-                    break
-                if rows >= MOST_ROWS:
-                    break
-            outcome = self._keep(batch) if job is None else self._run(job)
-            problem = bool(outcome.problem)
-            unclean = True
+        in_log = True  # whether there may be something in the log
+        while True:
+            try:
+                first = self._next(self.pace.probe_every if problem else self.pace.idle if in_log else None)
+            except queue.Empty:
+                if problem:
+                    outcome = self._probe()
+                    problem = bool(outcome.problem)
+                    self._tell(outcome)
+                else:
+                    in_log = not self._empty_log()
+                continue
+            if first is None:
+                break
+            outcome = self._run(first) if isinstance(first, _Job) else self._keep(self._all_with(first))
+            problem, in_log = bool(outcome.problem) or (problem and not outcome.changed), True
             self._tell(outcome)
         self._end()
+
+    def _next(self, wait: float | None) -> _Asked | _Job | None:
+        if self._put_back:
+            return self._put_back.pop()
+        return self._queue.get(timeout=wait)
+
+    def _all_with(self, first: _Asked) -> list[_Asked]:
+        """*first* and all that waits behind it, as far as it goes into one transaction."""
+        batch = [first]
+        rows = len(first.changes)
+        while rows < MOST_ROWS:
+            try:
+                another = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if not isinstance(another, _Asked):
+                self._put_back.append(another)
+                break
+            batch.append(another)
+            rows += len(another.changes)
+        return batch
 
     def _tell(self, outcome: _Outcome) -> None:
         with suppress(RuntimeError):  # the event loop is gone, and with it all who would hear
@@ -430,7 +447,7 @@ class SqliteStore:
 
     def _keep(self, batch: Sequence[_Asked]) -> _Outcome:
         """Make all changes of *batch* in one transaction."""
-        began = time.perf_counter()
+        began, before = time.perf_counter(), self._connection.total_changes
         outcome = _Outcome(batch)
         try:
             try:
@@ -439,6 +456,7 @@ class SqliteStore:
                 )
             except ROWS_FAULT:
                 outcome.refused = self._keep_one_by_one(batch)
+            outcome.changed = self._connection.total_changes > before
         except Exception as problem:  # whatever it is: the thread has to live, and all have to hear
             outcome.problem = self._cannot_keep(problem)
         outcome.seconds = time.perf_counter() - began
@@ -449,6 +467,7 @@ class SqliteStore:
         """Returns how many rows were changed. A single statement is a transaction of its own: whoever calls
         the database gives up the interpreter, and may wait for it among those who are busy."""
         run = self._connection.execute
+        self._see_the_file()
         if len(statements) == 1:
             return run(statements[0].text, statements[0].values).rowcount
         changed = 0
@@ -462,9 +481,19 @@ class SqliteStore:
             raise
         return changed
 
+    def _see_the_file(self) -> None:
+        """A file that was removed or replaced still takes rows, and nobody would find them again."""
+        try:
+            seen = self.path.stat()
+        except OSError:
+            raise Gone("the file was removed") from None
+        if (seen.st_dev, seen.st_ino) != self._identity:
+            raise Gone("the file was replaced by another")
+
     def _keep_one_by_one(self, batch: Sequence[_Asked]) -> dict[int, str]:
         """Each in a savepoint of its own, so that those which cannot be kept go alone; returns these."""
         run = self._connection.execute
+        self._see_the_file()
         refused: dict[int, str] = {}
         run("begin immediate")
         try:
@@ -497,7 +526,8 @@ class SqliteStore:
             changed = self._transact([job.statement])
         except Exception as problem:
             return _Outcome(job=(job, 0), problem=self._cannot_keep(problem))
-        return _Outcome(job=(job, changed), seconds=time.perf_counter() - began, rows=changed)
+        took = time.perf_counter() - began
+        return _Outcome(job=(job, changed), seconds=took, rows=changed, changed=changed > 0)
 
     def _probe(self) -> _Outcome:
         """See whether something can be kept again."""
@@ -509,12 +539,17 @@ class SqliteStore:
                 self._transact([sql.Statement("update probe set filling = ?", [" " * length])])
         except Exception as problem:
             return _Outcome(problem=self._cannot_keep(problem))
-        return _Outcome(seconds=time.perf_counter() - began)
+        return _Outcome(seconds=time.perf_counter() - began, changed=True)
 
     def _empty_log(self) -> bool:
         """Take the log into the database and cut it; whether that is done."""
+        run = self._connection.execute
         try:
-            [(busy, _, _)] = self._connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+            run("pragma busy_timeout = 0")  # somebody may want to write: do not wait for who reads
+            try:
+                [(busy, _, _)] = run("pragma wal_checkpoint(truncate)").fetchall()
+            finally:
+                run(f"pragma busy_timeout = {int(self.pace.lock_timeout * 1000)}")
         except sqlite3.Error:
             return False  # the next one that writes will hear of it
         return not busy
@@ -567,13 +602,17 @@ def _prepare(
         raise
 
 
+class Gone(Exception):
+    """The file is not where it was: a sentence."""
+
+
 class Damaged(Exception):
     """What SQLite found wrong with a database."""
 
 
 def writer(
     path: Path,
-    lock_timeout: float = LOCK_TIMEOUT,
+    lock_timeout: float = PACE.lock_timeout,
     *,
     checkpoint_at: int = CHECKPOINT_AT,
     connect: Connect = sqlite3.connect,
@@ -607,7 +646,7 @@ def writer(
 
 
 def reader(
-    path: Path, lock_timeout: float = LOCK_TIMEOUT, *, connect: Connect = sqlite3.connect
+    path: Path, lock_timeout: float = PACE.lock_timeout, *, connect: Connect = sqlite3.connect
 ) -> sqlite3.Connection:
     """A connection that cannot write and never checkpoints. Raises CannotOpen."""
     try:
@@ -636,6 +675,7 @@ def _set_up(connection: sqlite3.Connection, path: Path, checkpoint_at: int) -> N
         )
     # Each commit waits until the log is on the disk itself. The setting belongs to the connection.
     run("pragma synchronous = full")
+    run("pragma fullfsync = on")  # on macOS, where a disk need not have written what was synced
     [(level,)] = run("pragma synchronous").fetchall()
     if level != 2:
         raise CannotOpen(f"{path}: SQLite does not wait for the disk (synchronous is {level}, not 2)")
@@ -703,6 +743,8 @@ def _code(problem: BaseException) -> int:
 
 def reason_of(problem: BaseException) -> str:
     """In words, with SQLite's own behind them."""
+    if isinstance(problem, Gone):
+        return str(problem)
     said = f"{problem}" or type(problem).__name__
     name = getattr(problem, "sqlite_errorname", "") or type(problem).__name__
     reason = REASONS.get(_code(problem)) or (

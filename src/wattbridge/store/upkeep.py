@@ -74,7 +74,7 @@ def backup(path: Path, target: Path) -> int:
     with suppress(FileNotFoundError):
         part.unlink()
     with _looking_at(path) as connection:
-        files.create(part)
+        files.create(part, for_gateway=False)
         try:
             # All pages in one step: in several, the copy would begin again after each write of the gateway.
             with closing(sqlite3.connect(part, isolation_level=None)) as copy:
