@@ -37,7 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gateway.log").unlink(missing_ok=True)
     say(f"torture: seed {plan.seed}, files in {folder}")
-    result = asyncio.run(_run(plan, folder))
+    try:
+        result = asyncio.run(_run(plan, folder))
+    except asyncio.CancelledError:
+        say("stopped")
+        return 130
     wrong = [found for found in result.found.values() if found.finding.kind not in given.tolerate]
     for line in figures(result):
         say(line)
@@ -147,9 +151,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     width = max(map(len, KINDS))
     parser = argparse.ArgumentParser(
         prog="python -m tests.torture",
-        description="Kill a gateway again and again while charge points charge, cut its links, fill its disk;"
-        " then compare what charge points were told with what the central system got. Ends with 1 when they"
-        " differ.",
+        description="Kill a gateway again and again while charge points charge, cut its links and fill its\n"
+        "disk; then compare what charge points were told with what the central system got. Ends with 1\n"
+        "when something is found.",
         epilog="what it finds:\n" + "\n".join(f"  {kind:<{width}}  {what}" for kind, what in KINDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip

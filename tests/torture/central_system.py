@@ -22,7 +22,7 @@ from tests.torture.ledger import COUNTED_ACTIONS, TRANSACTION_ACTIONS, Arrival, 
 
 Mode = Literal["well", "slow", "deaf", "mute"]
 NOTED = {*TRANSACTION_ACTIONS, *COUNTED_ACTIONS, "StatusNotification"}
-PATIENCE = 30.0  # seconds for the answer to a call of its own
+PATIENCE = 90.0  # seconds for the answer to a call of its own
 
 
 class CentralSystem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -37,7 +38,11 @@ class Disk:
         self.problem = "" if self._mounted else ended.stderr.strip()
 
     def unmount(self) -> None:
+        """Take it away; what was on it stays in the folder, but for what filled it."""
         if self._mounted:
+            self.free()
+            kept = self.folder.with_name(f"{self.folder.name}-kept")
+            shutil.copytree(self.folder, kept, dirs_exist_ok=True)
             subprocess.run(["umount", "-l", str(self.folder)], timeout=30, check=False)
             self._mounted = False
 

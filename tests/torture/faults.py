@@ -135,7 +135,8 @@ class Faults:
             self.count["Heartbeats asked for while nothing could be kept"] += 1
 
     async def _nothing_is_kept(self, gateway: Gateway) -> bool:
-        return self._disk.full and self._trouble == "stopped" and await gateway.readiness() == 503
+        away = self._disk.full and self._trouble == "stopped" and gateway.works
+        return away and await gateway.readiness() == 503 and gateway.works
 
     async def _begin_trouble(self, trouble: str) -> None:
         self._trouble = trouble

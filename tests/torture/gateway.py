@@ -65,6 +65,7 @@ class Gateway:
             CONFIGURATION.format(port=port, metrics=metrics, central_system=central_system, store=store)
         )
         self.starts = 0
+        self.works = False  # from when it was ready until somebody ends it
         self._process: asyncio.subprocess.Process | None = None
         self._log_began = 0
 
@@ -85,16 +86,17 @@ class Gateway:
                 preexec_fn=_end_with_parent,
             )
 
-    async def until_ready(self) -> None:
+    async def until_ready(self, within: float = STARTS_WITHIN) -> None:
         """Raises Died."""
         try:
-            async with asyncio.timeout(STARTS_WITHIN):
+            async with asyncio.timeout(within):
                 while not self._says_ready():
                     if self.ended:
                         raise Died("the gateway ended before it was ready")
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise Died(f"the gateway was not ready in {STARTS_WITHIN} s") from None
+            raise Died(f"the gateway was not ready in {within} s") from None
+        self.works = True
 
     def _says_ready(self) -> bool:
         with self.log.open("rb") as log:
@@ -103,6 +105,7 @@ class Gateway:
 
     async def kill(self) -> None:
         """SIGKILL; the process is gone when this returns."""
+        self.works = False
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.kill()
@@ -111,6 +114,7 @@ class Gateway:
     async def stop(self) -> bool:
         """SIGTERM; returns whether it ended in time and well, and kills it otherwise."""
         assert self._process is not None
+        self.works = False
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         try:

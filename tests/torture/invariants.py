@@ -89,17 +89,21 @@ class _Books:
         key = (transaction.identity, "StartTransaction", str(transaction.meter_start))
         return [arrival.given for arrival in self.arrivals.get(key, ()) if arrival.given is not None]
 
-    def was_known(self, identity: str, given: int, before: int) -> bool:
-        """Whether the gateway has shown that it knows whose id *given* is: it has used it to the central
-        system for a transaction that its charge point knows by another."""
-        for key, arrivals in self.arrivals.items():
-            if key[0] == identity and key[1] in ("MeterValues", "StopTransaction"):
-                for arrival in arrivals:
-                    if arrival.payload.get("transactionId") == given and arrival.moment < before:
-                        transaction = self.sent[key][0].transaction if key in self.sent else None
-                        if transaction is not None and given not in transaction.told:
-                            return True
-        return False
+    def known_from(self, identity: str, given: int) -> int | None:
+        """The moment from which the gateway knows whose id *given* is: it has used it to the central system
+        for a transaction that its charge point knows by another id. None when it has not."""
+        moments = [
+            arrival.moment
+            for key, arrivals in self.arrivals.items()
+            if key[0] == identity and key[1] in ("MeterValues", "StopTransaction") and key in self.sent
+            for arrival in arrivals
+            if arrival.payload.get("transactionId") == given
+            and self._has_another_id(self.sent[key][0], given)
+        ]
+        return min(moments, default=None)
+
+    def _has_another_id(self, sent: Sent, given: int) -> bool:
+        return sent.transaction is not None and given not in sent.transaction.told
 
 
 def _missing(books: _Books) -> Iterator[tuple[tuple[str, str, str], int]]:
@@ -200,27 +204,31 @@ def _calls(books: _Books) -> Iterator[Finding]:
     ledger = books.ledger
     by_id = {(each.identity, id_): each for each in ledger.transactions for id_ in each.told}
     by_start = {(each.identity, str(each.meter_start)): each for each in ledger.transactions}
-    asked = Counter((each.identity, each.action, _about(each.action, each.payload)) for each in ledger.asked)
+    asked: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for call in ledger.asked:
+        asked[call.identity, call.action, _about(call.action, call.payload)].append(call.moment)
     heard = Counter((each.identity, each.action, _about(each.action, each.payload)) for each in ledger.heard)
-    last = {
-        (each.identity, each.action, _about(each.action, each.payload)): each.moment for each in ledger.heard
-    }
-    for (identity, action, about), count in heard.items():
-        key = (identity, action, about)
-        times = asked[key]
+    for key, count in heard.items():
+        identity, action, about = key
+        times, kind = len(asked.get(key, ())), "invented"
         if action == "RemoteStopTransaction":
+            kind = "wrong-id"
             transaction = by_id.get((identity, int(about)))
             if transaction is not None:
-                times = sum(asked[identity, action, str(given)] for given in books.given(transaction))
-            elif books.was_known(identity, int(about), before=last[key]):
-                yield _finding("wrong-id", key, "reached the charge point with the central system's id")
+                given = books.given(transaction)
+                times = sum(len(asked.get((identity, action, str(id_)), ())) for id_ in given)
+            # An id that the charge point does not know is the central system's. It may pass only as long as
+            # the answer to StartTransaction is under way.
+            elif known := books.known_from(identity, int(about)):
+                times = sum(1 for moment in asked.get(key, ()) if moment < known)
+                if count > times:
+                    yield _finding(kind, key, "reached the charge point with the central system's id")
+                continue
         if not times:
-            kind = "wrong-id" if action == "RemoteStopTransaction" else "invented"
             yield _finding(kind, key, "reached the charge point, and nobody asked it")
         elif count > times and action not in SAFE_TO_REPEAT:
-            yield _finding(
-                "repeated-call", key, f"asked {times} times, reached the charge point {count} times"
-            )
+            text = f"asked {times} times, reached the charge point {count} times"
+            yield _finding("repeated-call", key, text)
     for each in ledger.asked:
         key = (each.identity, each.action, _about(each.action, each.payload))
         if each.outcome == "unanswered":

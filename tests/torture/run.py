@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.torture.central_system import CentralSystem
 from tests.torture.charge_points import Callbacks, ChargePoint, Json, Soap
 from tests.torture.disk import Disk
 from tests.torture.faults import Faults, Wires
-from tests.torture.gateway import COMMAND, Died, Gateway
+from tests.torture.gateway import COMMAND, STARTS_WITHIN, Died, Gateway
 from tests.torture.invariants import KINDS, Finding, findings, missing
 from tests.torture.ledger import Ledger
 from tests.torture.wires import Wire, a_free_port
@@ -85,7 +85,7 @@ async def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Result:
         callbacks = Callbacks()
         await stack.enter_async_context(central_system.at_work())
         await stack.enter_async_context(callbacks.at_work())
-        port, *ports = (a_free_port(randomly) for _ in range(5))
+        port, *ports = (a_free_port() for _ in range(5))
         wires = Wires(
             Wire("field", ports[0], lambda: port),
             Wire("link to the central system", ports[1], lambda: central_system.port),
@@ -158,6 +158,14 @@ class Run:
         self._hung: set[ChargePoint] = set()
 
     async def go(self) -> None:
+        """All of it, or until the gateway does not start any more."""
+        with suppress(Died):
+            await self._rounds()
+        self._result.faults["link cut within a message"] = sum(wire.cuts_made for wire in self._faults.wires)
+        self._result.repeats = sum(each.repeats for each in self._fleet)
+        self._result.heartbeats = sum(each.heartbeats for each in self._fleet)
+
+    async def _rounds(self) -> None:
         await self._start()
         kills = 0
         while kills < self._plan.kills and self._ledger.seconds < self._plan.seconds:
@@ -173,9 +181,6 @@ class Run:
         await self._rest()
         await self._see_what_comes_back()
         await self._rest()
-        self._result.faults["link cut within a message"] = sum(wire.cuts_made for wire in self._faults.wires)
-        self._result.repeats = sum(each.repeats for each in self._fleet)
-        self._result.heartbeats = sum(each.heartbeats for each in self._fleet)
 
     def _life(self) -> float:
         """How long the gateway may live: mostly too short for anything to time out, sometimes long enough."""
@@ -213,10 +218,11 @@ class Run:
             self._note("gateway killed while it started")
             await self._gateway.spawn()
             kills = 1
+        full = self._faults.disk_is_full
         try:
-            await self._gateway.until_ready()
+            await self._gateway.until_ready(10.0 if full else STARTS_WITHIN)
         except Died as died:
-            if not self._faults.disk_is_full:
+            if not full:
                 self._find("died", "", f"round {self._result.rounds}", str(died))
                 raise
             # On a full disk it may refuse to start, for the one who starts it to try again.
@@ -224,7 +230,13 @@ class Run:
             self._faults.free_disk()
             await self._gateway.kill()
             await self._gateway.spawn()
-            await self._gateway.until_ready()
+            try:
+                await self._gateway.until_ready()
+            except Died as died_again:
+                self._find(
+                    "died", "", f"round {self._result.rounds}", f"{died_again}, with room on the disk again"
+                )
+                raise
         self._ledger.note("gateway ready")
         return kills
 

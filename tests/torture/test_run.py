@@ -33,7 +33,7 @@ def torture(*arguments: str) -> tuple[int, str]:
 @pytest.mark.skipif(sys.platform != "linux", reason="a gateway without a parent is ended on Linux only")
 def test_nothing_that_was_acknowledged_is_lost_or_doubled_by_crashes(tmp_path: Path) -> None:
     status, said = torture(
-        *("--seed", "7", "--charge-points", "6", "--seconds", "40", "--rest-every", "8"),
+        *("--seed", "7", "--charge-points", "6", "--seconds", "30", "--rest-every", "8"),
         *("--folder", str(tmp_path)),
     )
     assert status == 0, said

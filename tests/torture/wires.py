@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
@@ -14,12 +15,13 @@ from typing import Literal
 Direction = Literal["there", "back"]
 
 
-def a_free_port(randomly: random.Random) -> int:
-    """A port below those that outgoing connections get, so that nobody takes it while its server is away."""
-    import socket
+def a_free_port() -> int:
+    """A port below those that outgoing connections get, so that nobody takes it while its server is away.
 
+    The seed has no part in it: two runs with the same seed can go on at a time.
+    """
     while True:
-        port = randomly.randrange(20_000, 32_000)
+        port = random.randrange(20_000, 32_000)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
