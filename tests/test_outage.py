@@ -21,9 +21,6 @@ from tests.outage import Play
 
 ROOT = Path(__file__).parent.parent
 
-not_yet = pytest.mark.xfail(
-    strict=False, reason="nothing is kept for a central system that is away: the outbox is being built"
-)
 plays = [
     Play(outage, central_system, start_transaction)
     for outage in ("steady", "flapping", "silent")
@@ -66,7 +63,6 @@ def test_no_message_is_lost_or_doubled_in_ten_minutes_without_a_central_system(p
     assert report["wrong"] == []
 
 
-@not_yet
 @every_play
 def test_what_can_be_kept_is_acknowledged_while_the_central_system_is_away(play: Play) -> None:
     report = report_of(play)

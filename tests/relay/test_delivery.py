@@ -496,6 +496,21 @@ def test_and_the_other_way_in_calls_of_the_central_system(action: str, payload: 
         assert "101" not in str(asked.payload).replace(str(number), "")
 
 
+@pytest.mark.parametrize("crash", [False, True])
+def test_however_many_transactions_an_outage_has_seen(crash: bool) -> None:
+    with a_world(answers=PROVISIONAL) as world:
+        world.central_system.away = True
+        for second in range(30):
+            number = world.result(start(second))["transactionId"]
+            world.result(stop(number, second))
+        if crash:
+            world.crash()
+        world.come_back()
+        world.run_for(5.0)
+        ends = [payload["transactionId"] for action, payload in world.got if action == "StopTransaction"]
+        assert ends == list(range(101, 131))
+
+
 def test_a_repeated_provisional_start_keeps_its_number() -> None:
     with a_world(answers=PROVISIONAL) as world:
         number = begun_provisionally(world)

@@ -79,6 +79,7 @@ def figures(result: Result) -> list[str]:
     ledger, plan = result.ledger, result.plan
     acknowledged = Counter(sent.action for sent in ledger.sent if sent.answers)
     tries = sum(sent.tries for sent in ledger.sent)
+    unavailable = sum(" HTTP " in failure for sent in ledger.sent for failure in sent.failures)
     outcomes = Counter(asked.outcome or "under way" for asked in ledger.asked)
     resent = sum(arrival.again for arrival in ledger.arrivals)
     lines = [
@@ -91,7 +92,7 @@ def figures(result: Result) -> list[str]:
         ("disk full", _skipped(result.disk_problem) or str(result.faults["disk full"])),
         ("transactions", str(len(ledger.transactions))),
         ("messages acknowledged", f"{acknowledged.total()}, {_several(acknowledged)}"),
-        ("tries", str(tries)),
+        ("tries", f"{tries}, {unavailable} of them answered with an HTTP error that is no envelope"),
         ("repeated although acknowledged", str(result.repeats)),
         ("Heartbeats answered", str(result.heartbeats)),
         ("messages at the central system", f"{len(ledger.arrivals)}, and {resent} again with the same id"),

@@ -29,7 +29,6 @@ def torture(*arguments: str) -> tuple[int, str]:
     return process.returncode, said
 
 
-@pytest.mark.xfail(strict=False, reason="the gateway keeps nothing on disk yet")
 @pytest.mark.skipif(sys.platform != "linux", reason="a gateway without a parent is ended on Linux only")
 def test_nothing_that_was_acknowledged_is_lost_or_doubled_by_crashes(tmp_path: Path) -> None:
     status, said = torture(

@@ -32,7 +32,7 @@ from wattbridge.relay.session import (
     Answer,
     Session,
 )
-from wattbridge.relay.transactions import MOST_ENDED, Transactions, with_remote_id
+from wattbridge.relay.transactions import MOST_ENDED, NO_NUMBER, OURS, Transactions, with_remote_id
 from wattbridge.store.base import (
     Authorization,
     Change,
@@ -51,6 +51,7 @@ HEARD_EVERY = 60.0  # seconds between notes that a charge point was heard
 FIRST_WAIT = 1.0  # seconds after a kept message could not be sent, doubled each time
 LONGEST_WAIT = 30.0
 TIDY_EVERY = 60.0  # seconds
+A_HAIR = 0.001  # seconds that a timer may fire early
 LAST_WAIT = 2.0  # seconds for what is under way when the gateway stops
 ROWS_AT_ONCE = 50  # of the outbox of one charge point, in memory
 AWAY_REASONS = UNDELIVERED | NOT_ITS_WORD
@@ -158,34 +159,52 @@ class Delivery:
         if answered is None or self._shared.now() - answered.at > self._shared.rules.replies:
             return None
         if not answered.kept:  # it was not given to the charge point, for it could not be kept
-            row = self._transaction_of(call, answered.result)
+            row = await self._transaction_of(call, answered.result)
             changes: list[Change] = [self._remembered(call.action, key, answered)]
             await self._keep_now(*changes, *([row] if row else []))
             answered.kept = True
         self._tell("repeated message", f"{call.action} was answered before and gets the same reply")
         return Answer(answered.result, None, None, how="repeat")
 
-    def _transaction_of(self, call: Call, result: CallResult) -> Transaction | None:
+    async def _transaction_of(self, call: Call, result: CallResult) -> Transaction | None:
         if call.action == "StartTransaction":
             number = result.payload.get("transactionId")
             return self.transactions.find(number) if type(number) is int else None
-        return self.transactions.meant_by(call)
+        return await self._meant_by(call)
 
     async def _deliver(self, call: Call, key: str) -> Answer:
         refusals = self._refusals.get(key, 0)
         call = replace(call, message_id=message_id_of(self.identity, key, refusals))
         if call.action == "StartTransaction":
             return await self._start(call, key)
+        transaction = await self._meant_by(call)
         if self._sending_kept:  # a slow central system, and more that waits for it
-            return await self._keep(call, key, self.transactions.meant_by(call))
+            return await self._keep(call, key, transaction)
         async with self._turn:
-            transaction = self.transactions.meant_by(call)
+            transaction = self._latest(transaction)  # it may have got its number meanwhile
             if self._may_send(transaction):
                 answer = await self._attempt(with_remote_id(call, transaction))
                 if isinstance(answer, Answer):
                     return await self._answered(call, key, transaction, answer)
                 return await self._keep(call, key, transaction, answer)
             return await self._keep(call, key, transaction)
+
+    async def _meant_by(self, call: Call) -> Transaction | None:
+        """The transaction that a message is about; one that ended long ago is looked for on disk."""
+        known = self.transactions.meant_by(call)
+        number = call.payload.get("transactionId")
+        if known is not None or type(number) is not int or number in NO_NUMBER:
+            return known
+        session = self.session
+        if number not in OURS and not (session is not None and session.upstreams):
+            return None  # both sides call it so
+        where = {"identity": self.identity, "local_id": str(number)}
+        rows = await self._shared.read(Transaction, where)
+        return rows[0] if rows else None
+
+    def _latest(self, transaction: Transaction | None) -> Transaction | None:
+        """What is known of *transaction* by now."""
+        return transaction and (self.transactions.find(int(transaction.local_id)) or transaction)
 
     def _may_send(self, transaction: Transaction | None = None) -> bool:
         """Whether a message may go to the central system now: it is there, and nothing waits before it."""
@@ -256,7 +275,7 @@ class Delivery:
     async def _start(self, call: Call, key: str) -> Answer:
         """Deliver a StartTransaction: only the central system has numbers, or the policy says otherwise."""
         shared = self._shared
-        until = shared.clock() + shared.rules.hold
+        until = shared.clock() + shared.rules.hold - A_HAIR
         why = Unreachable("not_connected", f"messages of charge point {self.identity} wait before it")
         while True:
             if self._may_send():
@@ -324,7 +343,7 @@ class Delivery:
 
     def _stop(self, known: Transaction, call: Call) -> Transaction:
         """A transaction ends with *call*. It may have got its number while that was on its way."""
-        row = self.transactions.find(int(known.local_id)) or known
+        row = self._latest(known) or known
         when = _text(call.payload.get("timestamp"))
         state = "stopped" if row.state == "open" else row.state
         return self.transactions.put(replace(row, stopped=when, state=state, changed=self._shared.now()))
@@ -597,7 +616,7 @@ class Delivery:
         self._retry_at_once = False
         while not self._retry_at_once and not self._shared.stopping:
             left = until - self._shared.clock()
-            if left <= 0:
+            if left < A_HAIR:
                 return
             await self._wait_for_news(left)
 
@@ -630,7 +649,7 @@ class Delivery:
             return None  # the operator has taken it away meanwhile
         original = Original(row.form, row.payload.encode()) if row.form else None
         call = Call(row.action, ocppj.read_payload(row.payload), original, row.message_id)
-        transaction = self.transactions.meant_by(call) if row.action in TRANSACTION_ACTIONS else None
+        transaction = await self._meant_by(call) if row.action in TRANSACTION_ACTIONS else None
         if transaction is not None and not transaction.remote_id:
             await self._set_aside(row, "its StartTransaction has not been accepted", "call_error")
             return None
@@ -670,7 +689,7 @@ class Delivery:
             text = f"{row.action} reached the central system {late:.0f} s late"
             self._tell("message delivered", text, action=row.action)
         if begun is not None:
-            begun = self.transactions.find(int(begun.local_id)) or begun  # it may have ended meanwhile
+            begun = self._latest(begun) or begun  # it may have ended meanwhile
             status = (reply.payload.get("idTagInfo") or {}).get("status")
             if status not in (None, "Accepted"):
                 await self._refuse_transaction(begun, f"its idTag is {status}")
@@ -821,7 +840,8 @@ class Delivery:
                 self.known = known
             ended = await shared.read(Transaction, mine, order="last", by="changed", limit=MOST_ENDED)
             open_ones = await shared.read(Transaction, {**mine, "state": "open"})
-            self.transactions = Transactions([*reversed(ended), *open_ones])
+            unknown_there = await shared.read(Transaction, {**mine, "remote_id": ""})
+            self.transactions = Transactions([*reversed(ended), *open_ones, *unknown_there])
             for last in await shared.read(Waiting, mine, order="last", limit=1):
                 self._position = last.position
             for row in await shared.read(Waiting, {**mine, "state": "waiting"}, limit=shared.rules.most):

@@ -21,7 +21,7 @@ INT32 = range(-(2**31), 2**31)  # what the transactionId of OCPP-S holds
 # What a charge point says that never was told a number (OCPP 1.6 errata, 3.18), or has forgotten it
 # (mikuso/ocpp-rpc #82).
 NO_NUMBER = (-1, 0)
-MOST_ENDED = 20  # transactions that have ended and are still known by number, in memory
+MOST_ENDED = 20  # transactions that have ended with both their numbers known; in memory
 
 # Where calls of a central system name a transaction: the path to it.
 NAMED_BY = {
@@ -51,7 +51,7 @@ class Transactions:
         number = int(row.local_id)
         self._by_local.pop(number, None)
         self._by_local[number] = row
-        ended = [each for each, other in self._by_local.items() if other.state != "open"]
+        ended = [each for each, other in self._by_local.items() if other.state != "open" and other.remote_id]
         for each in ended[:-MOST_ENDED]:
             del self._by_local[each]
         return row
