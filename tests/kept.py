@@ -27,6 +27,7 @@ class RowsInMemory:
     """A store without a disk. While ``problem`` is set nothing can be read or kept."""
 
     problem: str = ""
+    notes_dropped: int = 0
     rows: dict[type[Row], dict[Key, Row]] = field(default_factory=dict)
 
     def put(self, *changes: Change) -> None:

@@ -42,7 +42,8 @@ from tests.fakes import (
 from wattbridge.app import CannotStart, Gateway
 from wattbridge.config import read_text
 from wattbridge.operation import logs
-from wattbridge.store.base import Store
+from wattbridge.store.base import Exchange, Store
+from wattbridge.store.sqlite import SqliteStore
 
 CONFIGURATION = """
 gateway: {{drain: {drain}, unknown: {unknown}}}
@@ -334,6 +335,52 @@ async def test_what_can_be_no_identity_is_refused_also_where_strangers_are_accep
         assert len(world.gateway.registry) == 0
 
 
+# --- the message history ---
+
+
+async def test_what_passes_is_kept_in_both_encodings_for_as_long_as_the_configuration_says(
+    tmp_path: Path,
+) -> None:
+    store = await SqliteStore.open(tmp_path / "wattbridge.db")
+    try:
+        async with (
+            a_central_system(USUAL_ANSWERS) as central_system,
+            a_gateway(configuration(central_system.url), store) as world,
+        ):
+            await post(world.url, soap_request("Authorize"))
+            await store.write()  # what was noted goes with it
+            [row] = await store.find(Exchange)
+            assert (row.identity, row.action, row.arrived_from) == ("CP1", "Authorize", "charge_point")
+            assert row.arrived.startswith("<")
+            assert json.loads(row.asked)[2:] == ["Authorize", {"idTag": "TAG"}]
+            assert json.loads(row.answered)[0] == 3
+            assert "authorizeResponse" in row.replied
+
+            text = configuration(central_system.url) + "store: {history: {redact: [idTag]}}\n"
+            await world.gateway.take_over(read_text(text).config)
+            await post(world.url, soap_request("Authorize"))
+            await store.write()
+            [_, row] = await store.find(Exchange)
+            assert json.loads(row.asked)[2:] == ["Authorize", {"idTag": "***"}]
+
+            text = configuration(central_system.url) + "store: {history: {age: 0s}}\n"
+            await world.gateway.take_over(read_text(text).config)
+            await post(world.url, soap_request("Authorize"))
+            await store.write()
+            assert len(await store.find(Exchange)) == 2
+    finally:
+        await store.close()
+
+
+async def test_memory_keeps_no_history() -> None:
+    async with (
+        a_central_system(USUAL_ANSWERS) as central_system,
+        a_gateway(configuration(central_system.url)) as world,
+    ):
+        await post(world.url, soap_request("Heartbeat"))
+        assert await world.gateway.deliveries.store.find(Exchange) == []
+
+
 # --- an absent central system ---
 
 
@@ -350,6 +397,18 @@ async def test_without_a_central_system_a_start_gets_no_byte_and_what_can_be_kep
         assert 'wattbridge_upstream_up{upstream="main"} 0.0' in page
         series = 'action="StartTransaction",direction="to_csms",reason="refused"'
         assert f"wattbridge_call_failures_total{{{series}}} 1.0" in page
+        for line in (
+            'wattbridge_queue_depth{queue="to_csms"} 3.0',
+            'wattbridge_queue_parked{queue="to_csms"} 0.0',
+            'wattbridge_offline_answers_total{action="StopTransaction"} 1.0',
+            'wattbridge_offline_answers_total{action="Heartbeat"} 1.0',
+            'wattbridge_offline_answers_total{action="StartTransaction"} 0.0',
+            "wattbridge_transactions_open 0.0",
+            "wattbridge_store_works 1.0",
+        ):
+            assert f"\n{line}\n" in page
+        assert re.search(r'\nwattbridge_queue_bytes{queue="to_csms"} [1-9]', page)
+        assert not re.search(r'\nwattbridge_queue_oldest_seconds{queue="to_csms"} 0\.0\n', page)
 
 
 async def test_what_a_silent_central_system_was_asked_is_recorded_and_sent_again() -> None:

@@ -22,12 +22,13 @@ from wattbridge.config import Bind, Config, Loaded
 from wattbridge.config.places import store_path
 from wattbridge.doors import Door
 from wattbridge.fleet import Counts, Fleet, Way
-from wattbridge.keeping import open_store, rules_of
+from wattbridge.keeping import history_of, open_store, rules_of
 from wattbridge.links import tls
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation import logs
 from wattbridge.operation.api import AdminPort
 from wattbridge.operation.health import HealthPort
+from wattbridge.operation.history import History
 from wattbridge.operation.metrics import Metrics, State
 from wattbridge.relay.delivery import Deliveries
 from wattbridge.relay.journal import Event, Journal
@@ -39,6 +40,7 @@ from wattbridge.store.base import CannotOpen, ChargePoint, NotKept, Store
 from wattbridge.store.memory import MemoryStore
 
 LAG_EVERY = 1.0  # seconds
+TIDY_HISTORY_EVERY = 60.0  # seconds
 OWN_FILES = 64  # what the gateway itself keeps open, and room for callbacks
 
 
@@ -53,7 +55,8 @@ class Gateway:
     Whoever wants to see exchanges listens to ``journal`` before ``run``. After ``on_ready`` of ``run``,
     ``addresses`` tells where each listener is reached, and ``metrics_address`` where the metrics are.
     ``reload_with`` gives it an admin API, where the configuration asks for one, that can reload. *store* is
-    open, and closed by whoever opened it; without one, what is remembered is gone with the gateway.
+    open, and closed by whoever opened it; without one, what is remembered is gone with the gateway. One in
+    memory keeps no message history.
     Raises CannotStart when a file that the configuration names can no longer be used.
     """
 
@@ -73,6 +76,10 @@ class Gateway:
         self.metrics = Metrics(version("wattbridge"), self.fleet.usual.operations, self._state)
         self._set_up_metrics()
         self.metrics.listen_to(self.journal)
+        self.history: History | None = None
+        if not isinstance(self.deliveries.store, MemoryStore):  # memory is for what the gateway needs
+            self.history = History(self.deliveries.store, history_of(config))
+            self.history.listen_to(self.journal)
         self._doors = {name: self._door(name, self.fleet) for name in config.listeners}
         self.deliveries.on_waiting = self._open_for_waiting
         self._health = self._health_port(config)
@@ -120,11 +127,14 @@ class Gateway:
             await _bind("metrics", self.config.metrics.bind, self._health.start)
             stack.push_async_callback(self._stop_health)
             waiting = await self.deliveries.open()
+            if self.history is not None:
+                await self.history.begin()
             async with self.deliveries.running(), asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 restoring: asyncio.Task[None] | None = None
                 sessions = tasks.create_task(self.registry.run(), name="sessions")
                 lag = tasks.create_task(self._watch_loop(), name="event loop lag")
+                tidying = tasks.create_task(self._tidy_history(), name="message history")
                 try:
                     problem = await self._listen()
                     if problem is None:
@@ -134,6 +144,7 @@ class Gateway:
                         await stopping.wait()
                 finally:
                     lag.cancel()
+                    tidying.cancel()
                     if restoring is not None:
                         restoring.cancel()
                     await self._stop(sessions)
@@ -230,6 +241,12 @@ class Gateway:
             await asyncio.sleep(LAG_EVERY)
             self.metrics.observe_lag(max(0.0, loop.time() - due))
 
+    async def _tidy_history(self) -> None:
+        while self.history is not None:
+            await asyncio.sleep(TIDY_HISTORY_EVERY)
+            with suppress(NotKept):  # the store says so itself
+                await self.history.prune()
+
     # --- another configuration ---
 
     async def take_over(self, config: Config) -> None:
@@ -279,6 +296,8 @@ class Gateway:
         self._set_up_registry()
         self._set_up_metrics()
         self.deliveries.go_by(rules_of(config))
+        if self.history is not None:
+            self.history.go_by(history_of(config))
         for session in self.registry.sessions():
             self.fleet.follow_answers(session)
         for door in closed:
@@ -372,6 +391,8 @@ class Gateway:
         transports = Counter(
             session.links[Side.CHARGE_POINT].transport for session in self.registry.sessions()
         )
+        deliveries = self.deliveries
+        oldest = deliveries.oldest
         return State(
             ready=not self.not_ready_because,
             draining=self._draining,
@@ -385,6 +406,13 @@ class Gateway:
             connections={name: door.open for name, door in self._doors.items()},
             in_flight=self.journal.in_flight,
             waiting_for_mirrors=self._counts.waiting_for_mirrors,
+            waiting=deliveries.waiting.messages,
+            waiting_bytes=deliveries.waiting.bytes,
+            waiting_seconds=max(0.0, deliveries.now() - oldest) if oldest is not None else 0.0,
+            parked=deliveries.parked,
+            open_transactions=deliveries.open_transactions,
+            store_works=not deliveries.store.problem,
+            notes_dropped=deliveries.store.notes_dropped,
         )
 
 

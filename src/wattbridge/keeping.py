@@ -1,10 +1,12 @@
-"""What the configuration says of the store, and of what is kept in it, as the relay knows it."""
+"""What the configuration says of the store, and of what is kept in it, as relay and operation know it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from wattbridge.config import Config
+from wattbridge.operation.history import Keeping
+from wattbridge.operation.redaction import Redaction
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.offline import Rules
 from wattbridge.store.base import Store
@@ -28,9 +30,12 @@ def rules_of(config: Config) -> Rules:
         max_age=queue.max_age,
         boot_after_restart=offline.boot_after_restart,
         transactions=store.transactions,
-        history=store.history.age,
-        history_bytes=store.history.size,
     )
+
+
+def history_of(config: Config) -> Keeping:
+    section = config.store.history
+    return Keeping(section.age, section.size, Redaction.of(section.redact))
 
 
 async def open_store(path: Path | None, journal: Journal) -> Store:

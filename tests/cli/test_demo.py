@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from wattbridge.cli.demo import JsonLines, Transcript
+from wattbridge.cli.demo import JsonLines, Transcript, play
 from wattbridge.ocpp.messages import (
     CallError,
     CallResult,
@@ -29,6 +29,7 @@ from wattbridge.ocpp.messages import (
     Reply,
     Side,
 )
+from wattbridge.operation import logs
 from wattbridge.relay.journal import Event, Record
 
 COMMAND = [sys.executable, "-m", "wattbridge", "demo"]
@@ -213,6 +214,8 @@ def test_json_lines_hold_whole_messages(demos: Demos) -> None:
         "unchanged": len(passed_on),
         "changes": sum(len(exchange["notes"]) for exchange in exchanges),
         "losses": 0,
+        "kept": 0,
+        "deliveredLate": 0,
         "failed": 0,
         "failures": [],
     }
@@ -237,6 +240,23 @@ def test_without_spyne_the_other_pairs_are_shown_and_how_to_get_the_third(tmp_pa
     assert "  SOAP-1 ▶ cloud: BootNotification  ok in" in ended.out
     assert "  JSON-2 ▶ cloud: BootNotification  ok in" in ended.out
     assert "JSON-1 ▶ old: " not in ended.out
+
+
+async def test_an_outage_of_the_central_system_is_survived() -> None:
+    """A charge in the middle of which it goes away, at a pace that nobody could follow."""
+    try:
+        out = io.StringIO()
+        assert await play(3.0, JsonLines(out), pause=0.05) == 0
+    finally:
+        logs.set_up("error", "console")
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    kept = [line["action"] for line in lines if line.get("how") == "kept"]
+    late = [line["action"] for line in lines if line["kind"] == "delivered"]
+    assert kept[:2] == late[:2] == ["MeterValues", "StatusNotification"]
+    assert {line["identity"] for line in lines if line.get("how")} == {"SOAP-1"}
+    summary = lines[-1]
+    assert (summary["kept"], summary["failed"], summary["failures"]) == (len(kept), 0, [])
+    assert summary["deliveredLate"] == len(late)
 
 
 def test_ctrl_c_and_sigterm_end_it_in_good_order() -> None:
@@ -329,6 +349,28 @@ def test_exchange_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
         "  SOAP ◀        (closed without an answer)\n"
         "\n"
     )
+
+
+def test_what_is_kept_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = replace(an_exchange(asked=None, answered=None), how="kept", arrived=Passage("soap", SOAP))
+    assert shown(kept, monkeypatch) == (
+        "10:00:00.250  SOAP-1 ▶ cloud: Authorize  kept in 4.2 ms\n"
+        "  SOAP ▶        <authorizeRequest><idTag>1</idTag></authorizeRequest>\n"
+        "  SOAP ◀        (closed without an answer)\n"
+        "  kept          ⏸ csms away: kept in the outbox, confirmed to the charge point\n"
+        "\n"
+    )
+
+
+def test_what_is_delivered_late_is_told_and_counted() -> None:
+    out = io.StringIO()
+    show = Transcript(out)
+    show.record(replace(an_exchange(), how="kept"))
+    text = "MeterValues reached the central system 2 s late"
+    show.event(Event("message delivered", "SOAP-1", text, labels={"action": "MeterValues"}))
+    assert show.end([]) == 0
+    assert f"  SOAP-1: {text}\n" in out.getvalue()
+    assert "0 lost; 1 kept in the outbox, 1 of them delivered since\n" in out.getvalue()
 
 
 def test_failed_exchange_says_why_and_shows_what_there_was(monkeypatch: pytest.MonkeyPatch) -> None:

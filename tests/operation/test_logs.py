@@ -15,7 +15,7 @@ from tests.fakes import Clock
 from wattbridge.ocpp.messages import CallError, CallResult, Change, Loss, Note, Passage, Reply, Side
 from wattbridge.operation import logs
 from wattbridge.operation.logs import ExchangeLog
-from wattbridge.relay.journal import Event, Journal, Record
+from wattbridge.relay.journal import Event, How, Journal, Record
 
 LOSS = Loss("a", "1", "unknown-field", "…")
 CHANGE = Change("b", "2", "3", "to-utc")
@@ -61,6 +61,7 @@ def a_record(
     notes: tuple[Note, ...] = (),
     asked: Passage | None = Passage("json", b"[SECRET-FRAME]"),  # noqa: B008 -- frozen
     source: str = "",
+    how: How = "",
 ) -> Record:
     return Record(
         identity=identity,
@@ -76,6 +77,7 @@ def a_record(
         answered=None,
         replied=Passage("soap", replied),
         source=source,
+        how=how,
     )
 
 
@@ -108,6 +110,26 @@ def test_what_nobody_was_asked_is_no_relayed_call() -> None:
     lines.log.write(a_record(asked=None))
     line = lines.only()
     assert (line["level"], line["event"]) == ("warning", "call answered here")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("kept", "call kept"), ("offline", "call answered here"), ("repeat", "call repeated")],
+)
+@pytest.mark.parametrize("asked", [None, Passage("json", b"[2]")], ids=["", "tried"])
+def test_what_did_not_reach_its_central_system_is_no_relayed_call(
+    how: How, said: str, asked: Passage | None
+) -> None:
+    lines = Lines()
+    lines.log.write(a_record(asked=asked, how=how))
+    line = lines.only()
+    assert (line["level"], line["event"]) == ("info", said)
+
+
+def test_a_repeated_refusal_says_that_it_is_one() -> None:
+    lines = Lines()
+    lines.log.write(a_record(CallError("InternalError", "not now"), how="repeat"))
+    assert (lines.only()["event"], lines.only()["how"]) == ("call failed", "repeat")
 
 
 def test_who_is_refused_is_named_by_address() -> None:
@@ -232,6 +254,14 @@ def test_an_event_is_a_line_with_its_labels() -> None:
         ("no subprotocol", "warning"),
         ("route kept", "warning"),
         ("name taken", "warning"),
+        ("message parked", "warning"),
+        ("transaction refused", "warning"),
+        ("transaction not stopped", "warning"),
+        ("session not restored", "warning"),
+        ("message delivered", "info"),
+        ("charging stopped", "info"),
+        ("transaction renumbered", "info"),
+        ("store works", "info"),
         ("route changed", "info"),
         ("charge point connected", "info"),
         ("charge point disconnected", "info"),
@@ -247,6 +277,42 @@ def test_what_someone_should_look_at_is_a_warning(kind: str, level: str) -> None
         "identity": "CP1",
         "text": "so it is",
     }
+
+
+@pytest.mark.parametrize("kind", ["message kept", "repeated message"])
+def test_what_the_line_of_the_call_says_is_not_said_twice(kind: str) -> None:
+    lines = Lines("debug")
+    lines.log.write_event(Event(kind, "CP1", "StopTransaction waits for the central system"))
+    assert lines.only()["level"] == "debug"
+
+
+@pytest.mark.parametrize("kind", ["store broken", "database set aside"])
+def test_a_store_that_fails_is_loud_and_says_what_to_do(kind: str) -> None:
+    lines = Lines("error")
+    lines.log.write_event(Event(kind, text="nothing can be kept in wattbridge.db: the disk is full"))
+    line = lines.only()
+    assert (line["level"], line["event"]) == ("error", kind)
+    assert line["text"] == "nothing can be kept in wattbridge.db: the disk is full"
+    assert len(line["do"]) > 100
+    assert "…" not in line["do"]
+
+
+def test_a_store_that_stays_broken_is_told_ten_times_a_minute() -> None:
+    lines = Lines()
+    for number in range(1000):
+        lines.log.write_event(Event("store broken", text=f"outbox of CP{number}"))
+    assert len(lines.texts) == 10
+
+
+@pytest.mark.parametrize("kind", ["message expired", "message dropped"])
+def test_a_message_that_is_given_up_stands_in_the_log_whole_each_time(kind: str) -> None:
+    """Nothing else is left of it."""
+    lines = Lines()
+    payload = json.dumps({"data": "x" * 100_000})
+    for _ in range(20):
+        lines.log.write_event(Event(kind, "CP1", f"MeterValues was kept for too long: {payload}", "expired"))
+    assert [line["text"].partition(": ")[2] for line in lines.all] == [payload] * 20
+    assert (len(lines.of("warning")), len(lines.of("info"))) == (10, 10)
 
 
 def test_opened_connections_are_small_talk() -> None:

@@ -26,7 +26,7 @@ from wattbridge.ocpp.reasons import REASONS, RULES
 from wattbridge.operation import families
 from wattbridge.operation.families import FAMILIES
 from wattbridge.operation.metrics import MOST_UNKNOWN, Metrics, State
-from wattbridge.relay.journal import Event, Journal, Record
+from wattbridge.relay.journal import Event, How, Journal, Record
 
 CHARGE_POINT, CENTRAL_SYSTEM = Side.CHARGE_POINT, Side.CENTRAL_SYSTEM
 UPSTREAM_STATES = ("open", "connecting", "backoff")
@@ -43,6 +43,14 @@ def a_state() -> State:
         sessions={("main", "open"): 2, ("main", "backoff"): 1, ("pilot", "backoff"): 4},
         connections={"soap": 5},
         in_flight={CHARGE_POINT: 1, CENTRAL_SYSTEM: 0},
+        waiting_for_mirrors=7,
+        waiting=12,
+        waiting_bytes=3400,
+        waiting_seconds=61.5,
+        parked=2,
+        open_transactions=9,
+        store_works=False,
+        notes_dropped=5,
     )
 
 
@@ -71,6 +79,7 @@ def a_record(
     notes: tuple[Loss | Change | Breach, ...] = (),
     answered_notes: tuple[Breach, ...] = (),
     transports: tuple[str, str] = ("soap", "json"),  # of charge point and central system
+    how: How = "",
 ) -> Record:
     ours, theirs = transports if arrived_from is CHARGE_POINT else transports[::-1]
     return Record(
@@ -87,6 +96,7 @@ def a_record(
         answered=Passage(theirs, b"c" * 10, answered_notes) if asked and answered else None,
         replied=Passage(ours, b"d"),
         other_transport=theirs,
+        how=how,
     )
 
 
@@ -271,6 +281,40 @@ def test_what_was_answered_here_says_nothing_of_the_peer() -> None:
     assert value(metrics, own) == 0.0
 
 
+def test_what_is_said_for_a_central_system_that_is_away_is_counted() -> None:
+    """``calls_total`` and ``call_failures_total`` go by what the charge point got."""
+    metrics = some_metrics()
+    offline = 'wattbridge_offline_answers_total{action="%s"}'
+    for action in ("StopTransaction", "MeterValues", "StatusNotification", "Heartbeat", "Authorize"):
+        assert value(metrics, offline % action) == 0.0
+    metrics.count(a_record("StopTransaction", asked=False, how="kept"))
+    metrics.count(a_record("Heartbeat", asked=False, how="offline"))
+    metrics.count(a_record("MeterValues", asked=False))
+    assert [value(metrics, offline % each) for each in ("StopTransaction", "Heartbeat", "MeterValues")] == [
+        1.0, 1.0, 0.0,
+    ]  # fmt: skip
+    protocols = 'charger_protocol="ocpp1.6-soap",csms_protocol="ocpp1.6-json",direction="to_csms"'
+    assert value(metrics, f'wattbridge_calls_total{{action="StopTransaction",{protocols}}}') == 1.0
+
+
+def test_a_repeated_message_is_counted_apart() -> None:
+    metrics = some_metrics()
+    repeated = 'wattbridge_duplicates_suppressed_total{action="StartTransaction"}'
+    assert value(metrics, repeated) == 0.0
+    metrics.count(a_record("StartTransaction", asked=False, how="repeat"))
+    assert value(metrics, repeated) == 1.0
+    assert value(metrics, 'wattbridge_offline_answers_total{action="StartTransaction"}') == 0.0
+
+
+def test_every_commit_of_the_store_is_timed() -> None:
+    metrics, journal = some_metrics(), Journal()
+    metrics.listen_to(journal)
+    journal.committed(0.004, 64)
+    assert value(metrics, "wattbridge_store_rows_total") == 64.0
+    assert value(metrics, 'wattbridge_store_operation_duration_seconds_bucket{le="0.0025"}') == 0.0
+    assert value(metrics, 'wattbridge_store_operation_duration_seconds_bucket{le="0.005"}') == 1.0
+
+
 def test_an_action_that_ocpp_does_not_know_is_other() -> None:
     metrics = some_metrics()
     metrics.count(a_record("Nonsense", CallError("NotImplemented", reason="unsupported"), asked=False))
@@ -360,6 +404,24 @@ COUNTED = (
         Event("malformed message", "CP1", labels={"side": "central_system"}),
         'malformed_messages_total{side="central_system"}',
     ),
+    (
+        Event("message expired", "CP1", reason="expired", labels={"action": "MeterValues"}),
+        'queue_dropped_total{queue="to_csms",reason="expired"}',
+    ),
+    (
+        Event("message dropped", "CP1", labels={"action": "MeterValues"}),
+        'queue_dropped_total{queue="to_csms",reason="operator"}',
+    ),
+    (
+        Event("message parked", "CP1", reason="call_error", labels={"action": "StopTransaction"}),
+        'messages_parked_total{reason="call_error"}',
+    ),
+    (
+        Event("message delivered", "CP1", labels={"action": "StopTransaction"}),
+        'messages_delivered_late_total{action="StopTransaction"}',
+    ),
+    (Event("transaction renumbered", "CP1", labels={"by": "gateway"}), "transaction_id_conflicts_total"),
+    (Event("store broken", text="the disk is full", reason="internal"), "store_errors_total"),
 )
 
 
@@ -369,6 +431,12 @@ def test_events_are_counted_from_zero(event: Event, series: str) -> None:
     assert value(metrics, f"wattbridge_{series}") == 0.0
     metrics.count_event(event)
     assert value(metrics, f"wattbridge_{series}") == 1.0
+
+
+def test_a_number_that_the_operator_sets_is_no_conflict() -> None:
+    metrics = some_metrics()
+    metrics.count_event(Event("transaction renumbered", "CP1", labels={"by": "operator"}))
+    assert value(metrics, "wattbridge_transaction_id_conflicts_total") == 0.0
 
 
 def test_a_name_that_is_not_configured_is_other() -> None:
@@ -403,6 +471,21 @@ def test_gauges_are_read_when_a_scrape_asks() -> None:
     assert value(metrics, 'wattbridge_connections{listener="soap"}') == 5.0
     assert value(metrics, 'wattbridge_calls_in_flight{direction="to_csms"}') == 1.0
     assert value(metrics, 'wattbridge_calls_in_flight{direction="to_charger"}') == 0.0
+
+
+def test_the_outbox_and_the_store_are_gauges_too() -> None:
+    metrics = some_metrics()
+    for series, expected in (
+        ('queue_depth{queue="to_csms"}', 12.0),
+        ('queue_depth{queue="mirror"}', 7.0),
+        ('queue_oldest_seconds{queue="to_csms"}', 61.5),
+        ('queue_bytes{queue="to_csms"}', 3400.0),
+        ('queue_parked{queue="to_csms"}', 2.0),
+        ("transactions_open", 9.0),
+        ("store_works", 0.0),
+        ("store_notes_dropped_total", 5.0),
+    ):
+        assert value(metrics, f"wattbridge_{series}") == expected, series
 
 
 def test_an_upstream_is_down_when_somebody_wants_to_be_connected_and_nobody_is() -> None:

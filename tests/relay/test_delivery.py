@@ -15,6 +15,7 @@ from tests.relay.deliveries import (
     ACCEPTED,
     AUTHORIZE,
     BOOT,
+    EPOCH,
     HEARTBEAT,
     World,
     meter_values,
@@ -143,6 +144,24 @@ def test_what_can_wait_is_confirmed_and_sent_later_in_order() -> None:
         assert len(world.heard.told("message delivered")) == 4
 
 
+def test_since_when_the_oldest_waits_is_known_from_the_first_on() -> None:
+    """And within a minute when some of it is gone."""
+    with a_world() as world:
+        seen = [world.deliveries.oldest]
+        world.central_system.away = True
+        for number in (1, 2):
+            world.run_for(10.0)
+            world.result(status(number))
+            seen.append(world.deliveries.oldest)
+        world.read(lambda: world.deliveries.drop("CP1", 1))
+        world.run_for(60.0)
+        seen.append(world.deliveries.oldest)
+        world.come_back()
+        world.run_for(1.0)
+        seen.append(world.deliveries.oldest)
+        assert seen == [None, EPOCH + 10.0, EPOCH + 10.0, EPOCH + 20.0, None]
+
+
 def test_what_waits_is_sent_after_a_crash_too_and_only_once() -> None:
     with a_world() as world:
         world.central_system.away = True
@@ -265,6 +284,9 @@ def test_the_operator_drops_what_shall_not_be_sent() -> None:
         world.result(stop(8))
         assert world.read(lambda: world.deliveries.drop("CP1", 1)) is True
         assert world.read(lambda: world.deliveries.drop("CP1", 1)) is False
+        [dropped] = world.heard.told("message dropped")
+        assert dropped.labels == {"action": "StopTransaction"}
+        assert '"transactionId":7' in dropped.text
         world.come_back()
         world.run_for(1.0)
         assert [payload["transactionId"] for _, payload in world.got] == [8]
@@ -549,6 +571,7 @@ def test_what_follows_a_start_that_is_refused_for_good_is_parked_with_it() -> No
         ]
         # The operator has found out the number, and sends the rest.
         assert world.read(lambda: world.deliveries.set_remote_id("CP1", number, 4711)) is True
+        assert world.heard.told("transaction renumbered")[-1].labels == {"by": "operator"}
         for row in rows[1:]:
             assert world.read(partial(world.deliveries.retry, "CP1", row.position)) is True
         world.run_for(1.0)
@@ -564,6 +587,8 @@ def test_a_number_that_the_charge_point_cannot_say_is_another_one_there() -> Non
         world.central_system.next_id = 2**40
         number = world.result(start())["transactionId"]
         assert number in OURS
+        [told] = world.heard.told("transaction renumbered")
+        assert told.labels == {"by": "gateway"}
         world.result(stop(number))
         assert world.got[-1][1]["transactionId"] == 2**40
         world.ask(Call("RemoteStopTransaction", {"transactionId": 2**40}), Side.CENTRAL_SYSTEM)

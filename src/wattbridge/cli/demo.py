@@ -34,7 +34,7 @@ version: 1
 gateway: {{name: demo, drain: 1s, public_url: "{public_url}"}}
 listeners: {{field: {{bind: "127.0.0.1:0", paths: [/ocpp/cs, "/ocpp/{{charger}}"]}}}}
 upstreams:
-  cloud: {{url: "{cloud}", connect: {{backoff: {{first: 100ms}}}}}}
+  cloud: {{url: "{cloud}", connect: {{backoff: {{first: 100ms, max: 400ms}}}}}}
   old: {{url: "{old}"}}
 routes:
   - {{name: at-the-old-one, match: {{charger: JSON-1}}, upstream: old}}
@@ -55,10 +55,11 @@ class Pair:
     identity: str
     upstream: str
     text: str
+    outage: bool = False  # whether the central system goes away for a while, in the middle of a charge
 
 
 PAIRS = (
-    Pair("SOAP-1", "cloud", "OCPP 1.6 SOAP to OCPP 1.6 JSON"),
+    Pair("SOAP-1", "cloud", "OCPP 1.6 SOAP to OCPP 1.6 JSON", outage=True),
     Pair("JSON-1", "old", "OCPP 1.6 JSON to OCPP 1.6 SOAP"),
     Pair("JSON-2", "cloud", "OCPP 1.6 JSON on both sides: passed on as it is"),
 )
@@ -82,7 +83,7 @@ def demo(duration: float | None, as_json: bool) -> int:
     """
     show: Show = JsonLines(sys.stdout) if as_json else Transcript(streams.for_people(sys.stdout))
     show.begin()
-    code = asyncio.run(_play(duration, show))
+    code = asyncio.run(play(duration, show))
     if show.unwritable is None:
         return code
     streams.forget_stdout()
@@ -92,7 +93,8 @@ def demo(duration: float | None, as_json: bool) -> int:
     return 1
 
 
-async def _play(duration: float | None, show: Show) -> int:
+async def play(duration: float | None, show: Show, pause: float = PAUSE) -> int:
+    """Let everybody play, *pause* seconds after each step of a charge point; returns as ``demo`` does."""
     from wattbridge.app import Gateway
     from wattbridge.operation import logs
     from wattbridge.simulators.central_system_json import JsonCentralSystem
@@ -142,6 +144,8 @@ async def _play(duration: float | None, show: Show) -> int:
                                 over,
                                 duration,
                                 number * APART,
+                                pause,
+                                outage=pair.outage,
                             )
                         )
                         for number, pair in enumerate(shown)
@@ -178,6 +182,9 @@ async def _day(
     over: asyncio.Event,
     duration: float | None,
     later: float,
+    pause: float,
+    *,
+    outage: bool,
 ) -> ScenarioResult:
     """One charge point's part, which begins *later* seconds after the others'."""
     from wattbridge.simulators.scenario import ScenarioResult, charging_day
@@ -189,7 +196,9 @@ async def _day(
     except TimeoutError:
         left = None if duration is None else duration - wait
         async with charge_point:
-            return await charging_day(charge_point, central_system, until=over, duration=left, pause=PAUSE)
+            return await charging_day(
+                charge_point, central_system, until=over, duration=left, pause=pause, outage=outage
+            )
     return ScenarioResult()
 
 
@@ -226,10 +235,17 @@ class _Shown:
     def event(self, event: Event) -> None:
         if event.kind == "internal error":
             self._bugs.append(f"{event.kind}: {event.text}")
+        elif event.kind == "message delivered":
+            self._counts["late"] += 1
+            self._delivered(event)
+
+    def _delivered(self, event: Event) -> None:
+        """A message that was kept has reached its central system."""
 
     def _count(self, record: Record) -> None:
         self._counts["exchanges"] += 1
         self._counts["failed"] += bool(record.reason)
+        self._counts["kept"] += record.how == "kept"
         self._counts["unchanged"] += passed(record)
         self._counts["losses"] += len(record.losses)
         self._counts["changes"] += len(record.notes) - len(record.losses)
@@ -286,9 +302,14 @@ class JsonLines(_Shown):
                 "calling": _side(record.arrived, record.replied),
                 "asked": _side(record.asked, record.answered),
                 "unchanged": passed(record),
+                "how": record.how,
                 "notes": [_note(note) for note in record.notes],
             }
         )
+
+    def _delivered(self, event: Event) -> None:
+        action = event.labels.get("action", "")
+        self._object({"kind": "delivered", "identity": event.identity, "action": action, "text": event.text})
 
     def end(self, failures: list[str]) -> int:
         failures = failures + self._bugs
@@ -300,6 +321,8 @@ class JsonLines(_Shown):
                 "unchanged": self._counts["unchanged"],
                 "changes": self._counts["changes"],
                 "losses": self._counts["losses"],
+                "kept": self._counts["kept"],
+                "deliveredLate": self._counts["late"],
                 "failed": self._counts["failed"],
                 "failures": failures,
             }
@@ -358,6 +381,8 @@ _NEXT = (
     "       wattbridge explain MeterValues  how a message is carried, field by field",
     "       wattbridge init, check, run     with a gateway.yaml of your own",
 )
+
+_OUTCOMES = {"": "ok", "kept": "kept", "offline": "answered here", "repeat": "answered as before"}
 
 _BODY = re.compile(r"<(?:[\w.-]+:)?Body[^>]*>(.*)</(?:[\w.-]+:)?Body>", re.DOTALL)
 _TAG = re.compile(r"<[^<>]*>")
@@ -428,6 +453,10 @@ class Transcript(_Shown):
         lines += self._notes(record)
         self._write(*lines, "")
 
+    def _delivered(self, event: Event) -> None:
+        line = f"{datetime.now(UTC):%H:%M:%S.%f}"[:-3] + f"  {event.identity}: "
+        self._write(*self._folded_words(line + self._green(event.text)), "")
+
     def end(self, failures: list[str]) -> int:
         counts, failures = self._counts, failures + self._bugs
         plural = "" if counts["exchanges"] == 1 else "s"
@@ -436,6 +465,8 @@ class Transcript(_Shown):
             f"{counts['unchanged']} passed on as they were; "
             f"{counts['changes']} values changed on the way, {counts['losses']} lost"
         )
+        if counts["kept"]:
+            summary += f"; {counts['kept']} kept in the outbox, {counts['late']} of them delivered since"
         self._write(*self._folded_words(summary))
         for failure in failures:
             self._write(*(self._red(line) for line in self._folded_words(f"failed: {failure}")))
@@ -451,7 +482,9 @@ class Transcript(_Shown):
 
         arrow = "▶" if record.arrived_from is Side.CHARGE_POINT else "◀"
         who = f"{record.identity} {arrow} {record.upstream}".rstrip()
-        outcome = self._red(f"failed: {record.reason}") if record.reason else self._green("ok")
+        outcome = (
+            self._red(f"failed: {record.reason}") if record.reason else self._green(_OUTCOMES[record.how])
+        )
         own = max(0.0, record.seconds - record.peer_seconds)
         line = (
             f"{_moment(record):%H:%M:%S.%f}"[:-3]
@@ -482,6 +515,9 @@ class Transcript(_Shown):
         if isinstance(record.reply, CallError):
             why = f"{record.reply.code}: {record.reply.description}"
             lines += self._beside(self._red("failed"), why)
+        if record.how == "kept":
+            why = "⏸ csms away: kept in the outbox, confirmed to the charge point"
+            lines += self._beside(self._yellow("kept"), why)
         if passed(record):
             lines += self._beside(self._green("unchanged"), "both payloads, byte for byte")
         most = _MOST_NOTES if self._on_terminal and len(record.notes) > _MOST_NOTES + 1 else len(record.notes)

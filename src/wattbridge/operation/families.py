@@ -18,6 +18,7 @@ Kind = Literal["counter", "gauge", "histogram"]
 CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 OWN_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05)
 LAG_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
+STORE_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)  # one wait for the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,6 @@ _TABLE = (
     _counter("requests_refused", "listener reason", "HTTP requests refused before they were read"),
     # Central systems
     _counter("failovers", "upstream", "Charge points that changed over to a central system, or back to it"),
-    _gauge("queue_depth", "queue", "Messages that wait: for mirrors"),
-    _counter("queue_dropped", "queue reason", "Messages that were not delivered: to mirrors"),
     _counter("mirror_refusals", "upstream", "Calls of mirrors, which have no say"),
     _gauge("upstream_up", "upstream", "0 while charge points want to be connected to it and none is"),
     _gauge("csms_sessions", "upstream state", "Links to a central system"),
@@ -113,6 +112,33 @@ _TABLE = (
         "upstream code",
         "WebSockets that closed, by close code (1006: broken; 3xxx, 4xxx: the peer's own)",
     ),
+    # What waits for central systems, and what is said for them meanwhile
+    _gauge("queue_depth", "queue", "Messages that wait: for central systems, for mirrors"),
+    _gauge("queue_oldest_seconds", "queue", "For how long the oldest of them has waited; 0 when none does"),
+    _gauge("queue_bytes", "queue", "Bytes of them that are kept"),
+    _gauge("queue_parked", "queue", "Messages that central systems refuse, kept for the operator to look at"),
+    _counter("queue_dropped", "queue reason", "Messages that were not delivered, and never will be"),
+    _counter("messages_delivered_late", "action", "Kept messages that reached their central system"),
+    _counter("messages_parked", "reason", "Kept messages that were set aside for the operator"),
+    _counter("offline_answers", "action", "Calls answered here, while their central system was away"),
+    _counter("duplicates_suppressed", "action", "Repeated messages that got the reply of the first"),
+    _gauge("transactions_open", "", "Transactions that have begun and not ended"),
+    _counter(
+        "transaction_id_conflicts",
+        "",
+        "Transactions whose number charge points could not be told, and that got another one",
+    ),
+    # The store
+    _gauge("store_works", "", "0 while nothing can be kept"),
+    _counter("store_errors", "", "How often the store began to fail, or something could not be read in it"),
+    _counter("store_rows", "", "Rows that were written and removed"),
+    _histogram(
+        "store_operation_duration_seconds",
+        "",
+        "How long the store took until rows were on disk",
+        STORE_SECONDS,
+    ),
+    _counter("store_notes_dropped", "", "Rows of lesser weight, as of the history, that were not kept"),
 )
 
 FAMILIES = {family.name: family for family in _TABLE}
@@ -137,8 +163,8 @@ foreseen begin at 0.
 | `listener`, `upstream` | a name of the configuration, or `_other` |
 | `peer` | `charger`, `csms`: the party that was asked |
 | `protocol` | `soap`, `json`; of `chargers` as `charger_protocol`, `none` of those that are offline |
-| `queue` | `mirror` |
-| `reason` | a word of the list below |
+| `queue` | `to_csms`, `mirror` |
+| `reason` | a word of the list below; of `queue_dropped`, `operator` for what was dropped by hand |
 | `rule` | why a part was lost, a word of `ocpp/reasons.py` |
 | `side` | `charge_point`, `central_system`: the party that sent it, or was sent it |
 | `source`, `target` | `soap`, `json`: of the call |

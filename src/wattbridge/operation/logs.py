@@ -1,7 +1,8 @@
 """One log line per exchange and per event, with the same keys everywhere, as JSON or for people.
 
 Text that a peer chose (identities, descriptions) is escaped: a line break in an identity never makes a
-second line. Payloads are not written, and nothing else that could be a secret.
+second line. Payloads are not written, and nothing else that could be a secret, but for messages that are
+given up: the line is all that is left of them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from wattbridge.relay.journal import Event, Journal, Record
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 LISTED_LOSSES = 3  # of one exchange
 LONGEST_VALUE = 300  # characters of one value that a peer chose
+LONGEST_LOST = 1 << 18  # of a message that is given up: all of it
 
 # Events that someone should look at, and those that only count.
 WARNINGS = frozenset(
@@ -48,9 +50,31 @@ WARNINGS = frozenset(
         "unknown reply",
         "repeated call",
         "reused message id",
+        "message parked",
+        "message expired",
+        "message dropped",
+        "transaction refused",
+        "transaction not stopped",
+        "session not restored",
     }
 )
-SMALL_TALK = frozenset({"connection opened"})
+# Of these every single one matters: what is too much for warnings is written all the same.
+SAID_EACH = frozenset(
+    {"message parked", "message expired", "message dropped", "transaction refused", "transaction not stopped"}
+)
+LOST = frozenset({"message expired", "message dropped"})  # their text has the payload
+# Those that someone has to do something about, and what that is.
+ERRORS = {
+    "store broken": "charge points get no answer to what they must deliver, and keep it themselves; make "
+    "room on the disk, or repair what the text says: it goes on by itself as soon as that is possible",
+    "database set aside": "the gateway goes on with an empty database; what waited for central systems, open "
+    "transactions and remembered answers are in the file that was set aside: keep it",
+}
+# The line of the call says the same.
+SMALL_TALK = frozenset({"connection opened", "message kept", "repeated message"})
+
+# How a call went that its charge point got an answer to, and its central system had no part in.
+SAID = {"": "call relayed", "kept": "call kept", "offline": "call answered here", "repeat": "call repeated"}
 
 # A refusal is the other party's own word. That a central system is away is told by its link, once; a line for
 # each message it misses says nothing more.
@@ -164,14 +188,15 @@ def _json(line: dict[str, Any], **_: Any) -> str:
 
 def _escape(_: Any, __: str, line: Any) -> Any:
     """Make every text one line of printable characters, cut where it is long."""
+    longest = LONGEST_LOST if line.get("event") in LOST else LONGEST_VALUE
     for key, value in line.items():
-        if not isinstance(value, str) or (value.isprintable() and len(value) <= LONGEST_VALUE):
+        if not isinstance(value, str) or (value.isprintable() and len(value) <= longest):
             continue
         if key == "exception":
             # Its lines are ours, but for what the exceptions say: nothing that begins a line is theirs.
             line[key] = "\n    ".join(_printable(each) for each in value.split("\n"))
         else:
-            line[key] = _printable(value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + "…")
+            line[key] = _printable(value if len(value) <= longest else value[:longest] + "…")
     return line
 
 
@@ -221,12 +246,14 @@ class ExchangeLog:
         if record.source:
             keys["source"] = record.source
         if error is None:
-            if record.asked is None:
+            if record.asked is None and not record.how:
                 # The other party never saw it: what was lost on the way here was all there was.
                 self._warn("call answered here", keys, (record.action, "here"), logging.INFO)
             else:
-                self._log.info("call relayed", **keys)
+                self._log.info(SAID[record.how], **keys)
             return
+        if record.how:
+            keys["how"] = record.how
         keys |= {"reason": error.reason, "code": error.code, "description": error.description}
         if not record.replied.text:
             keys["answered"] = False
@@ -253,16 +280,27 @@ class ExchangeLog:
             self._unconnected.discard(event.identity)
         if kind == "internal error":
             self._log.error(kind, **keys, exc_info=True)
+        elif kind in ERRORS:
+            keys["do"] = ERRORS[kind]
+            self._warn(kind, keys, (kind,), logging.DEBUG, level=logging.ERROR)
         elif kind in WARNINGS:
             party = event.labels.get("upstream") or event.labels.get("listener") or ""
-            self._warn(kind, keys, (kind, party, event.reason), logging.DEBUG, again=again)
+            otherwise = logging.INFO if kind in SAID_EACH else logging.DEBUG
+            self._warn(kind, keys, (kind, party, event.reason), otherwise, again=again)
         elif kind in SMALL_TALK:
             self._log.debug(kind, **keys)
         else:
             self._log.info(kind, **keys)
 
     def _warn(
-        self, said: str, keys: dict[str, Any], matter: tuple[str, ...], otherwise: int, *, again: bool = False
+        self,
+        said: str,
+        keys: dict[str, Any],
+        matter: tuple[str, ...],
+        otherwise: int,
+        *,
+        level: int = logging.WARNING,
+        again: bool = False,
     ) -> None:
         unsaid = self._warnings.say(matter, again=again)
         if unsaid is None:
@@ -270,7 +308,7 @@ class ExchangeLog:
             return
         if unsaid:
             keys["unsaid"] = unsaid
-        self._log.warning(said, **keys)
+        self._log.log(level, said, **keys)
 
 
 @dataclass(slots=True)

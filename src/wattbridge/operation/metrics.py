@@ -19,7 +19,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -29,6 +29,8 @@ from wattbridge.ocpp.messages import Breach, CallError, Loss, Passage, Side
 from wattbridge.ocpp.reasons import REASONS
 from wattbridge.operation.families import FAMILIES
 from wattbridge.relay.journal import Event, Journal, Record
+from wattbridge.relay.offline import ANSWERED_ACTIONS, KEPT_ACTIONS
+from wattbridge.relay.session import TRANSACTION_ACTIONS
 
 PAGE_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -45,6 +47,9 @@ CALLBACK_FAILURES = (
     "not_connected", "refused", "unreachable", "timeout", "busy", "draining", "malformed", "too_large",
 )  # fmt: skip
 MIRROR_REASONS = ("queue_full", "untranslatable", "timeout", "unreachable")
+DROP_REASONS = ("expired", "operator")  # of what waited for a central system
+PARK_REASONS = ("call_error", "fault", "schema", "unsupported", "untranslatable")
+LATE_ACTIONS = KEPT_ACTIONS | {"BootNotification", "StartTransaction"}
 UNKNOWN_FOR = 3600.0  # seconds that a refused identity is counted
 MOST_UNKNOWN = 10_000  # identities; who sends more is counted as so many
 
@@ -55,7 +60,8 @@ class State:
 
     ``charge_points`` counts those with a session by transport, ``offline`` those configured that have none.
     ``sessions`` counts links by upstream and state, ``connections`` the open TCP connections of each
-    listener, ``in_flight`` calls by the party that asked.
+    listener, ``in_flight`` calls by the party that asked. ``waiting`` messages of ``waiting_bytes`` wait for
+    central systems, the oldest since ``waiting_seconds``. ``notes_dropped`` is since the start.
     """
 
     ready: bool
@@ -66,6 +72,13 @@ class State:
     connections: dict[str, int] = field(default_factory=dict)
     in_flight: dict[Side, int] = field(default_factory=dict)
     waiting_for_mirrors: int = 0
+    waiting: int = 0
+    waiting_bytes: int = 0
+    waiting_seconds: float = 0.0
+    parked: int = 0
+    open_transactions: int = 0
+    store_works: bool = True
+    notes_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +162,14 @@ class Metrics:
         self._failovers = self._counter("failovers")
         self._dropped = self._counter("queue_dropped")
         self._mirror_refusals = self._counter("mirror_refusals")
+        self._late = self._counter("messages_delivered_late")
+        self._parked = self._counter("messages_parked")
+        self._offline_answers = self._counter("offline_answers")
+        self._duplicates = self._counter("duplicates_suppressed")
+        self._conflicts = self._counter("transaction_id_conflicts")
+        self._store_errors = self._counter("store_errors")
+        self._store_rows = self._counter("store_rows")
+        self._store_seconds = self._histogram("store_operation_duration_seconds")
         self._reloaded = True, wall_clock()  # whether the last time went well, and when it last did
         self._wall_clock = wall_clock
         self._begin_at_zero(actions)
@@ -213,8 +234,18 @@ class Metrics:
             self._malformed.labels(side.value)
         for reason in CALLBACK_FAILURES:
             self._callback_failures.labels(reason)
-        for reason in MIRROR_REASONS:
-            self._dropped.labels("mirror", reason)
+        for queue, reasons in (("mirror", MIRROR_REASONS), ("to_csms", DROP_REASONS)):
+            for reason in reasons:
+                self._dropped.labels(queue, reason)
+        for reason in PARK_REASONS:
+            self._parked.labels(reason)
+        for family, foreseen in (
+            (self._late, LATE_ACTIONS),
+            (self._offline_answers, ANSWERED_ACTIONS),
+            (self._duplicates, TRANSACTION_ACTIONS),
+        ):
+            for action in foreseen:
+                family.labels(action)
 
     def know(self, upstreams: Iterable[str], listeners: Iterable[str]) -> None:
         """The names in the configuration, or in another one; what was counted of the old ones stays."""
@@ -235,7 +266,7 @@ class Metrics:
                 self._connections_refused.labels(listener, reason)
 
     def listen_to(self, journal: Journal) -> None:
-        journal.listen(record=self.count, event=self.count_event)
+        journal.listen(record=self.count, event=self.count_event, commit=self.count_commit)
 
     def page(self) -> bytes:
         """The page of ``/metrics`` in Prometheus' text format 0.0.4."""
@@ -268,6 +299,9 @@ class Metrics:
                 direction.peer_received[answered.transport].inc(len(answered.text))
         if _is_callback(record):
             self._callbacks.inc()
+        if record.how:
+            suppressed = record.how == "repeat"
+            (self._duplicates if suppressed else self._offline_answers).labels(action).inc()
         if isinstance(record.reply, CallError):
             self._count_failure(record, record.reply.reason)
         for passage in (arrived, asked, answered, replied):
@@ -314,6 +348,10 @@ class Metrics:
             del self._unknown[next(iter(self._unknown))]
         return len(self._unknown)
 
+    def count_commit(self, seconds: float, rows: int) -> None:
+        self._store_seconds.observe(seconds)
+        self._store_rows.inc(rows)
+
     def count_event(self, event: Event) -> None:
         upstream = event.labels.get("upstream", "")
         upstream = upstream if upstream in self._upstreams else "_other"
@@ -345,6 +383,21 @@ class Metrics:
                 self._failovers.labels(upstream).inc()
             case "mirror dropped":
                 self._dropped.labels("mirror", event.reason).inc()
+            case "message expired":
+                self._dropped.labels("to_csms", "expired").inc()
+            case "message dropped":
+                self._dropped.labels("to_csms", "operator").inc()
+            case "message parked":
+                self._parked.labels(event.reason).inc()
+            case "message delivered":
+                action = event.labels.get("action", "")
+                known = action in self._directions[Side.CHARGE_POINT].actions
+                self._late.labels(action if known else "other").inc()
+            case "transaction renumbered":
+                if event.labels.get("by") == "gateway":
+                    self._conflicts.inc()
+            case "store broken":
+                self._store_errors.inc()
             case "mirror refused":
                 self._mirror_refusals.labels(upstream).inc()
             case "malformed message":
@@ -390,7 +443,14 @@ class _StateCollector(Collector):
         chargers = {(name, "connected"): now.charge_points.get(each, 0) for each, name in PROTOCOLS.items()}
         yield _gauge("chargers", chargers | {(NO_PROTOCOL, "offline"): now.offline})
         yield _gauge("csms_sessions", now.sessions)
-        yield _gauge("queue_depth", {("mirror",): now.waiting_for_mirrors})
+        yield _gauge("queue_depth", {("to_csms",): now.waiting, ("mirror",): now.waiting_for_mirrors})
+        yield _gauge("queue_oldest_seconds", {("to_csms",): now.waiting_seconds})
+        yield _gauge("queue_bytes", {("to_csms",): now.waiting_bytes})
+        yield _gauge("queue_parked", {("to_csms",): now.parked})
+        yield _gauge("transactions_open", {(): now.open_transactions})
+        yield _gauge("store_works", {(): now.store_works})
+        dropped = FAMILIES["store_notes_dropped"]
+        yield CounterMetricFamily(f"wattbridge_{dropped.name}", dropped.text, value=now.notes_dropped)
         yield _gauge("upstream_up", _up(now.sessions))
         yield _gauge("connections", {(name,): count for name, count in now.connections.items()})
         yield _gauge("calls_in_flight", {(DIRECTIONS[side],): count for side, count in now.in_flight.items()})

@@ -321,7 +321,8 @@ class Delivery:
             row = self._begun(call, local, remote)
             if local != remote:
                 reply = CallResult({**reply.payload, "transactionId": local})
-                self._tell("transaction renumbered", f"{remote} of the central system is {local} here")
+                text = f"{remote} of the central system is {local} here"
+                self._tell("transaction renumbered", text, by="gateway")
             changes.append(self.transactions.put(row))
         await self._remember_durably(call.action, key, reply, *changes)
         return replace(answer, reply=reply)
@@ -567,9 +568,14 @@ class Delivery:
 
     def _count(self, row: Waiting, change: int) -> None:
         self._bound[row.upstream] += change
-        for amount in (self.waiting, self._shared.waiting):
+        shared = self._shared
+        for amount in (self.waiting, shared.waiting):
             amount.messages += change
             amount.bytes += change * len(row.payload)
+        if not shared.waiting.messages:
+            shared.oldest = None
+        elif shared.oldest is None:
+            shared.oldest = row.kept
 
     def wake(self) -> None:
         """Something has changed: the link, or what waits."""
@@ -814,7 +820,8 @@ class Delivery:
                 self._shared.parked -= 1
             else:
                 self._count(rows[0], -1)
-        self._tell("message dropped", f"{rows[0].action}, by the operator: {rows[0].payload}")
+        text = f"{rows[0].action}, by the operator: {rows[0].payload}"
+        self._tell("message dropped", text, action=rows[0].action)
         self.wake()
         return True
 
@@ -825,7 +832,8 @@ class Delivery:
             return False
         changed = replace(row, remote_id=str(remote_id), upstream=self._upstream, changed=self._shared.now())
         await self._shared.store.write(self.transactions.put(changed))
-        self._tell("transaction renumbered", f"{local_id} is {remote_id} there, says the operator")
+        text = f"{local_id} is {remote_id} there, says the operator"
+        self._tell("transaction renumbered", text, by="operator")
         self.wake()
         return True
 
@@ -960,7 +968,7 @@ class Deliveries:
         self.waiting = Amount()
         self.parked = 0
         self.open_transactions = 0
-        self.oldest: float | None = None  # when the oldest message was kept
+        self.oldest: float | None = None  # when the oldest message was kept, as it was within a minute
         self.pacer = Pacer(rules.rate, max(1.0, rules.rate / 10), clock=clock, sleep=sleep)
         self.on_waiting: Callable[[str], None] = lambda identity: None
         self._known: dict[str, Delivery] = {}

@@ -81,7 +81,8 @@ class Event:
     ``request refused``, ``wrong address``, ``no subprotocol``, ``late reply``, ``answer not delivered``,
     ``unknown reply``, ``repeated call``, ``reused message id``, ``malformed message``, ``internal error``,
     ``message kept``, ``message delivered`` (late), ``message parked``, ``message expired``,
-    ``message dropped`` (by the operator), ``repeated message``, ``transaction renumbered``,
+    ``message dropped`` (by the operator), ``repeated message``, ``transaction renumbered`` (by the gateway
+    or the operator, says the label ``by``),
     ``transaction refused``, ``transaction not stopped``, ``charging stopped``, ``store broken``,
     ``store works`` (again), ``database set aside``.
     ``internal error`` is told while the exception is being handled: a listener can show where it came from.

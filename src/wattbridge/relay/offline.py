@@ -20,6 +20,9 @@ KEPT_ACTIONS = frozenset(
     }
 )
 
+# What may be answered here while the central system is away.
+ANSWERED_ACTIONS = KEPT_ACTIONS | {"Authorize", "BootNotification", "Heartbeat", "StartTransaction"}
+
 # Calls of a central system that change nothing: when the connection broke behind one, it is asked again.
 SAFE_TO_REPEAT = frozenset({"GetConfiguration", "GetLocalListVersion", "GetCompositeSchedule"})
 
@@ -51,8 +54,6 @@ class Rules:
     max_age: float = 30 * 86400.0  # seconds
     boot_after_restart: bool = False
     transactions: float = 90 * 86400.0  # seconds that ended transactions are remembered
-    history: float = 0.0  # seconds that exchanges are; 0 keeps none
-    history_bytes: int = 256 << 20
 
 
 PENDING_INTERVAL = 60  # seconds, until a charge point that was told Pending tries again

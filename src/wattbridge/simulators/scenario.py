@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from wattbridge.simulators.central_system import CentralSystem
@@ -126,16 +127,18 @@ async def charging_day(
     duration: float | None = None,
     pause: float = 0.4,
     on_step: Callable[[str], None] | None = None,
+    outage: bool = False,
 ) -> ScenarioResult:
     """Let the two work with each other until *until* is set, or *duration* seconds are over.
 
     The charge point boots; then come rounds of a charge at the plug, a charge started from remote, and
     what else there is to say, with *pause* seconds after each step. The step under way is always finished,
     and so is a running transaction. *on_step* hears each step before it is taken. Both simulators are
-    started and stopped by the caller. Days of several charge points may run beside each other; the problems
-    that their central system saw are then in each result.
+    started and stopped by the caller. With *outage* the central system goes away in the middle of a charge:
+    whoever stands between the two has to keep what the charge point says meanwhile. Days of several charge
+    points may run beside each other; the problems that their central system saw are then in each result.
     """
-    return await _Day(charge_point, central_system, until, duration, pause, on_step).play()
+    return await _Day(charge_point, central_system, until, duration, pause, on_step, outage=outage).play()
 
 
 class _Over(Exception):
@@ -155,6 +158,8 @@ class _Day:
         duration: float | None,
         pause: float,
         on_step: Callable[[str], None] | None,
+        *,
+        outage: bool,
     ) -> None:
         self.charge_point = charge_point
         self.central_system = central_system
@@ -164,6 +169,7 @@ class _Day:
         self._evening = float("inf") if duration is None else self._clock() + duration
         self._pause = pause
         self._on_step = on_step
+        self._outage = outage
         self._failures: list[str] = []
 
     async def play(self) -> ScenarioResult:
@@ -197,6 +203,8 @@ class _Day:
         transaction_id = self._running(connector_id)
         await self._step("charge", cp.notify_status(connector_id, "Charging"))
         await self._step("meter values", cp.meter_values(connector_id))
+        if self._outage:
+            await self._without_a_central_system(connector_id)
         await self._ask("GetConfiguration", ("unknownKey", ["Sparkle"]), key=["HeartbeatInterval", "Sparkle"])
         await self._ask(
             "ChangeConfiguration", ("status", "Accepted"), key="ConnectorPhaseRotation", value="1.RST"
@@ -240,6 +248,24 @@ class _Day:
         self._expect_ended(transaction_id, connector_id)
         await self._step("unplug", cp.notify_status(connector_id, "Finishing"))
         await self._step("leave", cp.notify_status(connector_id, "Available"))
+
+    async def _without_a_central_system(self, connector_id: int) -> None:
+        """The connection breaks and cannot be made again for a while; what was said meanwhile arrives."""
+        cp, cs = self.charge_point, self.central_system
+        before = cs.heard
+        cs.refuse_handshakes = HTTPStatus.SERVICE_UNAVAILABLE
+        cs.cut(self.identity)
+        try:
+            await cs.departure_of(self.identity)
+            await self._step("meter values while nobody is there", cp.meter_values(connector_id))
+            await self._step("a status likewise", cp.notify_status(connector_id, "SuspendedEV"))
+        finally:
+            cs.refuse_handshakes = None
+        try:
+            for action in ("MeterValues", "StatusNotification"):
+                await cs.arrival_of(action, identity=self.identity, after=before, within=cs.call_timeout)
+        except Unanswered as failure:
+            raise self._failed("after the outage", str(failure)) from None
 
     async def _charge_from_remote(self) -> None:
         connector_id = max(self.charge_point.connectors)

@@ -212,11 +212,15 @@ class Store(Protocol):
     """Rows on disk, or what stands in for it in a test.
 
     All methods belong to one event loop. ``problem`` says why nothing can be kept at this moment; it is
-    empty while things can, and becomes so again by itself when the cause is gone.
+    empty while things can, and becomes so again by itself when the cause is gone. ``notes_dropped`` counts
+    the changes that were noted and not kept.
     """
 
     @property
     def problem(self) -> str: ...
+
+    @property
+    def notes_dropped(self) -> int: ...
 
     def write(self, *changes: Change) -> asyncio.Future[None]:
         """Keep *changes*, all of them or none; rows take the place of those with the same key.
