@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import durable, end_to_end, mirrors, start, translation
+from bench import durable, end_to_end, keeping, mirrors, start, translation
 from bench.end_to_end import CPU_GROUP
 from bench.gateways import Effort, Gateways, WrongAnswer
 from bench.measure import Row
@@ -36,6 +36,7 @@ PARTS = {
     "pass-through": "JSON to JSON and SOAP to SOAP, beside a plain relay and a plain proxy",
     "json-to-soap": "JSON charge points with a SOAP central system",
     "mirrors": "the main path with and without mirrors",
+    "keeping": "what the store adds to a message",
 }
 if sys.platform != "linux":  # the CPU and memory of other processes are read as Linux tells them
     PARTS = {part: PARTS[part] for part in ("translation", "start", "store")}
@@ -184,6 +185,10 @@ def measure(plan: Plan, parts: Sequence[str], cores: Cores, machine: dict[str, A
     if "mirrors" in parts:
         with Gateways(cores) as gateways:
             yield from mirrors.rows(gateways, plan.pace)
+            others.append(gateways.others_busy())
+    if "keeping" in parts:
+        with Gateways(cores) as gateways:
+            yield from keeping.rows(gateways, plan.pace)
             others.append(gateways.others_busy())
     known = [share for share in others if share is not None]
     if known:

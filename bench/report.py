@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import durable, mirrors, pass_through
+from bench import durable, keeping, mirrors, pass_through
 from bench.end_to_end import CPU_GROUP, GROUP
 from bench.measure import VARIANTS
 
@@ -21,6 +21,7 @@ TITLES = {
     pass_through.GROUP: "Pass-through, µs of CPU per exchange (floor: plain relay, plain proxy)",
     pass_through.FROM_JSON_GROUP: "JSON charge points to a SOAP central system, µs of CPU per exchange",
     mirrors.GROUP: "Main path with a mirror (ours) and without (floor); ms, µs of CPU per message",
+    keeping.GROUP: "With a store on disk (ours) and in memory (floor); ms, µs of CPU per message",
     "translation": "Translation of one message, µs of CPU",
     "memory": "Memory, KiB",
     "start": "Starting, ms of CPU",
@@ -91,6 +92,15 @@ def _mirrored(mirror: str) -> Goal:
     return Goal(f"p99 with {mirror}, × without", 1.2, at_least=False, unit="", find=find)
 
 
+def _added_by_the_store(exchange: str, limit: float) -> Goal:
+    def find(result: Result) -> float | None:
+        both = [_from_row(keeping.GROUP, f"{exchange}, p50", key)(result) for key in ("ours", "floor")]
+        ours, floor = both
+        return None if ours is None or floor is None else round(ours - floor, 3)
+
+    return Goal(f"{exchange}, p50 added by the store", limit, at_least=False, unit=" ms", find=find)
+
+
 GOALS = (
     _ratio("MeterValues(4)", "naive", 8),
     _ratio("MeterValues(4)", "floor", 0.5),
@@ -108,6 +118,8 @@ GOALS = (
         unit="/s",
         find=_from_row(durable.GROUP, "durable appends, 64", "ours"),
     ),
+    _added_by_the_store("StartTransaction", 1.5),
+    _added_by_the_store("Heartbeat", 0.2),  # nothing, but for what is measured of other things
     Goal("MeterValues(4), own time", 25, at_least=False, unit=" µs", find=_own_time),
     Goal(
         "idle session of a SOAP charge point",

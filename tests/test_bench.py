@@ -92,6 +92,14 @@ def test_mirrors_of_three_kinds_stand_beside_none(result: dict[str, Any]) -> Non
         assert min(row["ours"], row["floor"]) > 0
 
 
+def test_a_store_on_disk_stands_beside_one_in_memory(result: dict[str, Any]) -> None:
+    found = rows(result, "keeping")
+    exchanges = ("StartTransaction", "Heartbeat")
+    assert list(found) == [f"{each}, {what}" for each in exchanges for what in ("p50", "p99", "CPU")]
+    for row in found.values():
+        assert min(row["ours"], row["floor"]) > 0
+
+
 def test_sessions_of_both_transports_are_weighed(result: dict[str, Any]) -> None:
     assert list(rows(result, "memory")) == [
         "one idle session of 20, a SOAP charge point",
