@@ -60,6 +60,7 @@ class CentralSystem:
     loses: bool = False
     silent: bool = False
     refuses: set[str] = field(default_factory=set)
+    babbles: set[str] = field(default_factory=set)  # its answer is no JSON
     says: Payload = field(default_factory=lambda: dict(ACCEPTED))
     next_id: int = 101
     got: list[Call] = field(default_factory=list)
@@ -77,6 +78,8 @@ class CentralSystem:
         if self.slow:
             await asyncio.sleep(self.slow)
         self.got.append(call)
+        if call.action in self.babbles:
+            return Answer(CallError("InternalError", "no JSON", reason="malformed"), ASKED, ANSWERED)
         if call.action in self.refuses:
             return Answer(CallError("InternalError", "no"), ASKED, ANSWERED)
         if call.message_id not in self.answered or not call.message_id:

@@ -277,6 +277,19 @@ def test_what_is_refused_again_and_again_is_parked_and_the_others_go_on() -> Non
         assert world.deliveries.parked == 0
 
 
+def test_what_is_answered_with_rubbish_is_confirmed_and_parked() -> None:
+    """Whether the central system has done it, it could not say; asking it for ever would do it for ever."""
+    with a_world(rules=Rules(attempts=3, retry=1.0)) as world:
+        world.central_system.babbles = {"StopTransaction"}
+        assert world.result(stop(7)) == {}
+        world.run_for(60.0)
+        assert len(world.got) == 4
+        assert len(world.central_system.messages) == 4
+        [row] = world.read(lambda: world.store.find(Waiting))
+        assert (row.state, row.problem) == ("parked", "InternalError: no JSON")
+        assert world.result(stop(7)) == {}
+
+
 def test_the_operator_drops_what_shall_not_be_sent() -> None:
     with a_world() as world:
         world.central_system.away = True
@@ -414,10 +427,7 @@ def test_an_authorization_ends_with_its_expiry_date_and_with_its_age() -> None:
 def test_a_boot_gets_its_last_acceptance_and_is_told_later() -> None:
     with a_world() as world:
         world.result(BOOT)
-        world.session.heartbeat_interval = 120.0
-        world.result(status())
         world.run_for(61.0)
-        world.result(HEARTBEAT)
         world.crash()
         world.central_system.away = True
         assert world.result(BOOT) == {

@@ -31,6 +31,7 @@ from wattbridge.relay.session import (
     UNDELIVERED,
     Answer,
     Session,
+    told_heartbeat_interval,
 )
 from wattbridge.relay.transactions import MOST_ENDED, NAMED_BY, NO_NUMBER, OURS, Transactions, with_remote_id
 from wattbridge.store.base import (
@@ -271,7 +272,12 @@ class Delivery:
                 await self._park(call, key, f"{reply.code}: {reply.description}")
                 return replace(answer, reply=CallResult({}), how="kept")
             self._refused(key)
-            return answer
+            if reply.reason not in NOT_ITS_WORD:
+                return answer
+            # It has got the message and cannot say so; it is asked again, but not for ever.
+            again = replace(call, message_id=str(uuid.uuid4()))
+            gone = Unreachable(reply.reason, reply.description, answer.asked)
+            return await self._keep(again, key, transaction, gone)
         self._refusals.pop(key, None)
         if call.action == "MeterValues":
             self._remember(call.action, key, reply)
@@ -429,6 +435,9 @@ class Delivery:
 
     def _booted(self, call: Call, reply: CallResult) -> None:
         said, now = call.payload, self._shared.now()
+        interval = told_heartbeat_interval(call, reply)
+        if interval is not None and self.session is not None:
+            self.session.heartbeat_interval = interval
         self.known = replace(
             self.known,
             vendor=_text(said.get("chargePointVendor")),
@@ -828,6 +837,9 @@ class Delivery:
     async def set_remote_id(self, local_id: int, remote_id: int) -> bool:
         await self._load()
         row = self.transactions.find(local_id)
+        where = {"identity": self.identity, "local_id": str(local_id)}
+        for kept in [] if row else await self._shared.read(Transaction, where):
+            row = kept
         if row is None:
             return False
         changed = replace(row, remote_id=str(remote_id), upstream=self._upstream, changed=self._shared.now())
