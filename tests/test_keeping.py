@@ -105,6 +105,18 @@ async def test_a_session_comes_back_with_its_address_and_its_numbers_and_without
             assert central_system.calls[-1][3]["transactionId"] == given
 
 
+async def test_one_that_stays_silent_after_a_restart_is_not_brought_back_at_the_next(tmp_path: Path) -> None:
+    async with a_central_system(USUAL_ANSWERS) as central_system:
+        text = configuration(central_system.url) + "sessions: {alive: 1, heartbeat: 1s}\n"
+        async with a_gateway_with(tmp_path, text) as world:
+            await post(world.url, soap_request("Heartbeat"))
+        async with a_gateway_with(tmp_path, text) as world:
+            await world.heard.until(lambda: bool(world.heard.told("session closed")))
+        async with a_gateway_with(tmp_path, text) as world:
+            await post(world.url, soap_request("Heartbeat", "CP2"))
+            assert [event.identity for event in world.heard.told("session opened")] == ["CP2"]
+
+
 async def test_a_boot_is_told_again_where_that_is_configured(tmp_path: Path) -> None:
     async with a_central_system(USUAL_ANSWERS) as central_system:
         text = configuration(central_system.url, offline="{boot_after_restart: yes}")

@@ -140,7 +140,7 @@ def test_what_can_wait_is_confirmed_and_sent_later_in_order() -> None:
             stop(7, 3).payload,
             status(4).payload,
         ]
-        assert world.delivery.waiting.messages == world.deliveries.waiting.messages == 0
+        assert world.delivery.outbox.waiting.messages == world.deliveries.waiting.messages == 0
         assert len(world.heard.told("message delivered")) == 4
 
 

@@ -2,28 +2,26 @@
 
 *Acknowledged to the charge point means: the central system has answered, or the message is on disk.* A
 ``Delivery`` belongs to one charge point and outlives its sessions. It answers repetitions with the reply of
-the first, keeps what cannot be delivered and sends it later, in order, and knows both numbers of each
-transaction. ``Deliveries`` are those of all charge points, with the store that they share.
+the first, answers for a central system that is away, puts what waits into the outbox, and knows both numbers
+of each transaction. ``Deliveries`` are those of all charge points.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from wattbridge.ocpp import ocppj
 from wattbridge.ocpp.errors import Unreachable, Violation
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Original, Payload, Side
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Payload, Side
 from wattbridge.relay import offline
 from wattbridge.relay.journal import Event, How, Journal
+from wattbridge.relay.keeper import Keeper
 from wattbridge.relay.offline import Answers, Rules
-from wattbridge.relay.pace import Pacer
+from wattbridge.relay.outbox import A_HAIR, FIRST_WAIT, Delivered, Hopeless, Outbox, Outcome, call_of
 from wattbridge.relay.repeats import Answered, Replies, content_key, message_id_of
 from wattbridge.relay.session import (
     NOT_ITS_WORD,
@@ -39,8 +37,6 @@ from wattbridge.store.base import (
     Change,
     ChargePoint,
     ConnectorStatus,
-    Forget,
-    NotKept,
     Remembered,
     Store,
     Transaction,
@@ -49,20 +45,6 @@ from wattbridge.store.base import (
 
 MOST_REFUSED = 64  # messages of one charge point whose refusals are counted in memory
 HEARD_EVERY = 60.0  # seconds between notes that a charge point was heard
-FIRST_WAIT = 1.0  # seconds after a kept message could not be sent, doubled each time
-LONGEST_WAIT = 30.0
-TIDY_EVERY = 60.0  # seconds
-A_HAIR = 0.001  # seconds that a timer may fire early
-LAST_WAIT = 2.0  # seconds for what is under way when the gateway stops
-ROWS_AT_ONCE = 50  # of the outbox of one charge point, in memory
-
-
-@dataclass(slots=True)
-class Amount:
-    """How much is kept."""
-
-    messages: int = 0
-    bytes: int = 0
 
 
 class Delivery:
@@ -72,29 +54,26 @@ class Delivery:
     store before the charge point is heard.
     """
 
-    def __init__(self, identity: str, shared: Deliveries) -> None:
+    def __init__(self, identity: str, keeper: Keeper) -> None:
         self.identity = identity
         self.answers = Answers()
-        self.waiting = Amount()
         self.transactions = Transactions()
         self.known = ChargePoint(identity)
         self.session: Session | None = None
-        self._shared = shared
+        self.outbox = Outbox(
+            identity,
+            keeper,
+            deliver=self._deliver_kept,
+            may_go=self._is_for_the_one_in_use,
+            is_away=lambda: self._is_away,
+            on_parked=self._parked,
+        )
+        self._keeper = keeper
         self._replies = Replies()
         self._pending: dict[str, asyncio.Future[Answer]] = {}  # by content
         self._refusals: dict[str, int] = {}  # by content: of messages that the charge point keeps itself
-        self._position = 0  # of the message kept last
         self._loading = asyncio.Lock()
         self._loaded = False
-        # One transaction message at a time: a later one must not overtake one that could not be delivered.
-        self._turn = asyncio.Lock()
-        self._news = asyncio.Event()
-        self._draining = False
-        self._sending_kept = False  # whether it is a kept message that has the turn
-        self._retry_at_once = False
-        self._bound: Counter[str] = Counter()  # messages that wait, by the central system they are for
-        self._head: list[Waiting] = []
-        self._delivered: set[int] = set()  # positions that reached the central system and are still on disk
         self._noted = float("-inf")  # when it was last noted that it was heard
         self._callback = ""
 
@@ -159,15 +138,15 @@ class Delivery:
         """The reply that was given before; None when there was none."""
         answered = self._replies.find(key)
         if answered is None and call.action != "MeterValues":  # those that matter are looked for on disk too
-            rows = await self._shared.read(Remembered, {"identity": self.identity, "content_key": key})
-            for row in rows:
-                answered = Answered(CallResult(ocppj.read_payload(row.reply)), row.answered)
-        if answered is None or self._shared.now() - answered.at > self._shared.rules.replies:
+            rows = await self._keeper.read(Remembered, {"identity": self.identity, "content_key": key})
+            for kept in rows:
+                answered = Answered(CallResult(ocppj.read_payload(kept.reply)), kept.answered)
+        if answered is None or self._keeper.now() - answered.at > self._keeper.rules.replies:
             return None
         if not answered.kept:  # it was not given to the charge point, for it could not be kept
             row = await self._transaction_of(call, answered.result)
             changes: list[Change] = [self._remembered(call.action, key, answered)]
-            await self._keep_now(*changes, *([row] if row else []))
+            await self._keeper.keep(*changes, *([row] if row else []))
             answered.kept = True
         self._tell("repeated message", f"{call.action} was answered before and gets the same reply")
         return Answer(answered.result, None, None, how="repeat")
@@ -184,9 +163,9 @@ class Delivery:
         if call.action == "StartTransaction":
             return await self._start(call, key)
         transaction = await self._meant_by(call)
-        if self._sending_kept:  # a slow central system, and more that waits for it
+        if self.outbox.is_sending:  # a slow central system, and more that waits for it
             return await self._keep(call, key, transaction)
-        async with self._turn:
+        async with self.outbox.turn:
             transaction = self._latest(transaction)  # it may have got its number meanwhile
             if self._may_send(transaction):
                 answer = await self._attempt(with_remote_id(call, transaction))
@@ -205,7 +184,7 @@ class Delivery:
         if number not in OURS and not (session is not None and session.upstreams):
             return None  # both sides call it so
         where = {"identity": self.identity, "local_id": str(number)}
-        rows = await self._shared.read(Transaction, where)
+        rows = await self._keeper.read(Transaction, where)
         return rows[0] if rows else None
 
     def _latest(self, transaction: Transaction | None) -> Transaction | None:
@@ -217,8 +196,8 @@ class Delivery:
         session = self.session
         if session is None or self._is_away:
             return False
-        elsewhere = sum(self._bound[name] for name in session.upstreams if name != session.upstream)
-        if self.waiting.messages > elsewhere:
+        others = (name for name in session.upstreams if name != session.upstream)
+        if self.outbox.waiting.messages > sum(self.outbox.by_upstream[name] for name in others):
             return False
         return transaction is None or (bool(transaction.remote_id) and not self._is_for_another(transaction))
 
@@ -246,11 +225,11 @@ class Delivery:
 
     async def _attempt(self, call: Call) -> Answer | Unreachable:
         """Send *call*: what the central system said, or why it has not said anything. Raises Violation."""
-        began = self._shared.clock()
+        began = self._keeper.clock()
         try:
             answer = await self._send(call)
         except Unreachable as unreachable:
-            unreachable.waited = self._shared.clock() - began
+            unreachable.waited = self._keeper.clock() - began
             return unreachable
         reply = answer.reply
         # What answers a POST in no way that SOAP knows is a proxy; behind a WebSocket there is nobody else.
@@ -292,25 +271,25 @@ class Delivery:
 
     async def _start(self, call: Call, key: str) -> Answer:
         """Deliver a StartTransaction: only the central system has numbers, or the policy says otherwise."""
-        shared = self._shared
-        until = shared.clock() + shared.rules.hold - A_HAIR
+        keeper = self._keeper
+        until = keeper.clock() + keeper.rules.hold - A_HAIR
         why = Unreachable("not_connected", f"messages of charge point {self.identity} wait before it")
         while True:
             if self._may_send():
-                async with self._turn:
+                async with self.outbox.turn:
                     if self._may_send():
                         answer = await self._attempt(call)
                         if isinstance(answer, Answer):
                             return await self._started(call, key, answer)
                         why = answer
             if self.answers.start_transaction == "provisional" and (
-                self._is_away or why.asked is not None or shared.clock() >= until
+                self._is_away or why.asked is not None or keeper.clock() >= until
             ):
                 return await self._begin_provisionally(call, key, why)
-            if shared.clock() >= until:
-                held = f"{why.description}; StartTransaction was held for {shared.rules.hold:g} s"
+            if keeper.clock() >= until:
+                held = f"{why.description}; StartTransaction was held for {keeper.rules.hold:g} s"
                 raise Unreachable(why.reason, held, why.asked)
-            await self._wait_for_news(min(FIRST_WAIT, max(0.0, until - shared.clock())))
+            await self.outbox.wait_for_news(min(FIRST_WAIT, max(0.0, until - keeper.clock())))
 
     async def _started(self, call: Call, key: str, answer: Answer) -> Answer:
         reply = answer.reply
@@ -340,9 +319,9 @@ class Delivery:
             info = await self._cached_info(call) or info
         reply = CallResult({"transactionId": number, "idTagInfo": info})
         row = replace(self._begun(call, number, None), provisional=1)
-        await self._keep_waiting(call, key, "", row, self._remembered_now(call.action, key, reply))
+        await self.outbox.keep(call, key, "", row, self._remembered_now(call.action, key, reply))
         self.transactions.put(row)
-        self._replies.remember(call.action, key, Answered(reply, self._shared.now()))
+        self._replies.remember(call.action, key, Answered(reply, self._keeper.now()))
         return _here(reply, "kept", gone)
 
     def _begun(self, call: Call, local: int, remote: int | None) -> Transaction:
@@ -356,7 +335,7 @@ class Delivery:
             id_tag=_text(said.get("idTag")),
             meter_start=_text(said.get("meterStart")),
             started=_text(said.get("timestamp")),
-            changed=self._shared.now(),
+            changed=self._keeper.now(),
         )
 
     def _stop(self, known: Transaction, call: Call) -> Transaction:
@@ -364,7 +343,7 @@ class Delivery:
         row = self._latest(known) or known
         when = _text(call.payload.get("timestamp"))
         state = "stopped" if row.state == "open" else row.state
-        return self.transactions.put(replace(row, stopped=when, state=state, changed=self._shared.now()))
+        return self.transactions.put(replace(row, stopped=when, state=state, changed=self._keeper.now()))
 
     @property
     def _upstream(self) -> str:
@@ -374,18 +353,18 @@ class Delivery:
 
     async def _notify(self, call: Call) -> Answer:
         if call.action == "StatusNotification":
-            self._shared.store.note(
+            self._keeper.store.note(
                 ConnectorStatus(
                     self.identity,
                     _text(call.payload.get("connectorId")),
                     ocppj.write_payload(call.payload),
-                    self._shared.now(),
+                    self._keeper.now(),
                 )
             )
         call = replace(call, message_id=str(uuid.uuid4()))
-        if self._sending_kept:
+        if self.outbox.is_sending:
             return await self._keep(call, "", None)
-        async with self._turn:
+        async with self.outbox.turn:
             if self._may_send():
                 answer = await self._attempt(call)
                 if isinstance(answer, Answer):
@@ -396,7 +375,7 @@ class Delivery:
     async def _heartbeat(self, call: Call) -> Answer:
         """A Heartbeat fails while messages cannot be kept, or the charge point would blame its message for
         what the store cannot do, and throw it away (OCPP-S 1.6 errata, 3.2)."""
-        problem = self._shared.store.problem
+        problem = self._keeper.store.problem
         if problem:
             raise Unreachable("queue_full", f"messages cannot be kept: {problem}")
         gone: Unreachable | None = None
@@ -407,7 +386,7 @@ class Delivery:
             if answer.reason == "draining":
                 raise answer
             gone = answer
-        return _here(offline.heartbeat(self._shared.now()), "offline", gone)
+        return _here(offline.heartbeat(self._keeper.now()), "offline", gone)
 
     async def _boot(self, call: Call) -> Answer:
         call = replace(call, message_id=str(uuid.uuid4()))
@@ -425,16 +404,16 @@ class Delivery:
         return answer
 
     async def _boot_offline(self, call: Call) -> Answer:
-        now = self._shared.now()
+        now = self._keeper.now()
         if self.answers.boot_notification == "pending":
             return Answer(offline.boot("Pending", offline.PENDING_INTERVAL, now), None, None, how="offline")
-        async with self._turn:
+        async with self.outbox.turn:
             await self._keep(call, "", None)  # the central system still has to learn of it
         interval = self.known.heartbeat_interval or offline.USUAL_INTERVAL
         return Answer(offline.boot("Accepted", interval, now), None, None, how="kept")
 
     def _booted(self, call: Call, reply: CallResult) -> None:
-        said, now = call.payload, self._shared.now()
+        said, now = call.payload, self._keeper.now()
         interval = told_heartbeat_interval(call, reply)
         if interval is not None and self.session is not None:
             self.session.heartbeat_interval = interval
@@ -454,7 +433,7 @@ class Delivery:
             answer = await self._attempt(call)
             if isinstance(answer, Answer):
                 if isinstance(answer.reply, CallResult):
-                    self._shared.store.note(*self._authorized(call, answer.reply))
+                    self._keeper.store.note(*self._authorized(call, answer.reply))
                 return answer
             gone = answer
         else:
@@ -471,10 +450,10 @@ class Delivery:
     async def _cached_info(self, call: Call) -> Payload | None:
         """What the central system last said of the idTag of *call*; None when that is too long ago."""
         tag = _text(call.payload.get("idTag")).lower()  # idTags are case-insensitive (OCPP 1.6, 7.28)
-        now = self._shared.now()
-        rows = await self._shared.read(Authorization, {"identity": self.identity, "id_tag": tag})
+        now = self._keeper.now()
+        rows = await self._keeper.read(Authorization, {"identity": self.identity, "id_tag": tag})
         for row in rows:
-            if now - row.told <= self._shared.rules.authorizations:
+            if now - row.told <= self._keeper.rules.authorizations:
                 info: Payload = offline.authorization(ocppj.read_payload(row.info), now).payload["idTagInfo"]
                 return info
         return None
@@ -484,7 +463,7 @@ class Delivery:
         if not isinstance(tag, str) or not isinstance(info, dict):
             return []
         text = ocppj.write_payload(info)
-        return [Authorization(self.identity, tag.lower(), text, self._shared.now())]
+        return [Authorization(self.identity, tag.lower(), text, self._keeper.now())]
 
     # --- replies that may be asked for again ---
 
@@ -493,25 +472,19 @@ class Delivery:
         return Remembered(self.identity, key, action, reply, answered.at)
 
     def _remembered_now(self, action: str, key: str, reply: CallResult) -> Remembered:
-        return self._remembered(action, key, Answered(reply, self._shared.now()))
+        return self._remembered(action, key, Answered(reply, self._keeper.now()))
 
     def _remember(self, action: str, key: str, reply: CallResult) -> None:
-        answered = Answered(CallResult(reply.payload), self._shared.now())
+        answered = Answered(CallResult(reply.payload), self._keeper.now())
         self._replies.remember(action, key, answered)
-        self._shared.store.note(self._remembered(action, key, answered))
+        self._keeper.store.note(self._remembered(action, key, answered))
 
     async def _remember_durably(self, action: str, key: str, reply: CallResult, *changes: Change) -> None:
         """The reply is on disk before the charge point sees it. Raises Unreachable when it cannot be."""
-        answered = Answered(CallResult(reply.payload), self._shared.now(), kept=False)
+        answered = Answered(CallResult(reply.payload), self._keeper.now(), kept=False)
         self._replies.remember(action, key, answered)
-        await self._keep_now(self._remembered(action, key, answered), *changes)
+        await self._keeper.keep(self._remembered(action, key, answered), *changes)
         answered.kept = True
-
-    async def _keep_now(self, *changes: Change) -> None:
-        try:
-            await self._shared.store.write(*changes)
-        except NotKept as broken:
-            raise Unreachable("queue_full", f"it cannot be kept: {broken}") from None
 
     def _refused(self, key: str) -> None:
         self._refusals[key] = self._refusals.pop(key, 0) + 1
@@ -536,230 +509,93 @@ class Delivery:
             bound = transaction.upstream
             if call.action == "StopTransaction":
                 changes.append(self._stop(transaction, call))
-        await self._keep_waiting(call, key, bound, *changes)
+        await self.outbox.keep(call, key, bound, *changes)
         if key:
-            self._replies.remember(call.action, key, Answered(reply, self._shared.now()))
+            self._replies.remember(call.action, key, Answered(reply, self._keeper.now()))
         return _here(reply, "kept", gone)
 
-    async def _keep_waiting(self, call: Call, key: str, bound: str, *changes: Change) -> None:
-        row = self._row(call, key, bound)
-        self._shared.check_room(self, len(row.payload))
-        self._position = row.position
-        await self._keep_now(row, *changes)
-        self._count(row, 1)
-        self._tell("message kept", f"{call.action} waits for the central system", action=call.action)
-        self._drain_soon()
-
-    def _row(self, call: Call, key: str, bound: str) -> Waiting:
-        passes = call.original is not None and call.original.form == ocppj.FORM
-        text = call.original.text.decode() if passes and call.original else ocppj.write_payload(call.payload)
-        return Waiting(
-            self.identity,
-            self._position + 1,
-            call.action,
-            text,
-            call.message_id,
-            form=ocppj.FORM if passes else "",
-            content_key=key,
-            upstream=bound,
-            kept=self._shared.now(),
-        )
-
     async def _park(self, call: Call, key: str, problem: str) -> None:
-        """Keep a message that its central system does not want, for the operator to see."""
-        row = replace(self._row(call, key, ""), state="parked", refusals=1, problem=problem)
+        """Acknowledge a message that its central system does not want; the operator will see it."""
         reply = CallResult({})
-        self._position = row.position
-        await self._keep_now(row, self._remembered_now(call.action, key, reply))
-        self._replies.remember(call.action, key, Answered(reply, self._shared.now()))
-        self._shared.parked += 1
-        self._tell("message parked", f"{call.action}: {problem}", "call_error", action=call.action)
+        await self.outbox.park(call, key, problem, self._remembered_now(call.action, key, reply))
+        self._replies.remember(call.action, key, Answered(reply, self._keeper.now()))
 
-    def _count(self, row: Waiting, change: int) -> None:
-        self._bound[row.upstream] += change
-        shared = self._shared
-        for amount in (self.waiting, shared.waiting):
-            amount.messages += change
-            amount.bytes += change * len(row.payload)
-        if not shared.waiting.messages:
-            shared.oldest = None
-        elif shared.oldest is None:
-            shared.oldest = row.kept
-
-    def wake(self) -> None:
-        """Something has changed: the link, or what waits."""
-        self._news.set()
-        self._news = asyncio.Event()
-
-    async def _wait_for_news(self, within: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within):
-                await self._news.wait()
-
-    def _drain_soon(self) -> None:
-        if not self._draining and self.waiting.messages:
-            self._draining = True
-            self._shared.spawn(self._drain(), f"outbox of {self.identity}")
-
-    async def _drain(self) -> None:
-        """Send what waits, until nothing does."""
-        failures = 0
-        try:
-            while self.waiting.messages and not self._shared.stopping:
-                if self._is_away:
-                    await self._wait_for_news(LONGEST_WAIT)
-                    continue
-                row = await self._next()
-                if row is None:
-                    await self._wait_for_news(LONGEST_WAIT)
-                    continue
-                await self._shared.pacer.turn()
-                async with self._turn:
-                    self._sending_kept = True
-                    try:
-                        wait = await self._send_kept(row)
-                    finally:
-                        self._sending_kept = False
-                if wait is None:
-                    failures = 0
-                elif wait:
-                    await self._give_it_time(wait)
-                else:
-                    failures += 1
-                    await self._wait_for_news(min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 10)))
-        finally:
-            self._draining = False
-            self.wake()
-
-    async def _give_it_time(self, seconds: float) -> None:
-        """Wait before the central system is asked again for what it has refused, or for the operator."""
-        until = self._shared.clock() + seconds
-        self._retry_at_once = False
-        while not self._retry_at_once and not self._shared.stopping:
-            left = until - self._shared.clock()
-            if left < A_HAIR:
-                return
-            await self._wait_for_news(left)
-
-    async def _next(self) -> Waiting | None:
-        """The message to send now; None when none may be sent to this central system."""
-        if not self._head:
-            where = {"identity": self.identity, "state": "waiting"}
-            rows = await self._shared.read(Waiting, where, limit=ROWS_AT_ONCE)
-            self._head = [row for row in rows if row.position not in self._delivered]
+    def _is_for_the_one_in_use(self, row: Waiting) -> bool:
         session = self.session
-        for row in self._head:
-            if self._shared.now() - row.kept > self._shared.rules.max_age:
-                await self._expire(row)
-                return await self._next()
-            if session is None or row.upstream in ("", session.upstream):
-                return row
-            if row.upstream not in session.upstreams:
-                return row
-        self._head = []
-        return None
+        if session is None or row.upstream in ("", session.upstream):
+            return True
+        return row.upstream not in session.upstreams
 
-    async def _expire(self, row: Waiting) -> None:
-        text = f"{row.action} was kept for longer than {self._shared.rules.max_age:g} s and is dropped"
-        if await self._settle(row, Forget(Waiting, (row.identity, row.position))):
-            self._tell("message expired", f"{text}: {row.payload}", "expired", action=row.action)
-
-    async def _send_kept(self, row: Waiting) -> float | None:
-        """Send one message; None when it is settled, else for how long to wait, 0 for as long as usual."""
-        if row not in self._head:
-            return None  # the operator has taken it away meanwhile
-        original = Original(row.form, row.payload.encode()) if row.form else None
-        call = Call(row.action, ocppj.read_payload(row.payload), original, row.message_id)
+    async def _deliver_kept(self, row: Waiting) -> Outcome:
+        """Bring a kept message to the central system. Raises Unreachable when nothing can be read."""
+        call = call_of(row)
         transaction = await self._meant_by(call) if row.action in TRANSACTION_ACTIONS else None
         if transaction is not None and not transaction.remote_id:
-            await self._set_aside(row, "its StartTransaction has not been accepted", "call_error")
-            return None
+            return Hopeless("its StartTransaction has not been accepted", "call_error")
         try:
             answer = await self._attempt(with_remote_id(call, transaction))
         except Violation as broken:
-            await self._set_aside(row, str(broken), "untranslatable")
-            return None
+            return Hopeless(str(broken), "untranslatable")
         if isinstance(answer, Unreachable):
-            return 0.0
-        if isinstance(answer.reply, CallError):
-            return await self._refuse_kept(row, answer.reply)
-        reply = await self._settle_answered(row, call, answer.reply)
+            return None
+        reply = answer.reply
+        if isinstance(reply, CallError):
+            return reply
+        if row.action == "BootNotification":
+            self._booted(call, reply)
+        if row.action == "StartTransaction":
+            return self._begun_late(call, reply)
+        return Delivered(self._authorized(call, reply), lambda: self._tell_mirrors(call, reply))
+
+    def _begun_late(self, call: Call, reply: CallResult) -> Delivered:
+        """The central system has given a provisional transaction its number."""
+        changes: list[Change] = self._authorized(call, reply)
+        begun, remote = self._begun_by(call), reply.payload.get("transactionId")
+        if begun is None or type(remote) is not int:
+            return Delivered(changes, lambda: self._tell_mirrors(call, reply))
+        begun = replace(begun, remote_id=str(remote), upstream=self._upstream, changed=self._keeper.now())
+        changes.append(self.transactions.put(begun))
+        told = CallResult({**reply.payload, "transactionId": int(begun.local_id)})
+
+        def then() -> None:
+            self._tell_mirrors(call, told)
+            status = (reply.payload.get("idTagInfo") or {}).get("status")
+            if status not in (None, "Accepted"):
+                self._refuse_transaction(self._latest(begun) or begun, f"its idTag is {status}")
+
+        return Delivered(changes, then)
+
+    def _tell_mirrors(self, call: Call, reply: CallResult) -> None:
         session = self.session
         if session is not None and session.after_relay is not None:
             session.after_relay(replace(call, message_id=""), reply)
-        return None
-
-    async def _settle_answered(self, row: Waiting, call: Call, reply: CallResult) -> CallResult:
-        changes: list[Change] = [Forget(Waiting, (row.identity, row.position))]
-        changes += self._authorized(call, reply)
-        if row.action == "BootNotification":
-            self._booted(call, reply)
-        begun: Transaction | None = None
-        if row.action == "StartTransaction":
-            begun = self._begun_by(call)
-            remote = reply.payload.get("transactionId")
-            if begun is not None and type(remote) is int:
-                begun = replace(
-                    begun, remote_id=str(remote), upstream=self._upstream, changed=self._shared.now()
-                )
-                self.transactions.put(begun)
-                changes.append(begun)
-                reply = CallResult({**reply.payload, "transactionId": int(begun.local_id)})
-        late = self._shared.now() - row.kept
-        if await self._settle(row, *changes):
-            text = f"{row.action} reached the central system {late:.0f} s late"
-            self._tell("message delivered", text, action=row.action)
-        if begun is not None:
-            begun = self._latest(begun) or begun  # it may have ended meanwhile
-            status = (reply.payload.get("idTagInfo") or {}).get("status")
-            if status not in (None, "Accepted"):
-                await self._refuse_transaction(begun, f"its idTag is {status}")
-        return reply
 
     def _begun_by(self, call: Call) -> Transaction | None:
         """The provisional transaction that a kept StartTransaction has begun."""
-        wanted = _text(call.payload.get("connectorId")), _text(call.payload.get("timestamp"))
+        said = call.payload
+        wanted = tuple(_text(said.get(each)) for each in ("connectorId", "idTag", "meterStart", "timestamp"))
         for row in self.transactions:
-            if row.provisional and not row.remote_id and (row.connector_id, row.started) == wanted:
+            found = row.connector_id, row.id_tag, row.meter_start, row.started
+            if row.provisional and not row.remote_id and found == wanted:
                 return row
         return None
 
-    async def _refuse_kept(self, row: Waiting, error: CallError) -> float | None:
-        """The central system has refused a kept message; the number of its refusals counts."""
-        refusals = row.refusals + 1
-        problem = f"{error.code}: {error.description}"
-        if refusals >= self._shared.rules.attempts:
-            row = replace(row, refusals=refusals)
-            await self._set_aside(row, problem, error.reason)
-            return None
-        # The central system has had its word on the message of this id.
-        refused = replace(row, refusals=refusals, problem=problem, message_id=str(uuid.uuid4()))
-        await self._replace_row(refused)
-        return self._shared.rules.retry * 2.0 ** (refusals - 1)
+    def _parked(self, row: Waiting, problem: str) -> None:
+        begun = self._begun_by(call_of(row)) if row.action == "StartTransaction" else None
+        if begun is not None:
+            self._refuse_transaction(begun, problem)
 
-    async def _set_aside(self, row: Waiting, problem: str, reason: str) -> None:
-        """Park a message: it is shown to the operator, and the next ones go on."""
-        parked = replace(row, state="parked", problem=problem)
-        if not await self._settle(row, parked):
-            return
-        self._shared.parked += 1
-        self._tell("message parked", f"{row.action}: {problem}", reason, action=row.action)
-        if row.action == "StartTransaction":
-            begun = self._begun_by(Call(row.action, ocppj.read_payload(row.payload)))
-            if begun is not None:
-                await self._refuse_transaction(begun, problem)
-
-    async def _refuse_transaction(self, transaction: Transaction, why: str) -> None:
+    def _refuse_transaction(self, transaction: Transaction, why: str) -> None:
         """The central system does not want a transaction that was begun without it."""
-        refused = replace(transaction, state="refused" if transaction.state == "open" else transaction.state)
-        self.transactions.put(refused)
-        self._shared.store.note(refused)
+        running = transaction.state == "open"
+        if running:
+            self._keeper.store.note(self.transactions.put(replace(transaction, state="refused")))
         text = f"transaction {transaction.local_id} was begun without the central system, which refuses it: "
         self._tell("transaction refused", text + why, "call_error")
         session = self.session
-        if self.answers.late_refusal == "stop" and transaction.state == "open" and session is not None:
+        if self.answers.late_refusal == "stop" and running and session is not None:
             stop = Call("RemoteStopTransaction", {"transactionId": int(transaction.local_id)})
-            self._shared.spawn(self._stop_charging(session, stop), f"stopping at {self.identity}")
+            self._keeper.spawn(self._stop_charging(session, stop), f"stopping at {self.identity}")
 
     async def _stop_charging(self, session: Session, stop: Call) -> None:
         number = stop.payload["transactionId"]
@@ -771,82 +607,29 @@ class Delivery:
         said = answer.reply.payload.get("status") if isinstance(answer.reply, CallResult) else answer.reply
         self._tell("charging stopped", f"transaction {number}: the charge point says {said}")
 
-    async def _settle(self, row: Waiting, *changes: Change) -> bool:
-        """Take *row* out of what waits, and keep *changes*; False when somebody else has done it.
-
-        A store that cannot keep is waited for: what has reached the central system must not be sent again.
-        """
-        if row.position in self._delivered:
-            return False
-        self._delivered.add(row.position)
-        self._head = [each for each in self._head if each.position != row.position]
-        while True:
-            try:
-                await self._shared.store.write(*changes)
-            except NotKept:
-                await self._shared.sleep(FIRST_WAIT)
-                continue
-            break
-        self._delivered.discard(row.position)
-        self._count(row, -1)
-        return True
-
-    async def _replace_row(self, row: Waiting) -> None:
-        self._head = [row if each.position == row.position else each for each in self._head]
-        with suppress(NotKept):  # it is only how often it was refused
-            await self._shared.store.write(row)
-
     # --- what the operator does ---
 
     async def retry(self, position: int) -> bool:
         await self._load()
-        rows = await self._shared.read(Waiting, {"identity": self.identity, "position": position})
-        if not rows:
-            return False
-        async with self._turn:
-            row = replace(rows[0], state="waiting", refusals=0)
-            if rows[0].state == "parked":
-                row = replace(row, message_id=str(uuid.uuid4()))
-            await self._shared.store.write(row)
-            if rows[0].state == "parked":
-                self._shared.parked -= 1
-                self._count(row, 1)
-            self._head = []
-            self._retry_at_once = True
-        self.wake()
-        self._drain_soon()
-        return True
+        return await self.outbox.retry(position)
 
     async def drop(self, position: int) -> bool:
         await self._load()
-        rows = await self._shared.read(Waiting, {"identity": self.identity, "position": position})
-        if not rows:
-            return False
-        async with self._turn:
-            await self._shared.store.write(Forget(Waiting, (self.identity, position)))
-            self._head = []
-            if rows[0].state == "parked":
-                self._shared.parked -= 1
-            else:
-                self._count(rows[0], -1)
-        text = f"{rows[0].action}, by the operator: {rows[0].payload}"
-        self._tell("message dropped", text, action=rows[0].action)
-        self.wake()
-        return True
+        return await self.outbox.drop(position)
 
     async def set_remote_id(self, local_id: int, remote_id: int) -> bool:
         await self._load()
         row = self.transactions.find(local_id)
         where = {"identity": self.identity, "local_id": str(local_id)}
-        for kept in [] if row else await self._shared.read(Transaction, where):
+        for kept in [] if row else await self._keeper.read(Transaction, where):
             row = kept
         if row is None:
             return False
-        changed = replace(row, remote_id=str(remote_id), upstream=self._upstream, changed=self._shared.now())
-        await self._shared.store.write(self.transactions.put(changed))
+        changed = replace(row, remote_id=str(remote_id), upstream=self._upstream, changed=self._keeper.now())
+        await self._keeper.store.write(self.transactions.put(changed))
         text = f"{local_id} is {remote_id} there, says the operator"
         self._tell("transaction renumbered", text, by="operator")
-        self.wake()
+        self.outbox.wake()
         return True
 
     # --- its state ---
@@ -859,24 +642,19 @@ class Delivery:
             if self._was_loaded():
                 return
             mine = {"identity": self.identity}
-            shared = self._shared
-            for known in await shared.read(ChargePoint, mine):
+            keeper = self._keeper
+            for known in await keeper.read(ChargePoint, mine):
                 self.known = known
-            ended = await shared.read(Transaction, mine, order="last", by="changed", limit=MOST_ENDED)
-            open_ones = await shared.read(Transaction, {**mine, "state": "open"})
-            unknown_there = await shared.read(Transaction, {**mine, "remote_id": ""})
+            ended = await keeper.read(Transaction, mine, order="last", by="changed", limit=MOST_ENDED)
+            open_ones = await keeper.read(Transaction, {**mine, "state": "open"})
+            unknown_there = await keeper.read(Transaction, {**mine, "remote_id": ""})
             self.transactions = Transactions([*reversed(ended), *open_ones, *unknown_there])
-            for last in await shared.read(Waiting, mine, order="last", limit=1):
-                self._position = last.position
-            for row in await shared.read(Waiting, {**mine, "state": "waiting"}, limit=shared.rules.most):
-                self._bound[row.upstream] += 1  # the sum of all was counted at the start
-                self.waiting.messages += 1
-                self.waiting.bytes += len(row.payload)
-            for reply in reversed(await shared.read(Remembered, mine, order="last", by="answered", limit=64)):
+            await self.outbox.load()
+            for reply in reversed(await keeper.read(Remembered, mine, order="last", by="answered", limit=64)):
                 result = CallResult(ocppj.read_payload(reply.reply))
                 self._replies.remember(reply.action, reply.content_key, Answered(result, reply.answered))
             self._loaded = True
-        self._drain_soon()
+        self.outbox.drain_soon()
 
     def _was_loaded(self) -> bool:
         """Whether somebody else has loaded it, while this one waited."""
@@ -885,11 +663,11 @@ class Delivery:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way, so that everything can be read again from the store."""
-        return not (self._pending or self._draining or self._turn.locked() or self.waiting.messages)
+        return not self._pending and self.outbox.is_idle
 
     def boot_again(self) -> None:
         """Tell the central system once more of the charge point, as it told of itself last."""
-        self._shared.spawn(self._boot_again(), f"BootNotification of {self.identity}")
+        self._keeper.spawn(self._boot_again(), f"BootNotification of {self.identity}")
 
     async def _boot_again(self) -> None:
         with suppress(Unreachable):
@@ -904,18 +682,22 @@ class Delivery:
         """The charge point has a session, or another one."""
         self.session = session
         self._noted = float("-inf")
-        self.wake()
+        self.outbox.wake()
         if self._loaded:
-            self._drain_soon()
-        elif self._shared.waiting.messages:  # perhaps of this one; it need not say a word for them to go on
-            self._shared.spawn(self._go_on(), f"outbox of {self.identity}")
+            self.outbox.drain_soon()
+        elif self._keeper.waiting.messages:  # perhaps of this one; it need not say a word for them to go on
+            self._keeper.spawn(self._go_on(), f"outbox of {self.identity}")
+
+    def wake(self) -> None:
+        """The link has changed."""
+        self.outbox.wake()
 
     async def _go_on(self) -> None:
         """Send what waited before the gateway began."""
-        while not self._shared.stopping:
+        while not self._keeper.stopping:
             with suppress(Unreachable):
                 return await self._load()
-            await self._shared.sleep(FIRST_WAIT)
+            await self._keeper.sleep(FIRST_WAIT)
 
     def closed(self, session: Session, *, for_good: bool) -> None:
         """*session* is closed. *for_good* unless the gateway is stopping: then it comes back."""
@@ -926,7 +708,7 @@ class Delivery:
                 self._note_charge_point()
 
     def _hear(self) -> None:
-        session, now = self.session, self._shared.clock()
+        session, now = self.session, self._keeper.clock()
         if session is None:
             return
         if now - self._noted < HEARD_EVERY and session.callback is self._callback:
@@ -934,9 +716,9 @@ class Delivery:
         self._note_charge_point()
 
     def _note_charge_point(self) -> None:
-        session, shared = self.session, self._shared
+        session, keeper = self.session, self._keeper
         if session is not None:
-            self._noted, self._callback = shared.clock(), session.callback
+            self._noted, self._callback = keeper.clock(), session.callback
             transport = session.links[Side.CHARGE_POINT].transport
             self.known = replace(
                 self.known,
@@ -945,53 +727,21 @@ class Delivery:
                 source=session.source or self.known.source,
                 callback=session.callback or self.known.callback,
                 heartbeat_interval=session.heartbeat_interval or self.known.heartbeat_interval,
-                heard=shared.now(),
+                heard=keeper.now(),
                 alive=1,
             )
-        shared.store.note(self.known)
+        keeper.store.note(self.known)
 
     def _tell(self, kind: str, text: str, reason: str = "", **labels: str) -> None:
-        self._shared.journal.event(Event(kind, self.identity, text, reason, labels))
+        self._keeper.journal.event(Event(kind, self.identity, text, reason, labels))
 
 
-class Deliveries:
-    """The deliveries of all charge points, and what they share: the store, the rules, the pace.
+class Deliveries(Keeper):
+    """The deliveries of all charge points, and what they share."""
 
-    ``waiting`` is all that is kept for central systems, ``parked`` what they do not want. ``on_waiting`` is
-    called with the identity of a charge point that has messages and may have no session.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        journal: Journal,
-        rules: Rules = Rules(),  # noqa: B008
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self.store = store
-        self.journal = journal
-        self.rules = rules
-        self.clock = clock
-        self.now = wall_clock
-        self.sleep = sleep
-        self.waiting = Amount()
-        self.parked = 0
-        self.open_transactions = 0
-        self.oldest: float | None = None  # when the oldest message was kept, as it was within a minute
-        self.pacer = Pacer(rules.rate, max(1.0, rules.rate / 10), clock=clock, sleep=sleep)
-        self.on_waiting: Callable[[str], None] = lambda identity: None
+    def __init__(self, store: Store, journal: Journal, rules: Rules = Rules(), **times: Any) -> None:  # noqa: B008
+        super().__init__(store, journal, rules, **times)
         self._known: dict[str, Delivery] = {}
-        self._tasks: asyncio.TaskGroup | None = None
-        self._sending: set[asyncio.Task[None]] = set()
-        self.stopping = False
-
-    def go_by(self, rules: Rules) -> None:
-        """From now on these rules count."""
-        self.rules = rules
-        self.pacer.go_at(rules.rate)
 
     def of(self, identity: str) -> Delivery:
         """The delivery of a charge point."""
@@ -1006,95 +756,9 @@ class Deliveries:
         if known is not None and known.session is None and known.is_idle:
             del self._known[identity]
 
-    async def open(self) -> list[str]:
-        """Count what is kept; returns the charge points that have messages waiting."""
-        size = await self.store.sizes(Waiting, {"state": "waiting"})
-        self.waiting = Amount(size.rows, size.bytes)
-        self.parked = (await self.store.sizes(Waiting, {"state": "parked"})).rows
-        await self._count_what_is_old()
-        return await self._identities_waiting()
-
-    async def _identities_waiting(self) -> list[str]:
-        found: dict[str, None] = {}
-        after: tuple[Any, ...] = ()
-        while True:
-            rows = await self.store.find(Waiting, {"state": "waiting"}, after=after, limit=1000)
-            found.update((row.identity, None) for row in rows)
-            if len(rows) < 1000:
-                return list(found)
-            # On with the next charge point, not with the next message.
-            after = (rows[-1].identity, 2**62)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Send what waits while inside; what is under way at the end is given up, and sent again later."""
-        async with asyncio.TaskGroup() as self._tasks:
-            tidying = self._tasks.create_task(self._tidy_up(), name="store")
-            try:
-                yield
-            finally:
-                self.stopping = True
-                tidying.cancel()
-                for delivery in self._known.values():
-                    delivery.wake()
-                if self._sending:
-                    await asyncio.wait(list(self._sending), timeout=LAST_WAIT)
-                for task in list(self._sending):
-                    task.cancel()
-        self._tasks = None
-
-    def spawn(self, work: Any, name: str) -> None:
-        if self._tasks is None:
-            work.close()
-            return
-        task = self._tasks.create_task(self._guard(work, name), name=name)
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-
-    async def _guard(self, work: Awaitable[None], name: str) -> None:
-        try:
-            await work
-        except NotKept as broken:
-            self.journal.event(Event("store broken", "", f"{name}: {broken}", "internal"))
-        except Exception as bug:  # the edge of the task: one charge point's bug must not end the others
-            self.journal.event(Event("internal error", "", f"{name}: {bug!r}", "internal"))
-
-    def check_room(self, delivery: Delivery, size: int) -> None:
-        """Raises Unreachable when a message of so many bytes is more than may be kept."""
-        rules = self.rules
-        for amount, most, most_bytes, whose in (
-            (delivery.waiting, rules.most, rules.most_bytes, "of this charge point"),
-            (self.waiting, rules.most_in_all, rules.most_bytes_in_all, "in all"),
-        ):
-            if amount.messages >= most or amount.bytes + size > most_bytes:
-                kept = f"{amount.messages} messages, {amount.bytes} bytes"
-                raise Unreachable("queue_full", f"{kept} {whose} wait for central systems, as many as may")
-
-    async def read(self, kind: Any, where: dict[str, Any], **how: Any) -> list[Any]:
-        """``Store.find``. Raises Unreachable when the store cannot be read."""
-        try:
-            return await self.store.find(kind, where, **how)
-        except NotKept as broken:
-            raise Unreachable("queue_full", f"the store cannot be read: {broken}") from None
-
-    async def _tidy_up(self) -> None:
-        while True:
-            await self.sleep(TIDY_EVERY)
-            with suppress(NotKept):
-                await self._prune()
-                await self._count_what_is_old()
-                for identity in await self._identities_waiting():
-                    self.on_waiting(identity)
-
-    async def _prune(self) -> None:
-        rules, now = self.rules, self.now()
-        await self.store.prune(Remembered, now - rules.replies)
-        await self.store.prune(Authorization, now - rules.authorizations)
-        await self.store.prune(Transaction, now - rules.transactions)
-
-    async def _count_what_is_old(self) -> None:
-        self.oldest = (await self.store.sizes(Waiting, {"state": "waiting"})).oldest
-        self.open_transactions = (await self.store.sizes(Transaction, {"state": "open"})).rows
+    def wake_all(self) -> None:
+        for delivery in self._known.values():
+            delivery.wake()
 
     # --- what the operator does ---
 
@@ -1102,14 +766,19 @@ class Deliveries:
         """Send a message again at once, also one that was parked; False when there is none."""
         done = await self.of(identity).retry(position)
         self.on_waiting(identity)
+        self.forget(identity)
         return done
 
     async def drop(self, identity: str, position: int) -> bool:
-        return await self.of(identity).drop(position)
+        done = await self.of(identity).drop(position)
+        self.forget(identity)
+        return done
 
     async def set_remote_id(self, identity: str, local_id: int, remote_id: int) -> bool:
         """What the central system calls a transaction, as the operator has found out."""
-        return await self.of(identity).set_remote_id(local_id, remote_id)
+        done = await self.of(identity).set_remote_id(local_id, remote_id)
+        self.forget(identity)
+        return done
 
 
 def _here(reply: CallResult, how: How, gone: Unreachable | None) -> Answer:

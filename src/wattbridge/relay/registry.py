@@ -211,6 +211,8 @@ class Registry:
             return None
         session.heartbeat_interval = known.heartbeat_interval
         session.callback = known.callback
+        if isinstance(session.delivery, Delivery):
+            session.delivery.known = known
         if not known.dialect.startswith("soap"):
             session.gone = self._clock()
         return session
@@ -272,7 +274,7 @@ class Registry:
     def _is_silent(self, session: Session, now: float) -> bool:
         if session.connection is not None or session.calls_in_flight:
             return False
-        if isinstance(session.delivery, Delivery) and session.delivery.waiting.messages:
+        if isinstance(session.delivery, Delivery) and session.delivery.outbox.waiting.messages:
             return False  # who else would bring them to the central system
         if session.gone is not None:
             return now - session.gone > self.linger

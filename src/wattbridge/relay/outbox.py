@@ -1,0 +1,342 @@
+"""What one charge point said that its central system has not got yet, in order.
+
+Rows are on disk before anybody is told. How a message is delivered, and what its delivery changes, is not
+known here: whoever owns the outbox brings each message to the central system and says what came of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from wattbridge.ocpp import ocppj
+from wattbridge.ocpp.errors import Unreachable
+from wattbridge.ocpp.messages import Call, CallError, Original
+from wattbridge.relay.journal import Event
+from wattbridge.relay.keeper import Amount, Keeper
+from wattbridge.store.base import Change, Forget, NotKept, Waiting
+
+FIRST_WAIT = 1.0  # seconds after a message could not be sent, doubled each time
+LONGEST_WAIT = 30.0
+ROWS_AT_ONCE = 50  # of one charge point, in memory
+A_HAIR = 0.001  # seconds that a timer may fire early
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The central system has the message. ``changes`` are kept with that, ``then`` is done afterwards."""
+
+    changes: Sequence[Change] = ()
+    then: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Hopeless:
+    """To send it again is of no use: a sentence, and a word of ``reasons.REASONS``."""
+
+    problem: str
+    reason: str
+
+
+# What came of a message: None when the central system was not reached, an error when it refused.
+Outcome = Delivered | CallError | Hopeless | None
+
+
+def call_of(row: Waiting) -> Call:
+    """What the charge point said."""
+    original = Original(row.form, row.payload.encode()) if row.form else None
+    return Call(row.action, ocppj.read_payload(row.payload), original, row.message_id)
+
+
+class Outbox:
+    """The messages of one charge point that wait for its central system.
+
+    ``deliver`` brings one there, ``may_go`` tells whether it is for the central system that is in use,
+    ``is_away`` whether that cannot be reached now; ``on_parked`` is told of each message that is given up for
+    the moment, and why. ``turn`` is had by whoever sends: one transaction message at a time, so that a later
+    one never overtakes one that could not be delivered. ``is_sending`` while it is a kept message.
+    """
+
+    def __init__(
+        self,
+        identity: str,
+        keeper: Keeper,
+        *,
+        deliver: Callable[[Waiting], Awaitable[Outcome]],
+        may_go: Callable[[Waiting], bool],
+        is_away: Callable[[], bool],
+        on_parked: Callable[[Waiting, str], None],
+    ) -> None:
+        self.waiting = Amount()
+        self.by_upstream: Counter[str] = Counter()  # messages that wait, by whom alone they are for
+        self.turn = asyncio.Lock()
+        self.is_sending = False
+        self._identity = identity
+        self._keeper = keeper
+        self._deliver = deliver
+        self._may_go = may_go
+        self._is_away = is_away
+        self._on_parked = on_parked
+        self._position = 0  # of the message kept last
+        self._news = asyncio.Event()
+        self._draining = False
+        self._retry_at_once = False
+        self._head: list[Waiting] = []
+        self._settled: set[int] = set()  # positions that are done with, and still on disk
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self._draining or self.turn.locked() or self.waiting.messages)
+
+    async def load(self) -> None:
+        """Count what is on disk; all charge points together were counted at the start. Raises Unreachable."""
+        mine = {"identity": self._identity}
+        for last in await self._keeper.read(Waiting, mine, order="last", limit=1):
+            self._position = last.position
+        where = {**mine, "state": "waiting"}
+        rows = await self._keeper.read(Waiting, where, limit=1_000_000)
+        self.by_upstream = Counter(row.upstream for row in rows)
+        self.waiting = Amount(len(rows), sum(len(row.payload) for row in rows))
+
+    # --- keeping ---
+
+    async def keep(self, call: Call, key: str, upstream: str, *changes: Change) -> None:
+        """Keep *call*, and *changes* with it. Raises Unreachable when there is no room for it, or no disk.
+
+        *key* is what it says in short, *upstream* the only central system that may get it, "" for any.
+        """
+        row = self._row(call, key, upstream)
+        self._keeper.check_room(self.waiting, len(row.payload))
+        self._position = row.position
+        await self._keeper.keep(row, *changes)
+        self._count(row, 1)
+        self._tell("message kept", f"{call.action} waits for the central system", row)
+        self.drain_soon()
+
+    async def park(self, call: Call, key: str, problem: str, *changes: Change) -> None:
+        """Keep a message that its central system has refused, for the operator to see. Raises Unreachable."""
+        row = replace(self._row(call, key, ""), state="parked", refusals=1, problem=problem)
+        self._position = row.position
+        await self._keeper.keep(row, *changes)
+        self._keeper.parked += 1
+        self._tell("message parked", f"{call.action}: {problem}", row, "call_error")
+
+    def _row(self, call: Call, key: str, upstream: str) -> Waiting:
+        passes = call.original is not None and call.original.form == ocppj.FORM
+        text = call.original.text.decode() if passes and call.original else ocppj.write_payload(call.payload)
+        return Waiting(
+            self._identity,
+            self._position + 1,
+            call.action,
+            text,
+            call.message_id,
+            form=ocppj.FORM if passes else "",
+            content_key=key,
+            upstream=upstream,
+            kept=self._keeper.now(),
+        )
+
+    def _count(self, row: Waiting, change: int) -> None:
+        keeper = self._keeper
+        self.by_upstream[row.upstream] += change
+        for amount in (self.waiting, keeper.waiting):
+            amount.messages += change
+            amount.bytes += change * len(row.payload)
+        if not keeper.waiting.messages:
+            keeper.oldest = None
+        elif keeper.oldest is None:
+            keeper.oldest = row.kept
+
+    # --- delivering ---
+
+    def wake(self) -> None:
+        """Something has changed: the link, or what waits."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def wait_for_news(self, within: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._news.wait()
+
+    def drain_soon(self) -> None:
+        """Begin to send what waits, unless that is being done."""
+        if not self._draining and self.waiting.messages:
+            self._draining = True
+            self._keeper.spawn(self._drain(), f"outbox of {self._identity}")
+
+    async def _drain(self) -> None:
+        """Send what waits, until nothing does."""
+        failures = 0
+        try:
+            while self.waiting.messages and not self._keeper.stopping:
+                try:
+                    row = None if self._is_away() else await self._next()
+                    if row is None:
+                        await self.wait_for_news(LONGEST_WAIT)
+                        continue
+                    await self._keeper.pacer.turn()
+                    wait = await self._send(row)
+                except Unreachable:  # the store cannot be read
+                    wait = 0.0
+                if wait is None:
+                    failures = 0
+                elif wait:
+                    await self._give_it_time(wait)
+                else:
+                    failures += 1
+                    await self.wait_for_news(min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 10)))
+        finally:
+            self._draining = False
+            self.wake()
+
+    async def _give_it_time(self, seconds: float) -> None:
+        """Wait before the central system is asked again for what it has refused, or for the operator."""
+        until = self._keeper.clock() + seconds
+        self._retry_at_once = False
+        while not self._retry_at_once and not self._keeper.stopping:
+            left = until - self._keeper.clock()
+            if left < A_HAIR:
+                return
+            await self.wait_for_news(left)
+
+    async def _next(self) -> Waiting | None:
+        """The message to send now; None when none may be sent to this central system."""
+        while True:
+            if not self._head:
+                where = {"identity": self._identity, "state": "waiting"}
+                rows = await self._keeper.read(Waiting, where, limit=ROWS_AT_ONCE)
+                self._head = [row for row in rows if row.position not in self._settled]
+            oldest = self._keeper.now() - self._keeper.rules.max_age
+            expired = next((row for row in self._head if row.kept < oldest), None)
+            if expired is None:
+                break
+            await self._expire(expired)
+        row = next(filter(self._may_go, self._head), None)
+        if row is None:
+            self._head = []
+        return row
+
+    async def _expire(self, row: Waiting) -> None:
+        text = f"{row.action} was kept for longer than {self._keeper.rules.max_age:g} s and is dropped"
+        if await self._settle(row, Forget(Waiting, (row.identity, row.position))):
+            self._tell("message expired", f"{text}: {row.payload}", row, "expired")
+
+    async def _send(self, row: Waiting) -> float | None:
+        """Send one message; None when it is settled, else for how long to wait, 0 for as long as usual."""
+        async with self.turn:
+            if row not in self._head:
+                return None  # the operator has taken it away meanwhile
+            self.is_sending = True
+            try:
+                outcome = await self._deliver(row)
+                if outcome is None:
+                    return 0.0
+                if isinstance(outcome, Hopeless):
+                    await self._give_up(row, outcome.problem, outcome.reason)
+                elif isinstance(outcome, CallError):
+                    return await self._refused(row, outcome)
+                else:
+                    await self._delivered(row, outcome)
+            finally:
+                self.is_sending = False
+        return None
+
+    async def _delivered(self, row: Waiting, outcome: Delivered) -> None:
+        late = self._keeper.now() - row.kept
+        if await self._settle(row, Forget(Waiting, (row.identity, row.position)), *outcome.changes):
+            text = f"{row.action} reached the central system {late:.0f} s late"
+            self._tell("message delivered", text, row)
+        outcome.then()
+
+    async def _refused(self, row: Waiting, error: CallError) -> float | None:
+        """The central system has refused it; the number of its refusals counts."""
+        refusals = row.refusals + 1
+        problem = f"{error.code}: {error.description}"
+        if refusals >= self._keeper.rules.attempts:
+            await self._give_up(replace(row, refusals=refusals), problem, error.reason)
+            return None
+        # The central system has had its word on the message of this id.
+        refused = replace(row, refusals=refusals, problem=problem, message_id=str(uuid.uuid4()))
+        self._head = [refused if each.position == row.position else each for each in self._head]
+        with suppress(NotKept):  # it is only how often it was refused
+            await self._keeper.store.write(refused)
+        return self._keeper.rules.retry * 2.0 ** (refusals - 1)
+
+    async def _give_up(self, row: Waiting, problem: str, reason: str) -> None:
+        """Park a message: it is shown to the operator, and the next ones go on."""
+        if await self._settle(row, replace(row, state="parked", problem=problem)):
+            self._keeper.parked += 1
+            self._tell("message parked", f"{row.action}: {problem}", row, reason)
+            self._on_parked(row, problem)
+
+    async def _settle(self, row: Waiting, *changes: Change) -> bool:
+        """Take *row* out of what waits, and keep *changes*; False when somebody else has done it.
+
+        A store that cannot keep is waited for: what has reached the central system must not be sent again.
+        """
+        if row.position in self._settled:
+            return False
+        self._settled.add(row.position)
+        self._head = [each for each in self._head if each.position != row.position]
+        while True:
+            try:
+                await self._keeper.store.write(*changes)
+            except NotKept:
+                await self._keeper.sleep(FIRST_WAIT)
+                continue
+            break
+        self._settled.discard(row.position)
+        self._count(row, -1)
+        return True
+
+    # --- what the operator does ---
+
+    async def retry(self, position: int) -> bool:
+        """Send a message again at once, also one that was parked; False when there is none.
+
+        Raises NotKept, and Unreachable when the store cannot be read.
+        """
+        async with self.turn:
+            row = await self._find(position)
+            if row is None:
+                return False
+            again = replace(row, state="waiting", refusals=0)
+            if row.state == "parked":
+                again = replace(again, message_id=str(uuid.uuid4()))
+            await self._keeper.store.write(again)
+            if row.state == "parked":
+                self._keeper.parked -= 1
+                self._count(again, 1)
+            self._head = []
+            self._retry_at_once = True
+        self.wake()
+        self.drain_soon()
+        return True
+
+    async def drop(self, position: int) -> bool:
+        """Never send a message; False when there is none. Raises NotKept and Unreachable."""
+        async with self.turn:
+            row = await self._find(position)
+            if row is None:
+                return False
+            await self._keeper.store.write(Forget(Waiting, (self._identity, position)))
+            self._head = []
+            if row.state == "parked":
+                self._keeper.parked -= 1
+            else:
+                self._count(row, -1)
+        self._tell("message dropped", f"{row.action}, by the operator: {row.payload}", row)
+        self.wake()
+        return True
+
+    async def _find(self, position: int) -> Waiting | None:
+        rows = await self._keeper.read(Waiting, {"identity": self._identity, "position": position})
+        return rows[0] if rows else None
+
+    def _tell(self, kind: str, text: str, row: Waiting, reason: str = "") -> None:
+        self._keeper.journal.event(Event(kind, self._identity, text, reason, {"action": row.action}))
