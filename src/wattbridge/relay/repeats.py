@@ -12,6 +12,8 @@ import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 
+import orjson
+
 from wattbridge.ocpp.messages import Call, CallResult
 
 # What tells one message from another of the same charge point; of others, the whole payload.
@@ -30,8 +32,11 @@ def content_key(call: Call) -> str:
     """What a transaction message says, in 32 characters: equal for its repetitions."""
     fields = TELLING.get(call.action)
     said = {name: call.payload.get(name) for name in fields} if fields else call.payload
-    text = json.dumps([call.action, said], sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    try:
+        text = orjson.dumps([call.action, said], default=str, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # an integer beyond 64 bits, or half of a surrogate pair
+        text = json.dumps([call.action, said], sort_keys=True, default=str).encode()
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 def message_id_of(identity: str, key: str, refusals: int = 0) -> str:
@@ -70,7 +75,3 @@ class Replies:
         of_this_kind.move_to_end(key)
         if len(of_this_kind) > (MOST_METER_VALUES if metered else MOST_OTHERS):
             of_this_kind.popitem(last=False)
-
-    def forget(self, key: str) -> None:
-        self._meter_values.pop(key, None)
-        self._others.pop(key, None)
