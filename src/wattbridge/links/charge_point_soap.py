@@ -46,6 +46,11 @@ class HeardFrom:
     soap_version: str = soap.SOAP_12
     wsa: str = WSA_2005
 
+    def write(self) -> str:
+        """JSON, for a store; what is usual is left out."""
+        usual = asdict(HeardFrom(""))
+        return json.dumps({name: value for name, value in asdict(self).items() if value != usual[name]})
+
     @property
     def names_an_address(self) -> bool:
         return any(address and address not in ANONYMOUS for address in (self.from_address, self.reply_to))
@@ -173,7 +178,7 @@ class CentralSystemService(SoapService):
         """Make the link of a session that comes back after a restart: ``session.callback`` is what it was."""
         charge_point = self._admit(session.identity, session.source, session.listener)
         if charge_point is not None and session.callback:
-            heard = HeardFrom(**json.loads(session.callback))
+            heard = HeardFrom(**{"source": "", **json.loads(session.callback)})
             self._link_of(session, charge_point).heard_from(heard)
 
     def _hear(
@@ -322,7 +327,7 @@ class ChargePointLink:
         self._hear(heard)
         if self._heard is not None and self._told is not self._heard:
             self._told = self._heard
-            self.callback = json.dumps(asdict(self._heard))
+            self.callback = self._heard.write()
 
     def _hear(self, heard: HeardFrom) -> None:
         known = self._heard
@@ -379,7 +384,7 @@ class ChargePointLink:
         """The address that takes the place of the one that did not answer; None when there is none."""
         if self._contender is not None:
             self._heard, self._contender = self._contender, None
-            self._told, self.callback = self._heard, json.dumps(asdict(self._heard))
+            self._told, self.callback = self._heard, self._heard.write()
             self._journal.event(Event("callback address", self._identity, f"moved to {self._heard.source}"))
             return self._heard
         return None

@@ -43,6 +43,7 @@ from wattbridge.store.base import (
     Waiting,
 )
 
+DIALECTS = {"soap": "soap 1.6", "json": "json 1.6"}  # by the transport of a charge point
 MOST_REFUSED = 64  # messages of one charge point whose refusals are counted in memory
 HEARD_EVERY = 60.0  # seconds between notes that a charge point was heard
 
@@ -60,19 +61,12 @@ class Delivery:
         self.transactions = Transactions()
         self.known = ChargePoint(identity)
         self.session: Session | None = None
-        self.outbox = Outbox(
-            identity,
-            keeper,
-            deliver=self._deliver_kept,
-            may_go=self._is_for_the_one_in_use,
-            is_away=lambda: self._is_away,
-            on_parked=self._parked,
-        )
+        self.outbox = Outbox(identity, keeper, self)
         self._keeper = keeper
         self._replies = Replies()
         self._pending: dict[str, asyncio.Future[Answer]] = {}  # by content
         self._refusals: dict[str, int] = {}  # by content: of messages that the charge point keeps itself
-        self._loading = asyncio.Lock()
+        self._loading: asyncio.Lock | None = None  # while it is being read from the store
         self._loaded = False
         self._noted = float("-inf")  # when it was last noted that it was heard
         self._callback = ""
@@ -194,10 +188,10 @@ class Delivery:
     def _may_send(self, transaction: Transaction | None = None) -> bool:
         """Whether a message may go to the central system now: it is there, and nothing waits before it."""
         session = self.session
-        if session is None or self._is_away:
+        if session is None or self.is_away:
             return False
         others = (name for name in session.upstreams if name != session.upstream)
-        if self.outbox.waiting.messages > sum(self.outbox.by_upstream[name] for name in others):
+        if self.outbox.waiting.messages > sum(self.outbox.by_upstream.get(name, 0) for name in others):
             return False
         return transaction is None or (bool(transaction.remote_id) and not self._is_for_another(transaction))
 
@@ -209,7 +203,7 @@ class Delivery:
         return transaction.upstream in session.upstreams
 
     @property
-    def _is_away(self) -> bool:
+    def is_away(self) -> bool:
         return self.session is None or bool(getattr(self.session.links[Side.CENTRAL_SYSTEM], "away", False))
 
     @property
@@ -283,7 +277,7 @@ class Delivery:
                             return await self._started(call, key, answer)
                         why = answer
             if self.answers.start_transaction == "provisional" and (
-                self._is_away or why.asked is not None or keeper.clock() >= until
+                self.is_away or why.asked is not None or keeper.clock() >= until
             ):
                 return await self._begin_provisionally(call, key, why)
             if keeper.clock() >= until:
@@ -379,7 +373,7 @@ class Delivery:
         if problem:
             raise Unreachable("queue_full", f"messages cannot be kept: {problem}")
         gone: Unreachable | None = None
-        if not self._is_away:
+        if not self.is_away:
             answer = await self._attempt(call)
             if isinstance(answer, Answer):
                 return answer
@@ -392,7 +386,7 @@ class Delivery:
         call = replace(call, message_id=str(uuid.uuid4()))
         policy = self.answers.boot_notification
         accepted = self.known.accepted is not None
-        if self._is_away and (policy == "pending" or (policy == "last" and accepted)):
+        if self.is_away and (policy == "pending" or (policy == "last" and accepted)):
             return await self._boot_offline(call)
         answer = await self._attempt(call)
         if isinstance(answer, Unreachable):
@@ -429,7 +423,7 @@ class Delivery:
 
     async def _authorize(self, call: Call) -> Answer:
         policy = self.answers.authorize
-        if not self._is_away:
+        if not self.is_away:
             answer = await self._attempt(call)
             if isinstance(answer, Answer):
                 if isinstance(answer.reply, CallResult):
@@ -520,13 +514,13 @@ class Delivery:
         await self.outbox.park(call, key, problem, self._remembered_now(call.action, key, reply))
         self._replies.remember(call.action, key, Answered(reply, self._keeper.now()))
 
-    def _is_for_the_one_in_use(self, row: Waiting) -> bool:
+    def may_go(self, row: Waiting) -> bool:
         session = self.session
         if session is None or row.upstream in ("", session.upstream):
             return True
         return row.upstream not in session.upstreams
 
-    async def _deliver_kept(self, row: Waiting) -> Outcome:
+    async def deliver(self, row: Waiting) -> Outcome:
         """Bring a kept message to the central system. Raises Unreachable when nothing can be read."""
         call = call_of(row)
         transaction = await self._meant_by(call) if row.action in TRANSACTION_ACTIONS else None
@@ -580,7 +574,7 @@ class Delivery:
                 return row
         return None
 
-    def _parked(self, row: Waiting, problem: str) -> None:
+    def parked(self, row: Waiting, problem: str) -> None:
         begun = self._begun_by(call_of(row)) if row.action == "StartTransaction" else None
         if begun is not None:
             self._refuse_transaction(begun, problem)
@@ -638,6 +632,7 @@ class Delivery:
         """Read what is known of the charge point, once. Raises Unreachable when it cannot be read."""
         if self._loaded:
             return
+        self._loading = self._loading or asyncio.Lock()
         async with self._loading:
             if self._was_loaded():
                 return
@@ -654,6 +649,7 @@ class Delivery:
                 result = CallResult(ocppj.read_payload(reply.reply))
                 self._replies.remember(reply.action, reply.content_key, Answered(result, reply.answered))
             self._loaded = True
+        self._loading = None
         self.outbox.drain_soon()
 
     def _was_loaded(self) -> bool:
@@ -722,7 +718,7 @@ class Delivery:
             transport = session.links[Side.CHARGE_POINT].transport
             self.known = replace(
                 self.known,
-                dialect=f"{transport} 1.6" if transport else self.known.dialect,
+                dialect=DIALECTS.get(transport, self.known.dialect),
                 listener=session.listener or self.known.listener,
                 source=session.source or self.known.source,
                 callback=session.callback or self.known.callback,

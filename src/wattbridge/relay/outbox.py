@@ -1,7 +1,7 @@
 """What one charge point said that its central system has not got yet, in order.
 
 Rows are on disk before anybody is told. How a message is delivered, and what its delivery changes, is not
-known here: whoever owns the outbox brings each message to the central system and says what came of it.
+known here: the owner of the outbox brings each message to the central system and says what came of it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from wattbridge.ocpp import ocppj
 from wattbridge.ocpp.errors import Unreachable
@@ -52,41 +53,48 @@ def call_of(row: Waiting) -> Call:
     return Call(row.action, ocppj.read_payload(row.payload), original, row.message_id)
 
 
+class Owner(Protocol):
+    """Who knows the central system."""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it cannot be reached now."""
+        ...
+
+    def may_go(self, row: Waiting) -> bool:
+        """Whether a message is for the central system that is in use."""
+        ...
+
+    async def deliver(self, row: Waiting) -> Outcome:
+        """Bring a message there. Raises Unreachable when nothing can be read from the store."""
+        ...
+
+    def parked(self, row: Waiting, problem: str) -> None:
+        """A message is given up for the moment."""
+        ...
+
+
 class Outbox:
     """The messages of one charge point that wait for its central system.
 
-    ``deliver`` brings one there, ``may_go`` tells whether it is for the central system that is in use,
-    ``is_away`` whether that cannot be reached now; ``on_parked`` is told of each message that is given up for
-    the moment, and why. ``turn`` is had by whoever sends: one transaction message at a time, so that a later
-    one never overtakes one that could not be delivered. ``is_sending`` while it is a kept message.
+    ``turn`` is had by whoever sends: one transaction message at a time, so that a later one never overtakes
+    one that could not be delivered. ``is_sending`` while it is a kept message.
     """
 
-    def __init__(
-        self,
-        identity: str,
-        keeper: Keeper,
-        *,
-        deliver: Callable[[Waiting], Awaitable[Outcome]],
-        may_go: Callable[[Waiting], bool],
-        is_away: Callable[[], bool],
-        on_parked: Callable[[Waiting, str], None],
-    ) -> None:
+    def __init__(self, identity: str, keeper: Keeper, owner: Owner) -> None:
         self.waiting = Amount()
-        self.by_upstream: Counter[str] = Counter()  # messages that wait, by whom alone they are for
+        self.by_upstream: dict[str, int] = {}  # messages that wait, by whom alone they are for
         self.turn = asyncio.Lock()
         self.is_sending = False
         self._identity = identity
         self._keeper = keeper
-        self._deliver = deliver
-        self._may_go = may_go
-        self._is_away = is_away
-        self._on_parked = on_parked
+        self._owner = owner
         self._position = 0  # of the message kept last
-        self._news = asyncio.Event()
+        self._news: asyncio.Event | None = None  # made by who waits for it: it costs a kilobyte
         self._draining = False
         self._retry_at_once = False
         self._head: list[Waiting] = []
-        self._settled: set[int] = set()  # positions that are done with, and still on disk
+        self._settled: frozenset[int] = frozenset()  # positions that are done with, and still on disk
 
     @property
     def is_idle(self) -> bool:
@@ -99,7 +107,7 @@ class Outbox:
             self._position = last.position
         where = {**mine, "state": "waiting"}
         rows = await self._keeper.read(Waiting, where, limit=1_000_000)
-        self.by_upstream = Counter(row.upstream for row in rows)
+        self.by_upstream = dict(Counter(row.upstream for row in rows))
         self.waiting = Amount(len(rows), sum(len(row.payload) for row in rows))
 
     # --- keeping ---
@@ -142,7 +150,7 @@ class Outbox:
 
     def _count(self, row: Waiting, change: int) -> None:
         keeper = self._keeper
-        self.by_upstream[row.upstream] += change
+        self.by_upstream[row.upstream] = self.by_upstream.get(row.upstream, 0) + change
         for amount in (self.waiting, keeper.waiting):
             amount.messages += change
             amount.bytes += change * len(row.payload)
@@ -155,13 +163,15 @@ class Outbox:
 
     def wake(self) -> None:
         """Something has changed: the link, or what waits."""
-        self._news.set()
-        self._news = asyncio.Event()
+        if self._news is not None:
+            self._news.set()
+            self._news = None
 
     async def wait_for_news(self, within: float) -> None:
+        news = self._news = self._news or asyncio.Event()
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
-                await self._news.wait()
+                await news.wait()
 
     def drain_soon(self) -> None:
         """Begin to send what waits, unless that is being done."""
@@ -175,7 +185,7 @@ class Outbox:
         try:
             while self.waiting.messages and not self._keeper.stopping:
                 try:
-                    row = None if self._is_away() else await self._next()
+                    row = None if self._owner.is_away else await self._next()
                     if row is None:
                         await self.wait_for_news(LONGEST_WAIT)
                         continue
@@ -216,7 +226,7 @@ class Outbox:
             if expired is None:
                 break
             await self._expire(expired)
-        row = next(filter(self._may_go, self._head), None)
+        row = next(filter(self._owner.may_go, self._head), None)
         if row is None:
             self._head = []
         return row
@@ -233,7 +243,7 @@ class Outbox:
                 return None  # the operator has taken it away meanwhile
             self.is_sending = True
             try:
-                outcome = await self._deliver(row)
+                outcome = await self._owner.deliver(row)
                 if outcome is None:
                     return 0.0
                 if isinstance(outcome, Hopeless):
@@ -272,7 +282,7 @@ class Outbox:
         if await self._settle(row, replace(row, state="parked", problem=problem)):
             self._keeper.parked += 1
             self._tell("message parked", f"{row.action}: {problem}", row, reason)
-            self._on_parked(row, problem)
+            self._owner.parked(row, problem)
 
     async def _settle(self, row: Waiting, *changes: Change) -> bool:
         """Take *row* out of what waits, and keep *changes*; False when somebody else has done it.
@@ -281,7 +291,7 @@ class Outbox:
         """
         if row.position in self._settled:
             return False
-        self._settled.add(row.position)
+        self._settled |= {row.position}
         self._head = [each for each in self._head if each.position != row.position]
         while True:
             try:
@@ -290,7 +300,7 @@ class Outbox:
                 await self._keeper.sleep(FIRST_WAIT)
                 continue
             break
-        self._settled.discard(row.position)
+        self._settled -= {row.position}
         self._count(row, -1)
         return True
 

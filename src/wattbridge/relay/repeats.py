@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import orjson
@@ -62,8 +61,8 @@ class Replies:
     """The last replies to the transaction messages of one charge point, by content."""
 
     def __init__(self) -> None:
-        self._meter_values: OrderedDict[str, Answered] = OrderedDict()
-        self._others: OrderedDict[str, Answered] = OrderedDict()
+        self._meter_values: dict[str, Answered] = {}  # the latest last
+        self._others: dict[str, Answered] = {}
 
     def find(self, key: str) -> Answered | None:
         return self._meter_values.get(key) or self._others.get(key)
@@ -71,7 +70,7 @@ class Replies:
     def remember(self, action: str, key: str, answered: Answered) -> None:
         metered = action == "MeterValues"
         of_this_kind = self._meter_values if metered else self._others
+        of_this_kind.pop(key, None)
         of_this_kind[key] = answered
-        of_this_kind.move_to_end(key)
         if len(of_this_kind) > (MOST_METER_VALUES if metered else MOST_OTHERS):
-            of_this_kind.popitem(last=False)
+            del of_this_kind[next(iter(of_this_kind))]
