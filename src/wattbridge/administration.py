@@ -155,6 +155,8 @@ class Administration:
             await self._deliveries.set_remote_id(identity, number, remote_id)
         except NotKept as problem:
             raise _unkept(problem) from None
+        except ValueError as problem:
+            raise Refusal(409, "refused", str(problem)) from None
         return await self.show_transaction(identity, number)  # or there is none
 
     async def _find(

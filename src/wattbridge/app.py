@@ -102,8 +102,12 @@ class Gateway:
 
     @property
     def not_ready_because(self) -> list[str]:
-        problem = self.deliveries.store.problem
-        return [*self._not_ready, *([f"messages cannot be kept: {problem}"] if problem else [])]
+        why = list(self._not_ready)
+        if self.deliveries.store.problem:
+            why.append(f"messages cannot be kept: {self.deliveries.store.problem}")
+        if self.deliveries.is_full:
+            why.append("messages cannot be kept: as many wait as offline.queue allows")
+        return why
 
     @property
     def metrics_address(self) -> str:
@@ -127,6 +131,10 @@ class Gateway:
             await _bind("metrics", self.config.metrics.bind, self._health.start)
             stack.push_async_callback(self._stop_health)
             waiting = await self.deliveries.open()
+            if waiting or self.deliveries.parked:
+                amount, parked = self.deliveries.waiting, self.deliveries.parked
+                text = f"{amount.messages} of {len(waiting)} charge points, and {parked} are parked"
+                self.journal.event(Event("messages wait", text=text))
             if self.history is not None:
                 await self.history.begin()
             async with self.deliveries.running(), asyncio.TaskGroup() as tasks:

@@ -272,6 +272,11 @@ class Fleet:
             after=route.failover_after,
             back_after=route.failover_back_after,
             probe_every=self.upstreams[first].section.probe.every,
+            has_business_with=(
+                (lambda name: False)
+                if route.failover_shared
+                else self._deliveries.of(session.identity).has_business_with
+            ),
         )
 
     def _link_to(self, name: str, session: Relays, *, mirror: bool = False) -> WatchedLink:

@@ -44,6 +44,8 @@ async def open_store(path: Path | None, journal: Journal) -> Store:
     Raises CannotOpen.
     """
     if path is None:
+        text = "store.url is memory: what was confirmed to charge points is lost when the gateway ends"
+        journal.event(Event("nothing is kept", text=text))
         return MemoryStore()
 
     def tell_problem(problem: str) -> None:

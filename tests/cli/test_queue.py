@@ -27,7 +27,7 @@ def test_what_waits_is_a_table(gateway: Keeping) -> None:
     assert out == (
         "charger  position  action              state    kept    refusals  problem\n"
         "CP/1     17        StopTransaction     waiting  4m 12s  0         -\n"
-        "CP/1     18        StatusNotification  waiting  2s      0         -\n"
+        "CP/1     18        StatusNotification  waiting  2s      0         only cloud may get it\n"
         "CP2      3         MeterValues         parked   1d 1h   3         InternalError: no such number\n"
     )
     assert gateway.run("queue", "list", "--charger", "CP9") == (0, "nothing waits\n", "")

@@ -254,6 +254,9 @@ def test_tls_that_protects_nothing_is_warned_of() -> None:
 
 
 def test_a_charge_point_that_anybody_can_pose_as_is_warned_of() -> None:
+    assert told(SMALL + "store: {url: memory}\n") == [
+        "6:9: warning: store.url: what was confirmed to charge points is lost when the gateway ends"
+    ]
     assert told(SMALL + "callbacks: {tls: {verify: no}}\n") == [
         "6:19: warning: callbacks.tls.verify: anybody can pose as a charge point that is called"
     ]

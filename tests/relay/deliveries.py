@@ -60,6 +60,7 @@ class CentralSystem:
     loses: bool = False
     silent: bool = False
     refuses: set[str] = field(default_factory=set)
+    ignores: set[str] = field(default_factory=set)  # it never answers
     babbles: set[str] = field(default_factory=set)  # its answer is no JSON
     says: Payload = field(default_factory=lambda: dict(ACCEPTED))
     next_id: int = 101
@@ -72,7 +73,7 @@ class CentralSystem:
     async def call(self, call: Call) -> Answer:
         if self.away:
             raise Unreachable("not_connected", "nobody is there")
-        if self.silent:
+        if self.silent or call.action in self.ignores:
             await asyncio.sleep(30.0)
             raise Unreachable("timeout", "no reply within 30 s", ASKED)
         if self.slow:

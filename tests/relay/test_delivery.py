@@ -232,13 +232,14 @@ def test_bounds_count_bytes_and_all_charge_points() -> None:
     with a_world(rules=Rules(most_in_all=0)) as world:
         world.central_system.away = True
         assert "in all wait" in world.error(meter_values(7, 1)).description
+        assert world.deliveries.is_full
 
 
 def test_what_is_too_old_is_dropped_and_told_whole() -> None:
     with a_world(rules=Rules(max_age=3600.0)) as world:
         world.central_system.away = True
         world.result(stop(7))
-        world.run_for(3601.0)
+        world.run_for(3640.0)
         world.result(stop(8))
         world.come_back()
         world.run_for(1.0)
@@ -563,6 +564,90 @@ def test_a_late_refusal_stops_the_charging_or_is_only_told(policy: Any) -> None:
         assert world.got[-1] == ("StopTransaction", {**stop(number).payload, "transactionId": 101})
 
 
+def test_a_charge_point_that_is_away_is_asked_to_stop_when_it_comes_back() -> None:
+    with a_world(answers=PROVISIONAL) as world:
+        number = begun_provisionally(world)
+        world.charge_point.outcome = away()
+        world.central_system.says = {"status": "Blocked"}
+        world.come_back()
+        world.run_for(60.0)
+        assert len(world.heard.told("transaction not stopped")) == 1
+        world.crash()
+        world.result(HEARTBEAT)
+        world.charge_point.outcome = CallResult(dict(ACCEPTED))
+        world.charge_point.asked.clear()
+        world.run_for(600.0)
+        [asked] = world.charge_point.asked
+        assert (asked.action, asked.payload) == ("RemoteStopTransaction", {"transactionId": number})
+        assert len(world.heard.told("charging stopped")) == 1
+
+
+def test_a_message_that_is_never_answered_is_parked_when_others_are() -> None:
+    with a_world(rules=Rules(attempts=2, retry=1.0)) as world:
+        world.central_system.ignores = {"MeterValues"}
+        world.central_system.away = True
+        world.result(meter_values(7))
+        world.result(stop(7))
+        world.come_back()
+        for _ in range(20):
+            world.run_for(40.0)
+            world.result(HEARTBEAT)
+        assert [call.action for call in world.central_system.got if call.action != "Heartbeat"] == [
+            "StopTransaction"
+        ]
+        [row] = world.read(lambda: world.store.find(Waiting))
+        assert (row.action, row.state) == ("MeterValues", "parked")
+        assert row.problem.startswith("it was sent and not answered, though others were")
+
+
+def test_a_central_system_that_answers_nothing_parks_nothing() -> None:
+    with a_world(rules=Rules(attempts=2, retry=1.0)) as world:
+        world.central_system.silent = True
+        world.result(meter_values(7), within=30.0)
+        for _ in range(20):
+            world.result(HEARTBEAT, within=30.0)
+            world.run_for(40.0)
+        assert world.heard.told("message parked") == []
+        world.come_back()
+        world.run_for(60.0)
+        assert [call.action for call in world.central_system.got] == ["MeterValues"]
+
+
+def test_a_clock_that_jumps_costs_no_message_while_the_central_system_is_there() -> None:
+    with a_world(rules=Rules(max_age=3600.0, rate=0.1)) as world:
+        world.central_system.away = True
+        world.result(stop(7))
+        world.result(stop(8))
+        world.come_back()
+        world.deliveries.now = lambda: 2_000_000_000.0
+        world.run_for(60.0)
+        assert [payload["transactionId"] for _, payload in world.got] == [7, 8]
+
+
+def test_a_number_by_hand_takes_the_place_of_the_start() -> None:
+    with a_world(answers=PROVISIONAL, rules=Rules(attempts=1)) as world:
+        number = begun_provisionally(world)
+        world.result(stop(number, 2))
+        world.central_system.refuses = {"StartTransaction"}
+        world.come_back()
+        world.run_for(5.0)
+        assert world.read(lambda: world.deliveries.set_remote_id("CP1", number, 4711)) is True
+        [row] = world.read(lambda: world.store.find(Waiting))
+        assert (row.action, world.deliveries.parked) == ("StopTransaction", 1)
+        assert world.read(lambda: world.deliveries.retry("CP1", row.position)) is True
+        world.run_for(1.0)
+        assert world.got[-1] == ("StopTransaction", {**stop(number, 2).payload, "transactionId": 4711})
+        [transaction] = world.read(lambda: world.store.find(Transaction))
+        assert (transaction.remote_id, transaction.state) == ("4711", "stopped")
+
+
+def test_a_number_that_the_central_system_gave_is_not_changed_by_hand() -> None:
+    with a_world() as world:
+        number = world.result(start())["transactionId"]
+        with pytest.raises(ValueError, match="gave transaction 101 its number itself"):
+            world.read(lambda: world.deliveries.set_remote_id("CP1", number, 4711))
+
+
 def test_what_follows_a_start_that_is_refused_for_good_is_parked_with_it() -> None:
     with a_world(answers=PROVISIONAL, rules=Rules(attempts=2, retry=1.0)) as world:
         number = begun_provisionally(world)
@@ -668,6 +753,59 @@ def test_no_number_is_answered_as_valid_whatever_the_central_system_says() -> No
         ]
 
 
+@pytest.mark.parametrize("number", [-1, 0])
+def test_what_a_kept_message_means_is_settled_when_it_is_kept(number: int) -> None:
+    """When it is sent, that transaction has ended, and another may be open."""
+    with a_world(answers=PROVISIONAL) as world:
+        first = world.result(start(0))["transactionId"]
+        world.central_system.away = True
+        world.result(meter_values(number, 1))
+        world.result(stop(number, 2))
+        second = world.result(start(3))["transactionId"]
+        world.result(meter_values(number, 4))
+        world.come_back()
+        world.run_for(1.0)
+        assert [payload.get("transactionId") for _, payload in world.got] == [None, 101, 101, None, 102]
+        assert (first, second in OURS) == (101, True)
+
+
+def test_a_number_that_is_given_twice_is_another_one_for_the_charge_point() -> None:
+    with a_world() as world:
+        first = world.result(start(0))["transactionId"]
+        world.central_system.next_id = 101
+        second = world.result(start(1))["transactionId"]
+        assert (first, second in OURS) == (101, True)
+        world.result(stop(second, 1))
+        world.result(stop(first, 0))
+        assert [payload["meterStop"] for action, payload in world.got if action == "StopTransaction"] == [
+            1,
+            0,
+        ]
+        rows = world.read(lambda: world.store.find(Transaction))
+        assert {(row.meter_start, row.state) for row in rows} == {("0", "stopped"), ("1", "stopped")}
+
+
+def test_a_start_that_is_begun_again_keeps_its_number() -> None:
+    """Its reply is forgotten, and the central system knows the message."""
+    with a_world(rules=Rules(replies=60.0)) as world:
+        number = world.result(start())["transactionId"]
+        world.run_for(61.0)
+        assert world.result(start())["transactionId"] == number
+        world.result(stop(number))
+        assert len(world.read(lambda: world.store.find(Transaction))) == 1
+
+
+def test_a_result_without_a_number_is_not_repeated() -> None:
+    with a_world() as world:
+        world.charge_point.transport = "json"
+        world.central_system.answered[""] = {}
+        call, given = start(), world.central_system._reply
+        world.central_system._reply = lambda call: {"bogus": 1}  # type: ignore[method-assign]
+        assert world.result(call) == {"bogus": 1}
+        world.central_system._reply = given  # type: ignore[method-assign]
+        assert world.result(call)["transactionId"] == 101
+
+
 # --- fail-over ---
 
 
@@ -679,7 +817,10 @@ def test_a_transaction_ends_where_it_began() -> None:
         world.session.upstream = "second"
         assert world.result(meter_values(101, 1)) == {}
         assert world.result(stop(101, 2)) == {}
-        assert world.result(start(5))["transactionId"] == 102  # what begins now begins there
+        world.central_system.next_id = 101  # it counts for itself
+        there = world.result(start(5))["transactionId"]  # what begins now begins there
+        assert there in OURS
+        assert world.delivery.has_business_with("second")
         world.run_for(60.0)
         assert [call.action for call in world.central_system.got] == ["StartTransaction"] * 2
         world.session.upstream = "main"

@@ -207,6 +207,31 @@ async def test_the_first_is_used_again_when_it_has_been_there_for_a_while() -> N
         assert world.firsts[1].running
 
 
+async def test_the_second_is_used_until_what_began_there_has_ended() -> None:
+    """Nobody else knows its transactions."""
+    business = {"spare": True}
+    async with running(has_business_with=lambda name: business.get(name, False)) as world:
+        await world.lose(10.0)
+        await world.at(50.0)
+        await world.find(100.0)
+        await world.at(500.0)
+        assert [name for _, name in world.switches] == ["spare"]
+        business.clear()
+        await world.at(600.0)
+        assert [name for _, name in world.switches] == ["spare", "main"]
+
+
+async def test_a_second_that_is_lost_is_left_whatever_began_there() -> None:
+    async with running(has_business_with=lambda name: True) as world:
+        await world.lose(10.0)
+        await world.at(50.0)
+        await world.find(100.0)
+        await world.at(500.0)
+        world.seconds[-1].unreachable_since = 500.0
+        await world.at(700.0)
+        assert [name for _, name in world.switches] == ["spare", "main"]
+
+
 async def test_it_must_be_there_in_a_row() -> None:
     async with running(after=30.0, back_after=60.0, probe_every=10.0) as world:
         await world.lose(0.0)

@@ -201,6 +201,17 @@ async def test_what_waits_for_its_central_system_is_never_taken_away(store: Stor
     assert await store.find(Waiting) == [a_waiting(1)]
 
 
+async def test_what_it_is_about_is_not_taken_away_either(store: Store) -> None:
+    mine, others = a_waiting(1).identity, "CP9"
+    rows = [a_transaction("1", "stopped"), a_reply("1", answered=1.0)]
+    await store.write(a_waiting(1), *(replace(row, identity=each) for row in rows for each in (mine, others)))
+    for kind in (Transaction, Remembered):
+        assert await store.prune(kind, before=1e12) == 1
+        assert [row.identity for row in await store.find(kind)] == [mine]  # type: ignore[attr-defined]
+    await store.write(Forget(Waiting, (mine, 1)))
+    assert await store.prune(Transaction, before=1e12) == 1
+
+
 async def test_the_oldest_give_way_when_there_is_too_much(store: Store) -> None:
     await store.write(*(an_exchange(n, arrived="x" * 1000) for n in range(1, 1301)))
     size = (await store.sizes(Recorded)).bytes // 1300

@@ -23,6 +23,15 @@ def test_a_second_claim_is_told_who_has_it(tmp_path: Path) -> None:
     Claim(tmp_path / "state.db").release()
 
 
+def test_a_claim_holds_whatever_name_the_file_is_found_by(tmp_path: Path) -> None:
+    create(tmp_path / "state.db")
+    (tmp_path / "other.db").symlink_to("state.db")
+    claim = Claim(tmp_path / "state.db")
+    with pytest.raises(InUse, match=r"other\.db is in use by another process"):
+        Claim(tmp_path / "other.db")
+    claim.release()
+
+
 def test_a_claim_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
     program = "import sys; from pathlib import Path; from wattbridge.store.files import Claim\n"
     program += "claim = Claim(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"

@@ -377,6 +377,25 @@ def test_what_is_no_database_is_set_aside_too(path: Path) -> None:
     assert aside.read_text() == "the shopping list"
 
 
+def test_a_log_whose_database_is_gone_is_set_aside_and_not_deleted(path: Path) -> None:
+    """SQLite deletes a log that it finds beside an empty database."""
+    log = path.with_name("state.db-wal")
+    log.write_bytes(b"the only copy")
+    path.touch()
+    told: list[str] = []
+
+    async def begun() -> None:
+        async with opened(path, on_set_aside=told.append, now=lambda: 1_795_751_046.0) as store:
+            await store.write(a_waiting(1))
+
+    asyncio.run(begun())
+    aside = path.with_name("state.db.corrupt-20261127T034406Z-wal")
+    assert aside.read_bytes() == b"the only copy"
+    assert told == [
+        f"{path} is gone, but its log is there; that is set aside as {aside}, and an empty store begins"
+    ]
+
+
 def refused_and_left(path: Path, why: str) -> None:
     before = path.read_bytes()
     with pytest.raises(CannotOpen, match=why):

@@ -153,7 +153,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["state"],
         ago(row["kept_seconds"]),
         str(row["refusals"]),
-        row["problem"],
+        row["problem"] or (f"only {row['upstream']} may get it" if row.get("upstream") else ""),
     )
 
 

@@ -321,6 +321,8 @@ def doubts(config: Config) -> Iterator[Finding]:
                 ("callbacks", "networks", index),
                 f"{network} lets a charge point have the gateway call any address there is",
             )
+    if config.store.url == "memory":
+        yield _warning(("store", "url"), "what was confirmed to charge points is lost when the gateway ends")
     if not config.callbacks.tls.verify:
         yield _warning(("callbacks", "tls", "verify"), "anybody can pose as a charge point that is called")
 

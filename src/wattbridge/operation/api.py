@@ -54,7 +54,10 @@ class Deliveries(Protocol):
         ...
 
     async def set_remote_id(self, identity: str, local_id: int, remote_id: int) -> bool:
-        """From now on a transaction has this number at its central system."""
+        """From now on a transaction has this number at its central system.
+
+        Raises ValueError when that has given it one itself.
+        """
         ...
 
 

@@ -56,6 +56,7 @@ WARNINGS = frozenset(
         "transaction refused",
         "transaction not stopped",
         "session not restored",
+        "nothing is kept",
     }
 )
 # Of these every single one matters: what is too much for warnings is written all the same.

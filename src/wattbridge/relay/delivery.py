@@ -21,7 +21,16 @@ from wattbridge.relay import offline
 from wattbridge.relay.journal import Event, How, Journal
 from wattbridge.relay.keeper import Keeper
 from wattbridge.relay.offline import Answers, Rules
-from wattbridge.relay.outbox import A_HAIR, FIRST_WAIT, Delivered, Hopeless, Outbox, Outcome, call_of
+from wattbridge.relay.outbox import (
+    A_HAIR,
+    FIRST_WAIT,
+    Delivered,
+    Hopeless,
+    Outbox,
+    Outcome,
+    Unanswered,
+    call_of,
+)
 from wattbridge.relay.repeats import Answered, Replies, content_key, message_id_of
 from wattbridge.relay.session import (
     NOT_ITS_WORD,
@@ -31,7 +40,15 @@ from wattbridge.relay.session import (
     Session,
     told_heartbeat_interval,
 )
-from wattbridge.relay.transactions import MOST_ENDED, NAMED_BY, NO_NUMBER, OURS, Transactions, with_remote_id
+from wattbridge.relay.transactions import (
+    MOST_ENDED,
+    NAMED_BY,
+    NO_NUMBER,
+    OURS,
+    Transactions,
+    with_number,
+    with_remote_id,
+)
 from wattbridge.store.base import (
     Authorization,
     Change,
@@ -45,6 +62,8 @@ from wattbridge.store.base import (
 
 DIALECTS = {"soap": "soap 1.6", "json": "json 1.6"}  # by the transport of a charge point
 MOST_REFUSED = 64  # messages of one charge point whose refusals are counted in memory
+FIRST_STOP_WAIT = 5.0  # seconds until a charge point is asked again to stop charging, doubled each time
+LONGEST_STOP_WAIT = 300.0
 HEARD_EVERY = 60.0  # seconds between notes that a charge point was heard
 
 
@@ -66,6 +85,8 @@ class Delivery:
         self._replies = Replies()
         self._pending: dict[str, asyncio.Future[Answer]] = {}  # by content
         self._refusals: dict[str, int] = {}  # by content: of messages that the charge point keeps itself
+        self._answers = 0  # of the central system
+        self._unanswered_since: tuple[int, int] | None = None  # position of a message, and answers until then
         self._loading: asyncio.Lock | None = None  # while it is being read from the store
         self._loaded = False
         self._noted = float("-inf")  # when it was last noted that it was heard
@@ -232,6 +253,7 @@ class Delivery:
             gone = Unreachable(reply.reason, reply.description, answer.asked)
             gone.waited = answer.waited
             return gone
+        self._answers += 1
         return answer
 
     async def _answered(
@@ -268,6 +290,8 @@ class Delivery:
         keeper = self._keeper
         until = keeper.clock() + keeper.rules.hold - A_HAIR
         why = Unreachable("not_connected", f"messages of charge point {self.identity} wait before it")
+        if self.is_away:
+            why = Unreachable("not_connected", f"the central system of {self.identity} is away")
         while True:
             if self._may_send():
                 async with self.outbox.turn:
@@ -293,10 +317,17 @@ class Delivery:
         self._refusals.pop(key, None)
         changes: list[Change] = self._authorized(call, reply)
         remote = reply.payload.get("transactionId")
+        if type(remote) is not int:  # between parties of one form such a result passes; it is none to repeat
+            self._refused(key)
+            return answer
         if type(remote) is int:
             session = self.session
             json = session is not None and session.links[Side.CHARGE_POINT].transport == "json"
-            local = self.transactions.number_for_charge_point(remote, any_size=json)
+            same = self.transactions.find(remote)
+            if same is not None and _content_of(same) == self._content(call):
+                local = remote  # it was begun before, and is not another one of this number
+            else:
+                local = self.transactions.number_for_charge_point(remote, self._upstream, any_size=json)
             row = self._begun(call, local, remote)
             if local != remote:
                 reply = CallResult({**reply.payload, "transactionId": local})
@@ -501,6 +532,7 @@ class Delivery:
         bound = ""
         if transaction is not None:
             bound = transaction.upstream
+            call = with_number(call, int(transaction.local_id))  # which it means now, and perhaps not later
             if call.action == "StopTransaction":
                 changes.append(self._stop(transaction, call))
         await self.outbox.keep(call, key, bound, *changes)
@@ -531,7 +563,8 @@ class Delivery:
         except Violation as broken:
             return Hopeless(str(broken), "untranslatable")
         if isinstance(answer, Unreachable):
-            return None
+            return self._unanswered(row, answer)
+        self._unanswered_since = None
         reply = answer.reply
         if isinstance(reply, CallError):
             return reply
@@ -540,6 +573,19 @@ class Delivery:
         if row.action == "StartTransaction":
             return self._begun_late(call, reply)
         return Delivered(self._authorized(call, reply), lambda: self._tell_mirrors(call, reply))
+
+    def _unanswered(self, row: Waiting, gone: Unreachable) -> Outcome:
+        """A message that was sent and not answered is at fault only when others are answered meanwhile."""
+        if gone.asked is None:
+            return None
+        since = self._unanswered_since
+        if since is None or since[0] != row.position:
+            self._unanswered_since = row.position, self._answers
+            return None
+        self._unanswered_since = row.position, self._answers
+        if self._answers == since[1]:
+            return None
+        return Unanswered(f"it was sent and not answered, though others were: {gone.description}")
 
     def _begun_late(self, call: Call, reply: CallResult) -> Delivered:
         """The central system has given a provisional transaction its number."""
@@ -564,13 +610,14 @@ class Delivery:
         if session is not None and session.after_relay is not None:
             session.after_relay(replace(call, message_id=""), reply)
 
+    def _content(self, call: Call) -> tuple[str, ...]:
+        return _content_of(self._begun(call, 0, None))
+
     def _begun_by(self, call: Call) -> Transaction | None:
         """The provisional transaction that a kept StartTransaction has begun."""
-        said = call.payload
-        wanted = tuple(_text(said.get(each)) for each in ("connectorId", "idTag", "meterStart", "timestamp"))
+        wanted = self._content(call)
         for row in self.transactions:
-            found = row.connector_id, row.id_tag, row.meter_start, row.started
-            if row.provisional and not row.remote_id and found == wanted:
+            if row.provisional and not row.remote_id and _content_of(row) == wanted:
                 return row
         return None
 
@@ -581,25 +628,38 @@ class Delivery:
 
     def _refuse_transaction(self, transaction: Transaction, why: str) -> None:
         """The central system does not want a transaction that was begun without it."""
-        running = transaction.state == "open"
-        if running:
-            self._keeper.store.note(self.transactions.put(replace(transaction, state="refused")))
         text = f"transaction {transaction.local_id} was begun without the central system, which refuses it: "
         self._tell("transaction refused", text + why, "call_error")
-        session = self.session
-        if self.answers.late_refusal == "stop" and running and session is not None:
-            stop = Call("RemoteStopTransaction", {"transactionId": int(transaction.local_id)})
-            self._keeper.spawn(self._stop_charging(session, stop), f"stopping at {self.identity}")
+        if transaction.state == "open":
+            refused = self.transactions.put(replace(transaction, state="refused"))
+            self._keeper.store.note(refused)
+            self._stop_charging_soon(refused)
 
-    async def _stop_charging(self, session: Session, stop: Call) -> None:
-        number = stop.payload["transactionId"]
-        try:
-            answer = await session.ask(Side.CHARGE_POINT, stop)
-        except (Unreachable, Violation) as gone:
-            self._tell("transaction not stopped", f"{number}: {gone}", "unreachable")
-            return
-        said = answer.reply.payload.get("status") if isinstance(answer.reply, CallResult) else answer.reply
-        self._tell("charging stopped", f"transaction {number}: the charge point says {said}")
+    def _stop_charging_soon(self, refused: Transaction) -> None:
+        if self.answers.late_refusal == "stop":
+            self._keeper.spawn(self._stop_charging(refused), f"stopping at {self.identity}")
+
+    async def _stop_charging(self, refused: Transaction) -> None:
+        """Ask the charge point to stop a refused transaction until it says yes, or has stopped it."""
+        stop = Call("RemoteStopTransaction", {"transactionId": int(refused.local_id)})
+        wait, why = FIRST_STOP_WAIT, ""
+        while not self._keeper.stopping and not (self._latest(refused) or refused).stopped:
+            session, said = self.session, "it has no session"
+            if session is not None:
+                try:
+                    reply = (await session.ask(Side.CHARGE_POINT, stop)).reply
+                    said = str(reply.payload.get("status") if isinstance(reply, CallResult) else reply)
+                except (Unreachable, Violation) as gone:
+                    said = str(gone)
+            if said == "Accepted":
+                self._tell("charging stopped", f"transaction {refused.local_id}: the charge point agrees")
+                return
+            if said != why:  # and not again and again
+                text = f"{refused.local_id}: {said}; it is asked again"
+                self._tell("transaction not stopped", text, "unreachable")
+            why = said
+            await self.outbox.wait_for_news(wait)
+            wait = min(2 * wait, LONGEST_STOP_WAIT)
 
     # --- what the operator does ---
 
@@ -612,6 +672,7 @@ class Delivery:
         return await self.outbox.drop(position)
 
     async def set_remote_id(self, local_id: int, remote_id: int) -> bool:
+        """The StartTransaction need not be sent any more; what it held up may be."""
         await self._load()
         row = self.transactions.find(local_id)
         where = {"identity": self.identity, "local_id": str(local_id)}
@@ -619,8 +680,18 @@ class Delivery:
             row = kept
         if row is None:
             return False
-        changed = replace(row, remote_id=str(remote_id), upstream=self._upstream, changed=self._keeper.now())
-        await self._keeper.store.write(self.transactions.put(changed))
+        if row.remote_id and not row.provisional:
+            raise ValueError(f"central system {row.upstream} gave transaction {local_id} its number itself")
+        state = "stopped" if row.stopped else "open"
+        changed = replace(
+            row,
+            remote_id=str(remote_id),
+            upstream=row.upstream or self._upstream,
+            state=state,
+            changed=self._keeper.now(),
+        )
+        self.transactions.put(changed)
+        await self.outbox.settle_start(lambda call: self._content(call) == _content_of(row), changed)
         text = f"{local_id} is {remote_id} there, says the operator"
         self._tell("transaction renumbered", text, by="operator")
         self.outbox.wake()
@@ -643,13 +714,16 @@ class Delivery:
             ended = await keeper.read(Transaction, mine, order="last", by="changed", limit=MOST_ENDED)
             open_ones = await keeper.read(Transaction, {**mine, "state": "open"})
             unknown_there = await keeper.read(Transaction, {**mine, "remote_id": ""})
-            self.transactions = Transactions([*reversed(ended), *open_ones, *unknown_there])
+            refused = await keeper.read(Transaction, {**mine, "state": "refused", "stopped": ""})
+            self.transactions = Transactions([*reversed(ended), *open_ones, *unknown_there, *refused])
             await self.outbox.load()
             for reply in reversed(await keeper.read(Remembered, mine, order="last", by="answered", limit=64)):
                 result = CallResult(ocppj.read_payload(reply.reply))
                 self._replies.remember(reply.action, reply.content_key, Answered(result, reply.answered))
             self._loaded = True
         self._loading = None
+        for each in refused:
+            self._stop_charging_soon(each)
         self.outbox.drain_soon()
 
     def _was_loaded(self) -> bool:
@@ -660,6 +734,12 @@ class Delivery:
     def is_idle(self) -> bool:
         """Whether nothing is under way, so that everything can be read again from the store."""
         return not self._pending and self.outbox.is_idle
+
+    def has_business_with(self, upstream: str) -> bool:
+        """Whether a transaction that began at this central system has not ended there."""
+        if self.outbox.by_upstream.get(upstream):
+            return True
+        return any(row.upstream == upstream and not row.stopped for row in self.transactions)
 
     def boot_again(self) -> None:
         """Tell the central system once more of the charge point, as it told of itself last."""
@@ -775,6 +855,11 @@ class Deliveries(Keeper):
         done = await self.of(identity).set_remote_id(local_id, remote_id)
         self.forget(identity)
         return done
+
+
+def _content_of(row: Transaction) -> tuple[str, ...]:
+    """What tells one StartTransaction from another."""
+    return row.connector_id, row.id_tag, row.meter_start, row.started
 
 
 def _here(reply: CallResult, how: How, gone: Unreachable | None) -> Answer:

@@ -33,7 +33,8 @@ class FailOver:
     *first* and *second* make a link each time one is needed; *names* are what they are called. After the
     first has been unreachable for *after* seconds the second takes its place. From then on *reachable* is
     asked every *probe_every* seconds; when it has said yes for *back_after* seconds, the first is used again.
-    If that does not hold, the next attempt waits twice as long.
+    If that does not hold, the next attempt waits twice as long. While the second *has_business_with* the
+    charge point, transactions that began there and have not ended, it is used as long as it can be reached.
 
     A call that waits for a connection when they change goes to the new one; one that was sent ends with the
     old one. ``on_switch`` is called with the name of the one that is used now.
@@ -54,8 +55,10 @@ class FailOver:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         on_switch: Callable[[str], None] = lambda name: None,
+        has_business_with: Callable[[str], bool] = lambda name: False,
     ) -> None:
         self._session = session
+        self._has_business_with = has_business_with
         self._journal = journal
         self._first = first
         self._second = second
@@ -127,6 +130,10 @@ class FailOver:
                 return
             wait = self._back_after * patience
             await self._until_back(wait)
+            # What began at the second ends there, or it would wait until that is used again.
+            while self._is_needed(second):
+                await self._sleep(self._probe_every)
+                await self._until_back(0.0)
             why = f"{first} has been reachable for {wait:g} s"
             if not self._use(tasks, self._first, first, "fail-back", why):
                 return
@@ -154,6 +161,12 @@ class FailOver:
             else:
                 since = None
                 await self._sleep(self._probe_every)
+
+    def _is_needed(self, name: str) -> bool:
+        """Whether the central system in use has transactions that no other knows, and can be reached."""
+        since = self._link.unreachable_since
+        lost = since is not None and self._clock() - since >= self._after
+        return not lost and self._has_business_with(name)
 
     def _use(
         self, tasks: asyncio.TaskGroup, make: Callable[[], WatchedLink], name: str, kind: str, why: str

@@ -84,7 +84,8 @@ class Event:
     ``message dropped`` (by the operator), ``repeated message``, ``transaction renumbered`` (by the gateway
     or the operator, says the label ``by``),
     ``transaction refused``, ``transaction not stopped``, ``charging stopped``, ``store broken``,
-    ``store works`` (again), ``database set aside``.
+    ``store works`` (again), ``database set aside``, ``nothing is kept`` (in a store in memory), ``messages
+    wait`` (at the start).
     ``internal error`` is told while the exception is being handled: a listener can show where it came from.
     """
 

@@ -131,6 +131,12 @@ class Keeper:
         except Exception as bug:  # the edge of the task: one charge point's bug must not end the others
             self.journal.event(Event("internal error", "", f"{name}: {bug!r}", "internal"))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no charge point has room for another message."""
+        rules, waiting = self.rules, self.waiting
+        return waiting.messages >= rules.most_in_all or waiting.bytes >= rules.most_bytes_in_all
+
     def check_room(self, of_one: Amount, size: int) -> None:
         """Raises Unreachable when a message of so many bytes is more than may be kept."""
         rules = self.rules
@@ -140,7 +146,8 @@ class Keeper:
         ):
             if amount.messages >= most or amount.bytes + size > most_bytes:
                 kept = f"{amount.messages} messages, {amount.bytes} bytes"
-                raise Unreachable("queue_full", f"{kept} {whose} wait for central systems, as many as may")
+                told = f"{kept} {whose} wait for central systems, as many as offline.queue allows"
+                raise Unreachable("queue_full", told)
 
     async def keep(self, *changes: Change) -> None:
         """``Store.write``. Raises Unreachable when that cannot be kept."""

@@ -43,8 +43,15 @@ class Hopeless:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """It was sent, and the central system answers other messages, but not this one."""
+
+    problem: str
+
+
 # What came of a message: None when the central system was not reached, an error when it refused.
-Outcome = Delivered | CallError | Hopeless | None
+Outcome = Delivered | CallError | Unanswered | Hopeless | None
 
 
 def call_of(row: Waiting) -> Call:
@@ -187,6 +194,7 @@ class Outbox:
                 try:
                     row = None if self._owner.is_away else await self._next()
                     if row is None:
+                        await self._expire()
                         await self.wait_for_news(LONGEST_WAIT)
                         continue
                     await self._keeper.pacer.turn()
@@ -199,6 +207,7 @@ class Outbox:
                     await self._give_it_time(wait)
                 else:
                     failures += 1
+                    await self._expire()
                     await self.wait_for_news(min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 10)))
         finally:
             self._draining = False
@@ -216,25 +225,30 @@ class Outbox:
 
     async def _next(self) -> Waiting | None:
         """The message to send now; None when none may be sent to this central system."""
-        while True:
-            if not self._head:
-                where = {"identity": self._identity, "state": "waiting"}
-                rows = await self._keeper.read(Waiting, where, limit=ROWS_AT_ONCE)
-                self._head = [row for row in rows if row.position not in self._settled]
-            oldest = self._keeper.now() - self._keeper.rules.max_age
-            expired = next((row for row in self._head if row.kept < oldest), None)
-            if expired is None:
-                break
-            await self._expire(expired)
+        await self._fetch()
         row = next(filter(self._owner.may_go, self._head), None)
         if row is None:
             self._head = []
         return row
 
-    async def _expire(self, row: Waiting) -> None:
-        text = f"{row.action} was kept for longer than {self._keeper.rules.max_age:g} s and is dropped"
-        if await self._settle(row, Forget(Waiting, (row.identity, row.position))):
-            self._tell("message expired", f"{text}: {row.payload}", row, "expired")
+    async def _fetch(self) -> None:
+        if not self._head:
+            where = {"identity": self._identity, "state": "waiting"}
+            rows = await self._keeper.read(Waiting, where, limit=ROWS_AT_ONCE)
+            self._head = [row for row in rows if row.position not in self._settled]
+
+    async def _expire(self) -> None:
+        """Drop what is too old. Only while it cannot be delivered: a clock that jumps costs nothing else."""
+        age = self._keeper.rules.max_age
+        while True:
+            await self._fetch()
+            oldest = self._keeper.now() - age
+            row = next((row for row in self._head if row.kept < oldest), None)
+            if row is None:
+                return
+            if await self._settle(row, Forget(Waiting, (row.identity, row.position))):
+                text = f"{row.action} was kept for longer than {age / 86400:.3g} days and is dropped"
+                self._tell("message expired", f"{text}: {row.payload}", row, "expired")
 
     async def _send(self, row: Waiting) -> float | None:
         """Send one message; None when it is settled, else for how long to wait, 0 for as long as usual."""
@@ -249,7 +263,11 @@ class Outbox:
                 if isinstance(outcome, Hopeless):
                     await self._give_up(row, outcome.problem, outcome.reason)
                 elif isinstance(outcome, CallError):
-                    return await self._refused(row, outcome)
+                    problem = f"{outcome.code}: {outcome.description}"
+                    # The central system has had its word on the message of this id.
+                    return await self._refused(row, problem, outcome.reason, str(uuid.uuid4()))
+                elif isinstance(outcome, Unanswered):
+                    return await self._refused(row, outcome.problem, "timeout", row.message_id)
                 else:
                     await self._delivered(row, outcome)
             finally:
@@ -263,15 +281,13 @@ class Outbox:
             self._tell("message delivered", text, row)
         outcome.then()
 
-    async def _refused(self, row: Waiting, error: CallError) -> float | None:
-        """The central system has refused it; the number of its refusals counts."""
+    async def _refused(self, row: Waiting, problem: str, reason: str, message_id: str) -> float | None:
+        """The central system would not have it; how often counts. *message_id* is for the next attempt."""
         refusals = row.refusals + 1
-        problem = f"{error.code}: {error.description}"
         if refusals >= self._keeper.rules.attempts:
-            await self._give_up(replace(row, refusals=refusals), problem, error.reason)
+            await self._give_up(replace(row, refusals=refusals), problem, reason)
             return None
-        # The central system has had its word on the message of this id.
-        refused = replace(row, refusals=refusals, problem=problem, message_id=str(uuid.uuid4()))
+        refused = replace(row, refusals=refusals, problem=problem, message_id=message_id)
         self._head = [refused if each.position == row.position else each for each in self._head]
         with suppress(NotKept):  # it is only how often it was refused
             await self._keeper.store.write(refused)
@@ -343,6 +359,25 @@ class Outbox:
         self._tell("message dropped", f"{row.action}, by the operator: {row.payload}", row)
         self.wake()
         return True
+
+    async def settle_start(self, is_it: Callable[[Call], bool], *changes: Change) -> None:
+        """A StartTransaction has reached the central system in another way: keep *changes*, and let what
+        waited for its number go on. Raises NotKept and Unreachable.
+        """
+        async with self.turn:
+            rows = await self._keeper.read(
+                Waiting, {"identity": self._identity, "action": "StartTransaction"}
+            )
+            starts = [row for row in rows if is_it(call_of(row))]
+            forgotten = [Forget(Waiting, (row.identity, row.position)) for row in starts]
+            await self._keeper.store.write(*changes, *forgotten)
+            self._head = []
+            for row in starts:
+                if row.state == "parked":
+                    self._keeper.parked -= 1
+                else:
+                    self._count(row, -1)
+        self.wake()
 
     async def _find(self, position: int) -> Waiting | None:
         rows = await self._keeper.read(Waiting, {"identity": self._identity, "position": position})

@@ -63,18 +63,17 @@ class Transactions:
             if number not in self._by_local:
                 return number
 
-    def number_for_charge_point(self, remote_id: int, *, any_size: bool) -> int:
-        """What a charge point is told where its central system says *remote_id*.
+    def number_for_charge_point(self, remote_id: int, upstream: str, *, any_size: bool) -> int:
+        """What a charge point is told where its central system *upstream* says *remote_id*.
 
-        *any_size* is of charge points that speak JSON, whose numbers have no limit (steve #740).
+        Another number where it cannot say that one, or where another transaction has it: one of another
+        central system, or one that has not ended. *any_size* is of charge points that speak JSON, whose
+        numbers have no limit (steve #740).
         """
         known = self._by_local.get(remote_id)
         sayable = (any_size or remote_id in INT32) and remote_id not in OURS
-        if sayable and (known is None or known.remote_id == str(remote_id) or known.state != "open"):
+        if sayable and (known is None or (known.stopped and known.upstream == upstream)):
             return remote_id
-        for row in self._by_local.values():  # it was told before
-            if row.remote_id == str(remote_id) and row.state == "open":
-                return int(row.local_id)
         return self.new_number()
 
     def meant_by(self, call: Call) -> Transaction | None:
@@ -119,10 +118,14 @@ class Transactions:
 
 def with_remote_id(call: Call, row: Transaction | None) -> Call:
     """*call* with the central system's number for its transaction."""
-    if row is None or not row.remote_id or call.payload.get("transactionId") == int(row.remote_id):
+    return call if row is None or not row.remote_id else with_number(call, int(row.remote_id))
+
+
+def with_number(call: Call, number: int) -> Call:
+    """*call* with this transactionId."""
+    if call.payload.get("transactionId") == number:
         return call
-    payload = {**call.payload, "transactionId": int(row.remote_id)}
-    return replace(call, payload=payload, original=None)
+    return replace(call, payload={**call.payload, "transactionId": number}, original=None)
 
 
 def _with(payload: dict[str, object], path: tuple[str, ...], value: object) -> dict[str, object]:

@@ -263,7 +263,8 @@ class Store(Protocol):
     async def prune(self, kind: type[Row], before: float, *, most_bytes: int | None = None) -> int:
         """Take away rows older than *before*, and the oldest beyond *most_bytes*; returns how many.
 
-        Of transactions only those that are not open, of the outbox none.
+        Of transactions only those that are not open, of the outbox none; of charge points for which messages
+        wait or are parked, neither transactions nor replies.
         """
         ...
 

@@ -33,7 +33,7 @@ class Claim:
     """
 
     def __init__(self, path: Path) -> None:
-        file = beside(path, ".lock")
+        file = beside(path.resolve(), ".lock")  # whatever name it is found by
         try:
             self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             _give(self._descriptor, path)

@@ -11,7 +11,18 @@ from contextlib import suppress
 from typing import Any
 
 from wattbridge.store import sql
-from wattbridge.store.base import AnyRow, Change, Forget, NotKept, Order, Row, Sizes, Transaction
+from wattbridge.store.base import (
+    AnyRow,
+    Change,
+    Forget,
+    NotKept,
+    Order,
+    Remembered,
+    Row,
+    Sizes,
+    Transaction,
+    Waiting,
+)
 
 
 class MemoryStore:
@@ -92,7 +103,8 @@ class MemoryStore:
         if kind not in sql.PRUNED:
             return 0
         rows, age = self._of(kind), sql.AGE[kind]
-        may_go = [row for row in rows.values() if not (isinstance(row, Transaction) and row.state == "open")]
+        waiting = {row.identity for row in self._of(Waiting).values()}
+        may_go = [row for row in rows.values() if not _is_needed(row, waiting)]
         may_go.sort(key=lambda row: (getattr(row, age), *_key(row)))
         left = sum(map(_length, may_go))
         taken = 0
@@ -134,6 +146,13 @@ class MemoryStore:
                 del self._of(change.kind)[change.key]
         else:
             self._of(type(change))[_key(change)] = change
+
+
+def _is_needed(row: Row, waiting: set[str]) -> bool:
+    """Whether it must stay, as ``sql.PRUNED`` says: what waits is about it."""
+    if isinstance(row, Transaction):
+        return row.state == "open" or row.identity in waiting
+    return isinstance(row, Remembered) and row.identity in waiting
 
 
 def _key(row: Row) -> tuple[Any, ...]:

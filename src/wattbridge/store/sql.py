@@ -37,9 +37,9 @@ AGE: Mapping[type[Row], str] = {
 # its central system is never too old.
 PRUNED: Mapping[type[Row], str] = {
     Exchange: "",
-    Remembered: "",
+    Remembered: "identity not in (select identity from outbox)",
     Authorization: "",
-    Transaction: "state <> 'open'",
+    Transaction: "state <> 'open' and identity not in (select identity from outbox)",
 }
 
 # Rows in one statement. Each statement makes a thread give up the interpreter and wait for it again, so few

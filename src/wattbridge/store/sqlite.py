@@ -583,6 +583,11 @@ def _prepare(
     now: Callable[[], float],
 ) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     """The connection that writes and the one that reads, on a database that is whole and up to date."""
+    if not files.size(path) and files.size(files.beside(path, "-wal")):
+        # SQLite would take the log for one of nobody, and delete it.
+        aside = files.set_aside(path, now())
+        log = files.beside(aside, "-wal")
+        tell(f"{path} is gone, but its log is there; that is set aside as {log}, and an empty store begins")
     files.create(path)
     if not files.is_database(path):
         aside = files.set_aside(path, now())
