@@ -202,9 +202,10 @@ async def test_what_waits_for_its_central_system_is_never_taken_away(store: Stor
 
 
 async def test_what_it_is_about_is_not_taken_away_either(store: Store) -> None:
-    mine, others = a_waiting(1).identity, "CP9"
-    rows = [a_transaction("1", "stopped"), a_reply("1", answered=1.0)]
-    await store.write(a_waiting(1), *(replace(row, identity=each) for row in rows for each in (mine, others)))
+    mine = a_waiting(1).identity
+    transaction, reply = a_transaction("1", "stopped"), a_reply("1", answered=1.0)
+    await store.write(a_waiting(1), transaction, reply)
+    await store.write(replace(transaction, identity="CP9"), replace(reply, identity="CP9"))
     for kind in (Transaction, Remembered):
         assert await store.prune(kind, before=1e12) == 1
         assert [row.identity for row in await store.find(kind)] == [mine]  # type: ignore[attr-defined]
