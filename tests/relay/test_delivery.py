@@ -600,6 +600,19 @@ def test_a_message_that_is_never_answered_is_parked_when_others_are() -> None:
         assert row.problem.startswith("it was sent and not answered, though others were")
 
 
+def test_a_start_that_is_never_answered_is_not_refused_and_its_charging_goes_on() -> None:
+    with a_world(answers=PROVISIONAL, rules=Rules(attempts=2, retry=1.0)) as world:
+        world.central_system.ignores = {"StartTransaction"}
+        begun_provisionally(world)
+        world.come_back()
+        for _ in range(20):
+            world.run_for(40.0)
+            world.result(HEARTBEAT)
+        assert len(world.heard.told("message parked")) == 1
+        assert world.heard.told("transaction refused") == []
+        assert world.charge_point.asked == []
+
+
 def test_a_central_system_that_answers_nothing_parks_nothing() -> None:
     with a_world(rules=Rules(attempts=2, retry=1.0)) as world:
         world.central_system.silent = True

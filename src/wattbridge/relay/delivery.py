@@ -621,9 +621,9 @@ class Delivery:
                 return row
         return None
 
-    def parked(self, row: Waiting, problem: str) -> None:
+    def parked(self, row: Waiting, problem: str, reason: str) -> None:
         begun = self._begun_by(call_of(row)) if row.action == "StartTransaction" else None
-        if begun is not None:
+        if begun is not None and reason != "timeout":  # who says nothing has refused nothing
             self._refuse_transaction(begun, problem)
 
     def _refuse_transaction(self, transaction: Transaction, why: str) -> None:

@@ -76,8 +76,8 @@ class Owner(Protocol):
         """Bring a message there. Raises Unreachable when nothing can be read from the store."""
         ...
 
-    def parked(self, row: Waiting, problem: str) -> None:
-        """A message is given up for the moment."""
+    def parked(self, row: Waiting, problem: str, reason: str) -> None:
+        """A message is given up for the moment: a sentence, and a word of ``reasons.REASONS``."""
         ...
 
 
@@ -298,7 +298,7 @@ class Outbox:
         if await self._settle(row, replace(row, state="parked", problem=problem)):
             self._keeper.parked += 1
             self._tell("message parked", f"{row.action}: {problem}", row, reason)
-            self._owner.parked(row, problem)
+            self._owner.parked(row, problem, reason)
 
     async def _settle(self, row: Waiting, *changes: Change) -> bool:
         """Take *row* out of what waits, and keep *changes*; False when somebody else has done it.
