@@ -150,7 +150,8 @@ def test_tables_that_were_made_by_hand_are_up_to_date() -> None:
 
 
 def test_pruning_takes_what_the_configuration_calls_old() -> None:
-    keep(a_reply("old", 1.0), a_transaction("1"), a_transaction("2", "open"), an_exchange(1), a_waiting(1))
+    keep(a_reply("old", 1.0), a_transaction("1"), a_transaction("2", "open"), an_exchange(1))
+    keep(a_waiting(1, identity="CP9"))
     assert run("store", "prune") == (
         0,
         "replies: 1 taken away\ntransactions: 1 taken away\nhistory: 1 taken away\n",

@@ -757,8 +757,8 @@ def _store_prune_command(
     \b
       wattbridge store prune --history --older-than 1h
 
-    Without --replies, --transactions and --history all three are meant. What waits for a central system,
-    transactions that are open and what is known of charge points stay. The file gets smaller with
+    Without --replies, --transactions and --history all three are meant. What waits for a central system and
+    what that is about, transactions that are open and what is known of charge points stay. The file gets smaller with
     `wattbridge store vacuum`. The gateway must not be running.
 
     Exit codes: 0 done, 1 it cannot be done, 2 the configuration cannot be used, or wrong usage, 3 there is no
