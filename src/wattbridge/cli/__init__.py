@@ -758,8 +758,8 @@ def _store_prune_command(
       wattbridge store prune --history --older-than 1h
 
     Without --replies, --transactions and --history all three are meant. What waits for a central system and
-    what that is about, transactions that are open and what is known of charge points stay. The file gets smaller with
-    `wattbridge store vacuum`. The gateway must not be running.
+    what that is about, transactions that are open and what is known of charge points stay. The file gets
+    smaller with `wattbridge store vacuum`. The gateway must not be running.
 
     Exit codes: 0 done, 1 it cannot be done, 2 the configuration cannot be used, or wrong usage, 3 there is no
     store that can be used, 4 a gateway uses it.
