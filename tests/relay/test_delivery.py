@@ -442,6 +442,22 @@ def test_a_boot_gets_its_last_acceptance_and_is_told_later() -> None:
         assert [call.action for call in world.central_system.got] == ["BootNotification"]
 
 
+def test_however_often_it_boots_meanwhile_that_is_told_once() -> None:
+    with a_world() as world:
+        world.result(BOOT)
+        world.central_system.away = True
+        world.result(BOOT)
+        world.result(status(1))
+        world.result(Call("BootNotification", {**BOOT.payload, "firmwareVersion": "2"}))
+        assert world.deliveries.waiting.messages == world.delivery.outbox.waiting.messages == 2
+        world.come_back()
+        world.run_for(1.0)
+        assert [(action, payload.get("firmwareVersion")) for action, payload in world.got[1:]] == [
+            ("StatusNotification", None),
+            ("BootNotification", "2"),
+        ]
+
+
 def test_a_boot_that_was_never_accepted_is_not_accepted_here() -> None:
     with a_world() as world:
         world.central_system.away = True

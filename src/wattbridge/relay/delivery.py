@@ -432,8 +432,7 @@ class Delivery:
         now = self._keeper.now()
         if self.answers.boot_notification == "pending":
             return Answer(offline.boot("Pending", offline.PENDING_INTERVAL, now), None, None, how="offline")
-        async with self.outbox.turn:
-            await self._keep(call, "", None)  # the central system still has to learn of it
+        await self.outbox.keep_only(call)  # the central system still has to learn of it, once
         interval = self.known.heartbeat_interval or offline.USUAL_INTERVAL
         return Answer(offline.boot("Accepted", interval, now), None, None, how="kept")
 

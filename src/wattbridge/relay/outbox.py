@@ -132,6 +132,16 @@ class Outbox:
         self._tell("message kept", f"{call.action} waits for the central system", row)
         self.drain_soon()
 
+    async def keep_only(self, call: Call) -> None:
+        """Keep *call* in the place of others of its action that wait. Raises Unreachable."""
+        async with self.turn:
+            where = {"identity": self._identity, "action": call.action, "state": "waiting"}
+            earlier = await self._keeper.read(Waiting, where)
+            await self.keep(call, "", "", *(Forget(Waiting, (row.identity, row.position)) for row in earlier))
+            for row in earlier:
+                self._count(row, -1)
+            self._head = []
+
     async def park(self, call: Call, key: str, problem: str, *changes: Change) -> None:
         """Keep a message that its central system has refused, for the operator to see. Raises Unreachable."""
         row = replace(self._row(call, key, ""), state="parked", refusals=1, problem=problem)
