@@ -18,14 +18,14 @@ from typing import Literal
 
 from tests.torture.ledger import COUNTED_ACTIONS, TRANSACTION_ACTIONS, Arrival, Asked, Ledger, Payload
 
-Mode = Literal["well", "slow", "deaf", "mute"]
+Mode = Literal["well", "slow", "deaf", "mute", "unavailable"]
 NOTED = {*TRANSACTION_ACTIONS, *COUNTED_ACTIONS, "StatusNotification"}
 PATIENCE = 90.0  # seconds for the answer to a call of its own
 
 
 class CentralSystem(ABC):
-    """``mode`` is ``well``, ``slow`` (answers late), ``deaf`` (drops what it reads) or ``mute`` (does what it
-    is told, and never answers)."""
+    """``mode`` is ``well``, ``slow`` (answers late), ``deaf`` (drops what it reads), ``mute`` (does what it
+    is told, and never answers) or ``unavailable`` (a proxy answers for it; OCPP-S only)."""
 
     def __init__(self, ledger: Ledger, randomly: random.Random, *, awkward_ids: bool = False) -> None:
         self.port = 0

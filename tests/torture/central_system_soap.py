@@ -40,6 +40,10 @@ class SoapCentralSystem(CentralSystem):
             while True:
                 async with asyncio.timeout(IDLE):
                     _, body = await posts.read_request(reader)
+                if self.mode == "unavailable":
+                    writer.write(posts.write_unavailable(self._randomly.choice((502, 503, 504))))
+                    await writer.drain()
+                    continue
                 answer = await self._answer_to(body)
                 if answer is None:
                     await reader.read()  # until who asked has given up
@@ -64,7 +68,7 @@ class SoapCentralSystem(CentralSystem):
         return envelopes.write_response(request.action, reply, request.message_id, envelopes.CENTRAL_SYSTEM)
 
     def _in_http(self, answer: bytes) -> tuple[bool, bytes]:
-        """Whether the connection stays, which is not always said, and the answer in one of the ways of HTTP."""
+        """Whether the connection stays, which is not always said, and the answer in a way of HTTP."""
         match self._randomly.randrange(10):
             case 0:
                 return False, posts.write_answer(answer, connection="close")

@@ -19,7 +19,8 @@ from tests.torture.wires import Wire
 
 # What may be wrong with the central system, and how often.
 TROUBLES = {"stopped": 4, "black hole": 2, "deaf": 2, "mute": 3, "slow": 3}
-MODES: dict[str, Mode] = {"deaf": "deaf", "mute": "mute", "slow": "slow"}
+SOAP_TROUBLES = {**TROUBLES, "unavailable": 3}
+MODES: dict[str, Mode] = {"deaf": "deaf", "mute": "mute", "slow": "slow", "unavailable": "unavailable"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ class Faults:
         if self._trouble and self._lasts <= 0:
             await self._end_trouble()
         if not self._trouble and self._randomly.random() < self._away:
-            names, weights = list(TROUBLES), list(TROUBLES.values())
-            await self._begin_trouble(self._randomly.choices(names, weights)[0])
+            troubles = TROUBLES if self._wires.calls is None else SOAP_TROUBLES
+            await self._begin_trouble(self._randomly.choices(list(troubles), list(troubles.values()))[0])
         if self._disk.full and self._randomly.random() < 0.6:
             self._free()
         elif not self._disk.problem and self._randomly.random() < 0.08:

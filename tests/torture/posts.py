@@ -100,3 +100,10 @@ def write_answer_in_chunks(body: bytes) -> bytes:
 def write_answer_to_the_end(body: bytes) -> bytes:
     """An answer that ends with its connection, as those of HTTP/1.0 do."""
     return f"HTTP/1.1 200 OK\r\nContent-Type: {SOAP_12}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+def write_unavailable(status: int) -> bytes:
+    """What a proxy answers for a server that is not there."""
+    page = b"<html><body>no server is available to handle this request</body></html>"
+    head = f"HTTP/1.1 {status} Unavailable\r\nContent-Type: text/html\r\nContent-Length: {len(page)}\r\n\r\n"
+    return head.encode() + page
