@@ -38,6 +38,7 @@ class CentralSystem(ABC):
         self._replies: dict[tuple[str, str], Payload] = {}
         self._minted: dict[str, int] = defaultdict(int)
         self._open: dict[tuple[str, int], Arrival] = {}
+        self._in_doubt: set[Arrival] = set()  # whose transaction may have been stopped already
         self._calls = 0
 
     @abstractmethod
@@ -122,7 +123,11 @@ class CentralSystem(ABC):
                 there = [name for name in self._within_reach() if name not in busy]
                 if not there or not self.asks:
                     continue
-                open_ = [arrival for (name, _), arrival in self._open.items() if name in there]
+                open_ = [
+                    arrival
+                    for (name, _), arrival in self._open.items()
+                    if name in there and arrival not in self._in_doubt
+                ]
                 if open_ and self._randomly.random() < 0.6:
                     arrival = self._randomly.choice(open_)
                     payload: Payload = {"transactionId": arrival.given}
@@ -153,6 +158,10 @@ class CentralSystem(ABC):
                 await self._ask(asked)
         except TimeoutError:
             asked.outcome = "unanswered"
+        # It may or may not have been done. It is not asked again, or nobody could tell whose repetition it is
+        # that reaches the charge point.
+        if arrival is not None and asked.outcome not in ("result", "not sent"):
+            self._in_doubt.add(arrival)
         return asked
 
     @abstractmethod
