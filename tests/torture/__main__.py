@@ -119,7 +119,8 @@ def _several(counts: Counter[str]) -> str:
 def report(wrong: Sequence[Found], result: Result, folder: Path) -> list[str]:
     """What is needed to look into it; everything about the charge points concerned goes into files."""
     kinds = Counter(found.finding.kind for found in wrong)
-    lines = ["", f"WRONG: {_several(kinds)}. Again: --seed {result.plan.seed}; files in {folder}"]
+    again = f"--seed {result.plan.seed} --central-system {result.plan.central_system}"
+    lines = ["", f"WRONG: {_several(kinds)}. Again: {again}; files in {folder}"]
     shown: Counter[str] = Counter()
     for found in wrong:
         finding = found.finding
