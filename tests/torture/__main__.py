@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         in_memory=given.control,
         disk=not given.no_disk,
         awkward_ids=given.awkward_ids,
+        central_system=given.central_system,
     )
     folder = given.folder or Path(tempfile.mkdtemp(prefix="torture-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +86,7 @@ def figures(result: Result) -> list[str]:
     lines = [
         ("seed", str(plan.seed)),
         ("charge points", f"{plan.charge_points}, SOAP and JSON, hold and provisional"),
+        ("central system", f"one that speaks {plan.central_system.upper()}"),
         ("store", "memory" if plan.in_memory else "sqlite"),
         ("seconds", f"{ledger.seconds:.0f}"),
         ("rounds", str(result.rounds)),
@@ -117,7 +119,8 @@ def _several(counts: Counter[str]) -> str:
 def report(wrong: Sequence[Found], result: Result, folder: Path) -> list[str]:
     """What is needed to look into it; everything about the charge points concerned goes into files."""
     kinds = Counter(found.finding.kind for found in wrong)
-    lines = ["", f"WRONG: {_several(kinds)}. Again: --seed {result.plan.seed}; files in {folder}"]
+    again = f"--seed {result.plan.seed} --central-system {result.plan.central_system}"
+    lines = ["", f"WRONG: {_several(kinds)}. Again: {again}; files in {folder}"]
     shown: Counter[str] = Counter()
     for found in wrong:
         finding = found.finding
@@ -171,6 +174,10 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="after so many rounds everything is healed, and must come out even (%(default)s)",
     )  # fmt: skip
     parser.add_argument("--no-disk", action="store_true", help="never fill the disk, and mount none")
+    parser.add_argument(
+        "--central-system", choices=("json", "soap"), default="json",
+        help="what the central system speaks (%(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--awkward-ids", action="store_true",
         help="the central system gives ids out of the gateway's own range, too",

@@ -1,97 +1,65 @@
-"""A central system (OCPP-J) that writes down every CALL, and can be told to be of little help.
+"""What a central system does, however it is spoken to: it writes down every call, mints transaction ids, and
+asks charge points now and then. It can be told to be of little help.
 
-It does what OCPP asks for: it never refuses, and answers a message id that comes again as it did before.
+It does what OCPP asks for: it never refuses, and answers a message id that comes again as it did before. How
+messages travel is a matter of ``JsonCentralSystem`` and ``SoapCentralSystem``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Any, Literal
-
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
-from websockets.typing import Subprotocol
+from typing import Literal
 
 from tests.torture.ledger import COUNTED_ACTIONS, TRANSACTION_ACTIONS, Arrival, Asked, Ledger, Payload
 
-Mode = Literal["well", "slow", "deaf", "mute"]
+Mode = Literal["well", "slow", "deaf", "mute", "unavailable"]
 NOTED = {*TRANSACTION_ACTIONS, *COUNTED_ACTIONS, "StatusNotification"}
 PATIENCE = 90.0  # seconds for the answer to a call of its own
 
 
-class CentralSystem:
-    """``mode`` is ``well``, ``slow`` (answers late), ``deaf`` (drops what it reads) or ``mute`` (does what it
-    is told, and never answers)."""
+class CentralSystem(ABC):
+    """``mode`` is ``well``, ``slow`` (answers late), ``deaf`` (drops what it reads), ``mute`` (does what it
+    is told, and never answers) or ``unavailable`` (a proxy answers for it; OCPP-S only)."""
 
     def __init__(self, ledger: Ledger, randomly: random.Random, *, awkward_ids: bool = False) -> None:
         self.port = 0
         self.mode: Mode = "well"
         self.asks = True  # whether it calls charge points by itself
-        self.frames = 0
         self._ledger = ledger
         self._randomly = randomly
         self._awkward_ids = awkward_ids
         self._arrivals: dict[tuple[str, str], Arrival] = {}
         self._replies: dict[tuple[str, str], Payload] = {}
-        self._connections: dict[str, list[_Connection]] = defaultdict(list)
         self._minted: dict[str, int] = defaultdict(int)
         self._open: dict[tuple[str, int], Arrival] = {}
+        self._in_doubt: set[Arrival] = set()  # whose transaction may have been stopped already
         self._calls = 0
 
-    @asynccontextmanager
-    async def at_work(self) -> AsyncIterator[None]:
-        async with serve(
-            self._take,
-            "127.0.0.1",
-            0,
-            subprotocols=[Subprotocol("ocpp1.6")],
-            compression=None,
-            ping_interval=None,
-            close_timeout=0.2,
-        ) as server:
-            self.port = next(iter(server.sockets)).getsockname()[1]
-            yield
+    @abstractmethod
+    def at_work(self) -> AbstractAsyncContextManager[None]:
+        """Take what comes to ``port``."""
 
     # --- what charge points say ----------------------------------------------------------------------------
 
-    async def _take(self, socket: ServerConnection) -> None:
-        assert socket.request is not None
-        identity = socket.request.path.rpartition("/")[2]
-        connection = _Connection(socket)
-        self._connections[identity].append(connection)
-        try:
-            async for text in socket:
-                frame = json.loads(text)
-                self.frames += 1
-                if frame[0] == 2:
-                    await self._answer(identity, socket, frame)
-                else:
-                    connection.end(frame)
-        except ConnectionClosed:
-            pass
-        finally:
-            self._connections[identity].remove(connection)
-            connection.end_all()
-
-    async def _answer(self, identity: str, socket: ServerConnection, frame: list[Any]) -> None:
+    async def _answer(self, identity: str, message_id: str, action: str, payload: Payload) -> Payload | None:
+        """The reply to what a charge point says, in its time; None when it gets none."""
         if self.mode == "deaf":
-            return
-        _, message_id, action, payload = frame
+            return None
         reply = self._note(identity, message_id, action, payload)
         if self.mode == "mute":
-            return
+            return None
         if self.mode == "slow":
             await asyncio.sleep(self._randomly.uniform(0.05, 1.5))
-        await socket.send(json.dumps([3, message_id, reply]))
+        return reply
 
     def _note(self, identity: str, message_id: str, action: str, payload: Payload) -> Payload:
-        """Write the CALL down; the reply to it."""
+        """Write the call down; the reply to it."""
         known = self._arrivals.get((identity, message_id))
         if known is not None and (known.action, known.payload) == (action, payload):
             known.again += 1
@@ -112,6 +80,7 @@ class CentralSystem:
         return reply
 
     def _reply(self, identity: str, action: str) -> Payload:
+        """In the order of the WSDL, which OCPP-J does not mind."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         match action:
             case "BootNotification":
@@ -127,7 +96,8 @@ class CentralSystem:
         return {}
 
     def _mint(self, identity: str) -> int:
-        """An id that is new for this charge point; others have the same. Some are large."""
+        """An id that is new for this charge point; others have the same. Some are large, none is beyond the
+        32 bits that OCPP-S has for it."""
         self._minted[identity] += 1
         number = self._minted[identity]
         if number % 5 == 0:
@@ -150,10 +120,14 @@ class CentralSystem:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await asyncio.sleep(self._randomly.uniform(0.02, 0.25))
-                there = [name for name, all_ in self._connections.items() if all_ and name not in busy]
+                there = [name for name in self._within_reach() if name not in busy]
                 if not there or not self.asks:
                     continue
-                open_ = [arrival for (name, _), arrival in self._open.items() if name in there]
+                open_ = [
+                    arrival
+                    for (name, _), arrival in self._open.items()
+                    if name in there and arrival not in self._in_doubt
+                ]
                 if open_ and self._randomly.random() < 0.6:
                     arrival = self._randomly.choice(open_)
                     payload: Payload = {"transactionId": arrival.given}
@@ -166,7 +140,7 @@ class CentralSystem:
                     tasks.create_task(ask(identity, "GetConfiguration", {"key": [f"Key{self._calls}"]}))
 
     async def ask_for_configuration(self, identity: str) -> str:
-        """The outcome, "" when it is not connected."""
+        """The outcome, "" when it cannot be asked."""
         self._calls += 1
         asked = await self._call(identity, "GetConfiguration", {"key": [f"Key{self._calls}"]}, None)
         return asked.outcome if asked is not None else ""
@@ -175,44 +149,25 @@ class CentralSystem:
         self, identity: str, action: str, payload: Payload, arrival: Arrival | None
     ) -> Asked | None:
         """None when it has just gone."""
-        if not self._connections[identity]:
+        if identity not in self._within_reach():
             return None
-        connection = self._connections[identity][-1]
         asked = Asked(self._ledger.moment(), identity, action, payload, arrival)
         self._ledger.asked.append(asked)
-        message_id = f"ask-{asked.moment}"
-        answer: asyncio.Future[list[Any] | None] = asyncio.get_running_loop().create_future()
-        connection.waiting[message_id] = answer
         try:
             async with asyncio.timeout(PATIENCE):
-                await connection.socket.send(json.dumps([2, message_id, action, payload]))
-                frame = await answer
-        except ConnectionClosed:
-            asked.outcome = "gone"
+                await self._ask(asked)
         except TimeoutError:
             asked.outcome = "unanswered"
-        else:
-            asked.outcome = "gone" if frame is None else "result" if frame[0] == 3 else "error"
-            if frame is not None and frame[0] == 3:
-                asked.reply = frame[2]
-        finally:
-            connection.waiting.pop(message_id, None)
+        # It may or may not have been done. It is not asked again, or nobody could tell whose repetition it is
+        # that reaches the charge point.
+        if arrival is not None and asked.outcome not in ("result", "not sent"):
+            self._in_doubt.add(arrival)
         return asked
 
+    @abstractmethod
+    def _within_reach(self) -> Collection[str]:
+        """The identities of those that it knows how to call."""
 
-class _Connection:
-    """A WebSocket of a charge point, and the calls on it that are not answered yet."""
-
-    def __init__(self, socket: ServerConnection) -> None:
-        self.socket = socket
-        self.waiting: dict[str, asyncio.Future[list[Any] | None]] = {}
-
-    def end(self, frame: list[Any]) -> None:
-        answer = self.waiting.get(frame[1])
-        if answer is not None and not answer.done():
-            answer.set_result(frame)
-
-    def end_all(self) -> None:
-        for answer in self.waiting.values():
-            with suppress(asyncio.InvalidStateError):
-                answer.set_result(None)
+    @abstractmethod
+    async def _ask(self, asked: Asked) -> None:
+        """Send the call, and write down what comes back. May be ended by a timeout."""

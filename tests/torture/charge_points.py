@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import re
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -23,27 +21,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
-from tests.torture import envelopes
+from tests.torture import envelopes, posts
 from tests.torture.ledger import Answer, Heard, Ledger, Payload, Sent, Transaction
+from tests.torture.posts import NoAnswer, Outcome, Refused
 
 PATIENCE = 8.0  # seconds that a charge point waits for an answer
 
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A fault, a CALLERROR, or an HTTP status that blames the message."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class NoAnswer:
-    """Nothing that could be an answer: the message is kept."""
-
-    text: str
-
-
-Outcome = Payload | Refused | NoAnswer
 Hear = Callable[[str, Payload], Payload | None]
 
 
@@ -386,7 +369,7 @@ class Soap:
 
     def __init__(self, identity: str, port: int, callbacks: Callbacks, callback: str) -> None:
         self._identity = identity
-        self._port = port
+        self._url = f"http://127.0.0.1:{port}/ocpp/cs"
         self._callbacks = callbacks
         self._callback = callback
 
@@ -395,46 +378,14 @@ class Soap:
         await asyncio.Event().wait()
 
     async def call(self, action: str, payload: Payload) -> Outcome:
-        to = f"http://127.0.0.1:{self._port}/ocpp/cs"
-        body = envelopes.write_request(self._identity, action, payload, self._callback, to)
+        body = envelopes.write_request(
+            self._identity, action, payload, self._callback, self._url, envelopes.CENTRAL_SYSTEM
+        )
         try:
             async with asyncio.timeout(PATIENCE):
-                data = await self._post(body)
+                return await posts.post(self._url, body)
         except TimeoutError:
             return NoAnswer(f"no answer in {PATIENCE} s")
-        except OSError as error:
-            return NoAnswer(f"the connection ended: {error}")
-        return _read_answer(data)
-
-    async def _post(self, body: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        try:
-            writer.write(
-                f"POST /ocpp/cs HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nConnection: close\r\n"
-                "Content-Type: application/soap+xml; charset=utf-8\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n".encode()
-            )
-            writer.write(body)
-            return await reader.read()
-        finally:
-            writer.transport.abort()
-
-
-def _read_answer(data: bytes) -> Outcome:
-    """What the response says: no answer when it is not whole."""
-    head, _, body = data.partition(b"\r\n\r\n")
-    status = re.match(rb"HTTP/1\.1 (\d+)", head)
-    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-    if status is None or length is None or len(body) < int(length[1]):
-        return NoAnswer(f"{len(data)} bytes, no whole response")
-    try:
-        envelope = envelopes.read(body)
-    except ValueError:
-        text = f"HTTP {status[1].decode()}: {body[:100].decode(errors='replace')}"
-        return NoAnswer(text) if status[1].startswith(b"5") else Refused(text)
-    if envelope.name == "Fault":
-        return Refused(f"HTTP {status[1].decode()}, fault {envelope.content}")
-    return envelope.content
 
 
 class Callbacks:
@@ -457,14 +408,8 @@ class Callbacks:
         """One connection, which may bring several requests."""
         try:
             while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                length = re.search(r"(?i)\r\ncontent-length: *(\d+)", head)
-                body = await reader.readexactly(int(length[1]) if length else 0)
-                answer = self._answer(head.split()[1].rpartition("/")[2], body)
-                writer.write(
-                    b"HTTP/1.1 200 OK\r\nContent-Type: application/soap+xml; charset=utf-8\r\n"
-                    b"Content-Length: %d\r\n\r\n%b" % (len(answer), answer)
-                )
+                path, body = await posts.read_request(reader)
+                writer.write(posts.write_answer(self._answer(path.rpartition("/")[2], body)))
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass
@@ -473,16 +418,7 @@ class Callbacks:
 
     def _answer(self, identity: str, body: bytes) -> bytes:
         request = envelopes.read(body)
-        action = request.name.removesuffix("Request")
-        action = action[0].upper() + action[1:]
-        reply = self.hear[identity](action, _typed(action, request.content))
-        return envelopes.write_response(action, reply or {}, request.message_id)
-
-
-def _typed(action: str, content: Mapping[str, Any]) -> Payload:
-    """The content of the two requests that are made, with the types of OCPP-J."""
-    if action == "RemoteStopTransaction":
-        return {"transactionId": int(content["transactionId"])}
-    if action == "GetConfiguration":
-        return {"key": [content["key"]]}
-    return dict(content)
+        reply = self.hear[identity](request.action, request.content)
+        return envelopes.write_response(
+            request.action, reply or {}, request.message_id, envelopes.CHARGE_POINT
+        )

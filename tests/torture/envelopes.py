@@ -1,4 +1,4 @@
-"""Just enough of OCPP-S 1.6 for charge points: envelopes of plain text, read without a schema."""
+"""Just enough of OCPP-S 1.6 for both parties: envelopes of plain text, read without a schema."""
 
 from __future__ import annotations
 
@@ -15,19 +15,32 @@ CENTRAL_SYSTEM = "urn://Ocpp/Cs/2015/10/"
 CHARGE_POINT = "urn://Ocpp/Cp/2015/10/"
 ANONYMOUS = f"{WSA}/anonymous"
 
+# What is no text, and what may come several times, of all messages here.
+INTEGERS = {"connectorId", "transactionId", "meterStart", "meterStop", "interval"}
+LISTS = {"meterValue", "sampledValue", "key", "configurationKey", "unknownKey"}
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What stands in one: the body's element by local name, and its content; texts stay texts."""
+    """What stands in one: the body's element by local name, and its content in the shape of OCPP-J.
+    ``address`` is where the sender wants to be called."""
 
     name: str
     content: dict[str, Any]
     message_id: str = ""
     identity: str = ""
+    address: str = ""
+
+    @property
+    def action(self) -> str:
+        """Of a request."""
+        return self.name[:1].upper() + self.name[1:].removesuffix("Request")
 
 
-def write_request(identity: str, action: str, payload: dict[str, Any], callback: str, to: str) -> bytes:
-    """A request to the central system, with a message id of its own."""
+def write_request(
+    identity: str, action: str, payload: dict[str, Any], callback: str, to: str, namespace: str
+) -> bytes:
+    """A request to the party of *namespace*, with a message id of its own."""
     name = action[0].lower() + action[1:]
     return _write(
         f"<o:chargeBoxIdentity>{identity}</o:chargeBoxIdentity>"
@@ -37,12 +50,12 @@ def write_request(identity: str, action: str, payload: dict[str, Any], callback:
         f"<wsa:ReplyTo><wsa:Address>{ANONYMOUS}</wsa:Address></wsa:ReplyTo>"
         f'<wsa:To soap:mustUnderstand="true">{to}</wsa:To>',
         f"<o:{name}Request>{_content(payload)}</o:{name}Request>",
-        CENTRAL_SYSTEM,
+        namespace,
     )
 
 
-def write_response(action: str, payload: dict[str, Any], relates_to: str) -> bytes:
-    """An answer to the central system."""
+def write_response(action: str, payload: dict[str, Any], relates_to: str, namespace: str) -> bytes:
+    """An answer of the party of *namespace*."""
     name = action[0].lower() + action[1:]
     return _write(
         f"<wsa:Action>/{action}Response</wsa:Action>"
@@ -50,7 +63,7 @@ def write_response(action: str, payload: dict[str, Any], relates_to: str) -> byt
         f"<wsa:To>{ANONYMOUS}</wsa:To>"
         f"<wsa:RelatesTo>{escape(relates_to)}</wsa:RelatesTo>",
         f"<o:{name}Response>{_content(payload)}</o:{name}Response>",
-        CHARGE_POINT,
+        namespace,
     )
 
 
@@ -68,7 +81,8 @@ def read(body: bytes) -> Envelope:
         etree.QName(element).localname,
         content if isinstance(content, dict) else {},
         root.findtext(f"{{{SOAP}}}Header/{{{WSA}}}MessageID") or "",
-        root.findtext(f"{{{SOAP}}}Header/{{{CHARGE_POINT}}}chargeBoxIdentity") or "",
+        root.findtext(f"{{{SOAP}}}Header/{{*}}chargeBoxIdentity") or "",
+        root.findtext(f"{{{SOAP}}}Header/{{{WSA}}}From/{{{WSA}}}Address") or "",
     )
 
 
@@ -91,5 +105,13 @@ def _content(payload: dict[str, Any]) -> str:
 def _read(element: etree._Element) -> Any:
     children = list(element)
     if not children:
-        return element.text or ""
-    return {etree.QName(child).localname: _read(child) for child in children}
+        text = element.text or ""
+        return int(text) if etree.QName(element).localname in INTEGERS else text
+    content: dict[str, Any] = {}
+    for child in children:
+        name = etree.QName(child).localname
+        if name in LISTS:
+            content.setdefault(name, []).append(_read(child))
+        else:
+            content[name] = _read(child)
+    return content

@@ -19,21 +19,29 @@ from tests.torture.wires import Wire
 
 # What may be wrong with the central system, and how often.
 TROUBLES = {"stopped": 4, "black hole": 2, "deaf": 2, "mute": 3, "slow": 3}
-MODES: dict[str, Mode] = {"deaf": "deaf", "mute": "mute", "slow": "slow"}
+SOAP_TROUBLES = {**TROUBLES, "unavailable": 3}
+MODES: dict[str, Mode] = {"deaf": "deaf", "mute": "mute", "slow": "slow", "unavailable": "unavailable"}
 
 
 @dataclass(frozen=True, slots=True)
 class Wires:
     """All cables: from charge points to the gateway, from there to the central system, and from there to the
-    callback servers of SOAP charge points."""
+    callback servers of SOAP charge points; and the one on which a SOAP central system calls the gateway."""
 
     field: Wire
     central_system: Wire
     callbacks: Wire
+    calls: Wire | None = None
 
     @property
     def all(self) -> tuple[Wire, ...]:
-        return self.field, self.central_system, self.callbacks
+        wires = self.field, self.central_system, self.callbacks
+        return wires if self.calls is None else (*wires, self.calls)
+
+    @property
+    def of_central_system(self) -> tuple[Wire, ...]:
+        """Those without which it is away, and nothing comes from it either."""
+        return (self.central_system,) if self.calls is None else (self.central_system, self.calls)
 
 
 class Faults:
@@ -79,8 +87,8 @@ class Faults:
         if self._trouble and self._lasts <= 0:
             await self._end_trouble()
         if not self._trouble and self._randomly.random() < self._away:
-            names, weights = list(TROUBLES), list(TROUBLES.values())
-            await self._begin_trouble(self._randomly.choices(names, weights)[0])
+            troubles = TROUBLES if self._wires.calls is None else SOAP_TROUBLES
+            await self._begin_trouble(self._randomly.choices(list(troubles), list(troubles.values()))[0])
         if self._disk.full and self._randomly.random() < 0.6:
             self._free()
         elif not self._disk.problem and self._randomly.random() < 0.08:
@@ -143,9 +151,11 @@ class Faults:
         self._lasts = self._randomly.randrange(1, 5)
         match trouble:
             case "stopped":
-                await self._wires.central_system.close()
+                for wire in self._wires.of_central_system:
+                    await wire.close()
             case "black hole":
-                self._wires.central_system.stall()
+                for wire in self._wires.of_central_system:
+                    wire.stall()
             case _:
                 self._central_system.mode = MODES[trouble]
         self._tell(f"central system {trouble}")
@@ -155,8 +165,9 @@ class Faults:
             self._ledger.note(f"central system no longer {self._trouble}")
         self._trouble = ""
         self._central_system.mode = "well"
-        self._wires.central_system.flow()
-        await self._wires.central_system.open()
+        for wire in self._wires.of_central_system:
+            wire.flow()
+            await wire.open()
 
     async def _fill(self) -> None:
         self._disk.fill()

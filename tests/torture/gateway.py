@@ -15,7 +15,7 @@ STOPS_WITHIN = 30.0
 COMMAND = (sys.executable, "-m", "wattbridge", "run")
 
 CONFIGURATION = """\
-gateway: {{drain: 2s, unknown: accept, reload: no}}
+gateway: {{drain: 2s, unknown: accept, reload: no{public_url}}}
 listeners:
   field:
     bind: "127.0.0.1:{port}"
@@ -23,10 +23,9 @@ listeners:
     limits: {{connections: 10000, connections_per_source: 10000, handshake_rate: 1000/s}}
 upstreams:
   main:
-    url: ws://127.0.0.1:{central_system}/ocpp
+{upstream}
     call_timeout: 1s
     connect: {{timeout: 1s, rate: 1000/s, backoff: {{first: 50ms, max: 500ms}}}}
-    ping: {{every: 5s, timeout: 5s}}
 routes:
   - {{name: hold, match: {{charger: "HOLD-*"}}, upstream: main, offline: {{start_transaction: hold}}}}
   - {{name: provisional, match: any, upstream: main, offline: {{start_transaction: provisional}}}}
@@ -39,13 +38,24 @@ metrics: {{bind: "127.0.0.1:{metrics}"}}
 logging: {{format: json}}
 """
 
+JSON_UPSTREAM = """\
+    url: ws://127.0.0.1:{port}/ocpp
+    ping: {{every: 5s, timeout: 5s}}"""
+
+# It is looked for as often as a WebSocket is opened anew.
+SOAP_UPSTREAM = """\
+    url: http://127.0.0.1:{port}/ocpp
+    soap: {{networks: [127.0.0.0/8], answer_within: 5s}}
+    probe: {{every: 500ms, timeout: 1s}}"""
+
 
 class Died(Exception):
     """The gateway ended by itself, or did not get ready: a sentence that says so."""
 
 
 class Gateway:
-    """Charge points come in at ``port``; the central system is behind the port *central_system*."""
+    """Charge points come in at ``port``; the central system is behind the port *central_system*. One that
+    speaks SOAP calls at the port *calls*, which leads to ``port``."""
 
     def __init__(
         self,
@@ -55,6 +65,7 @@ class Gateway:
         central_system: int,
         store: str,
         command: Sequence[str] = COMMAND,
+        calls: int | None = None,
     ) -> None:
         self._command = command
         self.port = port
@@ -62,7 +73,13 @@ class Gateway:
         self.log = folder / "gateway.log"
         self.file = folder / "gateway.yaml"
         self.file.write_text(
-            CONFIGURATION.format(port=port, metrics=metrics, central_system=central_system, store=store)
+            CONFIGURATION.format(
+                port=port,
+                metrics=metrics,
+                upstream=(JSON_UPSTREAM if calls is None else SOAP_UPSTREAM).format(port=central_system),
+                public_url="" if calls is None else f', public_url: "http://127.0.0.1:{calls}"',
+                store=store,
+            )
         )
         self.starts = 0
         self.works = False  # from when it was ready until somebody ends it

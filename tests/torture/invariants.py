@@ -206,6 +206,8 @@ def _calls(books: _Books) -> Iterator[Finding]:
     by_start = {(each.identity, str(each.meter_start)): each for each in ledger.transactions}
     asked: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for call in ledger.asked:
+        if call.outcome == "not sent":  # in OCPP-S one calls without knowing whether anybody is there
+            continue
         asked[call.identity, call.action, _about(call.action, call.payload)].append(call.moment)
     heard = Counter((each.identity, each.action, _about(each.action, each.payload)) for each in ledger.heard)
     for key, count in heard.items():

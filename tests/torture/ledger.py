@@ -99,8 +99,9 @@ class Arrival:
 
 @dataclass(eq=False, slots=True)
 class Asked:
-    """A call of the central system. ``outcome`` is "", "result", "error", "gone" (with the connection) or
-    "unanswered"; ``arrival`` is the StartTransaction of the transaction it is about."""
+    """A call of the central system. ``outcome`` is "", "result", "error", "gone" (with the connection),
+    "not sent" (OCPP-S only: there was no connection for it) or "unanswered"; ``arrival`` is the
+    StartTransaction of the transaction it is about."""
 
     moment: int
     identity: str

@@ -11,8 +11,11 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from tests.torture.central_system import CentralSystem
+from tests.torture.central_system_json import JsonCentralSystem
+from tests.torture.central_system_soap import SoapCentralSystem
 from tests.torture.charge_points import Callbacks, ChargePoint, Json, Soap
 from tests.torture.disk import Disk
 from tests.torture.faults import Faults, Wires
@@ -20,6 +23,9 @@ from tests.torture.gateway import COMMAND, STARTS_WITHIN, Died, Gateway
 from tests.torture.invariants import KINDS, Finding, findings, missing
 from tests.torture.ledger import Ledger
 from tests.torture.wires import Wire, a_free_port
+
+Speaks = Literal["json", "soap"]
+CENTRAL_SYSTEMS: dict[Speaks, type[CentralSystem]] = {"json": JsonCentralSystem, "soap": SoapCentralSystem}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class Plan:
     in_memory: bool = False  # the gateway remembers nothing, and must lose something
     disk: bool = True
     awkward_ids: bool = False
+    central_system: Speaks = "json"
     only_json: bool = False
     command: tuple[str, ...] = COMMAND  # that starts the gateway, but for -c and its configuration
     no_progress: float = 45.0  # seconds without any, when all is well, until somebody hangs
@@ -79,23 +86,34 @@ async def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Result:
             disk.problem = "not asked for"
             disk.folder.mkdir(exist_ok=True)
         result.disk_problem = disk.problem
-        central_system = CentralSystem(
+        central_system = CENTRAL_SYSTEMS[plan.central_system](
             result.ledger, _of(plan, "central system"), awkward_ids=plan.awkward_ids
         )
         callbacks = Callbacks()
         await stack.enter_async_context(central_system.at_work())
         await stack.enter_async_context(callbacks.at_work())
-        port, *ports = (a_free_port() for _ in range(5))
+        port, *ports = (a_free_port() for _ in range(6))
         wires = Wires(
             Wire("field", ports[0], lambda: port),
             Wire("link to the central system", ports[1], lambda: central_system.port),
             Wire("callbacks", ports[2], lambda: callbacks.port),
+            Wire("calls of the central system", ports[4], lambda: port)
+            if plan.central_system == "soap"
+            else None,
         )
         for wire in wires.all:
             stack.push_async_callback(wire.close)
             await wire.open()
         store = "memory" if plan.in_memory else "sqlite:///state/state.db"
-        gateway = Gateway(folder, port, ports[3], wires.central_system.port, store, plan.command)
+        gateway = Gateway(
+            folder,
+            port,
+            ports[3],
+            wires.central_system.port,
+            store,
+            plan.command,
+            calls=wires.calls.port if wires.calls is not None else None,
+        )
         stack.push_async_callback(gateway.kill)
         faults = Faults(result.ledger, randomly, central_system, wires, disk)
         result.faults = faults.count

@@ -216,6 +216,17 @@ def test_a_remote_stop_that_is_repeated_is_found() -> None:
     assert kinds(books) == ["repeated-call"]
 
 
+def test_a_remote_stop_that_nobody_took_cannot_reach_a_charge_point() -> None:
+    books = Books()
+    _, start = a_transaction(books)
+    books.ask_to_stop(start)
+    books.ask_to_stop(start, outcome="not sent")
+    books.hear_stop(7)
+    assert kinds(books) == []
+    books.hear_stop(7)
+    assert kinds(books) == ["repeated-call"]
+
+
 def test_a_remote_stop_of_a_transaction_that_nobody_asked_to_stop_is_found() -> None:
     books = Books()
     a_transaction(books)

@@ -1,4 +1,4 @@
-"""A minute of the crash test, on a small fleet. ``make torture`` is the long one."""
+"""A minute of the crash test with each central system, on a small fleet. ``make torture`` is the long one."""
 
 from __future__ import annotations
 
@@ -30,9 +30,12 @@ def torture(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a gateway without a parent is ended on Linux only")
-def test_nothing_that_was_acknowledged_is_lost_or_doubled_by_crashes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("central_system", "seconds"), [("json", "30"), ("soap", "20")])
+def test_nothing_that_was_acknowledged_is_lost_or_doubled_by_crashes(
+    central_system: str, seconds: str, tmp_path: Path
+) -> None:
     status, said = torture(
-        *("--seed", "7", "--charge-points", "6", "--seconds", "30", "--rest-every", "8"),
-        *("--folder", str(tmp_path)),
+        *("--seed", "7", "--charge-points", "6", "--seconds", seconds, "--rest-every", "8"),
+        *("--central-system", central_system, "--folder", str(tmp_path)),
     )
     assert status == 0, said
