@@ -399,8 +399,8 @@ class Probe(Section):
 
     every: Annotated[float, kinds.duration("100ms", "1h")] = Field(  # seconds
         default=10.0,
-        description="How often a central system that is unreachable is tried again, by TCP and TLS, where "
-        "a route has a `fallback`.",
+        description="How often a central system that is unreachable is tried again, by TCP and TLS: one of "
+        "OCPP-S, and one of a route with a `fallback`.",
     )
     timeout: Annotated[float, kinds.duration("100ms", "10m")] = Field(  # seconds
         default=5.0, description="How long such an attempt may take."
