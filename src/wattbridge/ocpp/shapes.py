@@ -11,13 +11,18 @@ from typing import Literal
 
 Kind = Literal["string", "integer", "decimal", "boolean", "dateTime", "uri", "object"]
 
+# Where a field stands in XML: an element of its own, an attribute, or the text beside the attributes.
+Place = Literal["element", "attribute", "text"]
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field of a payload, in wire order.
 
     ``type_name`` is the schema type's own name (``IdToken``, ``CiString50Type``, ``int``). ``max_items`` is
-    None for "unbounded", 1 for a single value. A field is a list in JSON when ``repeated``.
+    None for "unbounded", 1 for a single value. A field is a list in JSON when ``repeated``. ``place`` is of
+    the MeterValues of 1.5 only: ``<value unit="kWh">5</value>`` is an object of the fields ``value`` (the
+    text) and ``unit`` (an attribute).
     """
 
     name: str
@@ -29,6 +34,7 @@ class Field:
     fraction_digits: int | None = None
     enum: tuple[str, ...] = ()
     fields: tuple[Field, ...] = ()
+    place: Place = "element"
 
     @property
     def required(self) -> bool:

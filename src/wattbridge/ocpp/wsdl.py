@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wattbridge.ocpp.shapes import Field, Kind, Operation
+from wattbridge.ocpp.shapes import Field, Kind, Operation, Place
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -81,10 +81,13 @@ def read_operations(path: Path) -> tuple[Operation, ...]:
         for element in root.iter(f"{XS}simpleType")
         if (name := element.get("name"))
     }
+    root = roots[str(path)]
     response_actions = {
-        operation.get("name"): output.get(f"{WSAW}Action")
-        for operation in roots[str(path)].iterfind(f"{WSDL}portType/{WSDL}operation")
+        name: output.get(f"{WSAW}Action") or _default_action(root, port_type, f"{name}Response")
+        for port_type in root.iterfind(f"{WSDL}portType")
+        for operation in port_type.iterfind(f"{WSDL}operation")
         for output in operation.iterfind(f"{WSDL}output")
+        for name in [operation.get("name", "")]
     }
     operations = [
         (service.name, operation)
@@ -122,6 +125,15 @@ def published_schema(name: str, address: str, version: str = "1.6") -> bytes | N
         if (file.parent.name, file.name) == (version, name):
             return _write(_parse(file.read_bytes()), address)
     return None
+
+
+def _default_action(root: _Element, port_type: _Element, message: str) -> str:
+    """The wsa:Action of a message that names none (WS-Addressing 1.0 Metadata, 4.4.4), as 1.2 has them.
+
+    OCPP's namespaces end with the "/" that would stand between them and the rest.
+    """
+    namespace = root.get("targetNamespace", "").removesuffix("/")
+    return f"{namespace}/{port_type.get('name')}/{message}"
 
 
 class _Files:
@@ -164,7 +176,9 @@ def _operation(
     """Turn zeep's operation into ours. zeep keeps the wsa:Action of inputs only, so the other is given."""
     request_action = operation.abstract.wsa_action
     if request_action is None or response_action is None:
-        raise ValueError(f"{operation.name}: input and output must be there and have a wsaw:Action")
+        raise ValueError(
+            f"{operation.name}: input and output must be there, and the input have a wsaw:Action"
+        )
     request, response = operation.input.body, operation.output.body
     namespace = request.qname.namespace
     expected = f"{{{namespace}}}chargeBoxIdentity"
@@ -185,11 +199,14 @@ def _operation(
 
 
 def _fields(complex_type: Any, path: str, simple_types: dict[str, _Element]) -> tuple[Field, ...]:
-    """The elements of a complex type, which must be one plain sequence. *path* is for errors."""
+    """The fields of a complex type: one plain sequence, or text with attributes. *path* is for errors."""
     from zeep import xsd
 
+    # Text beside attributes is to zeep an element of its own making in the place of a sequence.
+    if [type(group) for _, group in complex_type.elements_nested] == [xsd.Element]:
+        return _text_and_attributes(complex_type, path, simple_types)
     if complex_type.attributes:
-        raise ValueError(f"{path}: attributes have no place in a shape")
+        raise ValueError(f"{path}: attributes beside elements have no place in a shape")
     fields: list[Field] = []
     for _, group in complex_type.elements_nested:
         if not isinstance(group, xsd.Sequence) or (group.min_occurs, group.max_occurs) != (1, 1):
@@ -204,22 +221,54 @@ def _fields(complex_type: Any, path: str, simple_types: dict[str, _Element]) -> 
 def _field(element: Any, path: str, simple_types: dict[str, _Element]) -> Field:
     from zeep import xsd
 
-    name, type_name = element.qname.localname, element.type.qname.localname
-    min_items = element.min_occurs
+    name, min_items = element.qname.localname, element.min_occurs
     max_items = None if element.max_occurs == "unbounded" else element.max_occurs
     if isinstance(element.type, xsd.ComplexType):
         fields = _fields(element.type, path, simple_types)
+        type_name = element.type.qname.localname
         return Field(name, "object", type_name, min_items, max_items, fields=fields)
+    return _plain(name, element.type, path, simple_types, min_items=min_items, max_items=max_items)
 
-    kind = next((kind for base, kind in KINDS.items() if isinstance(element.type, getattr(xsd, base))), None)
+
+def _text_and_attributes(
+    complex_type: Any, path: str, simple_types: dict[str, _Element]
+) -> tuple[Field, ...]:
+    """The text first, named as OCPP-J 1.5 and every later OCPP name it, then the attributes."""
+    [(_, text)] = complex_type.elements_nested
+    fields = [_plain("value", text.type, path, simple_types, place="text")]
+    for name, attribute in complex_type.attributes:
+        if attribute.default is not None:
+            raise ValueError(f"{path}.@{name}: a default has no place in a shape")
+        min_items = 1 if attribute.required else 0
+        field = _plain(
+            name, attribute.type, f"{path}.@{name}", simple_types, min_items=min_items, place="attribute"
+        )
+        fields.append(field)
+    return tuple(fields)
+
+
+def _plain(
+    name: str,
+    xsd_type: Any,
+    path: str,
+    simple_types: dict[str, _Element],
+    *,
+    min_items: int = 1,
+    max_items: int | None = 1,
+    place: Place = "element",
+) -> Field:
+    from zeep import xsd
+
+    type_name = xsd_type.qname.localname
+    kind = next((kind for base, kind in KINDS.items() if isinstance(xsd_type, getattr(xsd, base))), None)
     if kind is None:
         raise ValueError(f"{path}: {type_name} is not, and restricts none of, {', '.join(KINDS)}")
-    if element.type.qname.namespace == XS.strip("{}"):
-        return Field(name, kind, type_name, min_items, max_items)
+    if xsd_type.qname.namespace == XS.strip("{}"):
+        return Field(name, kind, type_name, min_items, max_items, place=place)
     if type_name not in simple_types:
         raise ValueError(f"{path}: its type needs a name of its own")
     facets = _facets(simple_types, type_name)
-    return Field(name, kind, type_name, min_items, max_items, **facets)
+    return Field(name, kind, type_name, min_items, max_items, place=place, **facets)
 
 
 def _facets(simple_types: dict[str, _Element], type_name: str) -> dict[str, Any]:
