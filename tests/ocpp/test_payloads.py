@@ -169,6 +169,28 @@ def test_every_payload_survives_soap_json_soap(case: Case, data: st.DataObject) 
     assert as_tuples(etree.fromstring(text.encode())) == as_tuples(element)
 
 
+OLDER = [
+    Case(operation, message)
+    for version in ("1.2", "1.5")
+    for operation in dialect(version).operations.values()
+    for message in (operation.request, operation.response)
+]
+
+
+@pytest.mark.parametrize("case", OLDER, ids=lambda case: f"{case.operation.described.namespace} {case!r}")
+@given(data=st.data())
+def test_every_payload_of_an_older_dialect_survives_soap(case: Case, data: st.DataObject) -> None:
+    message = case.message
+    payload = data.draw(payloads(message.fields))
+    inside, written_notes = write_xml(message, payload)
+    expected, expected_notes = said_by_soap(payload, message.fields, message.name)
+    assert written_notes == expected_notes
+    text = f'<ocpp:{message.element} xmlns:ocpp="{case.namespace}">{inside}</ocpp:{message.element}>'
+    notes: list[Note] = []
+    assert message.read_element(etree.fromstring(text.encode()), message.name, notes) == expected
+    assert notes == []
+
+
 def as_tuples(element: Element) -> tuple[Any, ...]:
     return (element.tag, element.text or "", [as_tuples(child) for child in element])
 
@@ -480,15 +502,118 @@ def test_attributes_are_noted_and_in_a_command_refused() -> None:
     payload, notes = read_xml(METER_VALUES, inside)
     assert payload == meter_values(a_meter_value({"value": "1"}))
     assert notes == [
-        Loss("MeterValues.value.@unit", "kWh", "unknown-field", "OCPP 1.6 has no attributes"),
-        Loss("MeterValues.value.@measurand", "Voltage", "unknown-field", "OCPP 1.6 has no attributes"),
+        Loss("MeterValues.value.@unit", "kWh", "unknown-field", "no attributes are defined here"),
+        Loss("MeterValues.value.@measurand", "Voltage", "unknown-field", "no attributes are defined here"),
     ]
     element = parsed(RESET, "<c:type>Hard</c:type>", CP)
     element.set("now", "yes")
     with pytest.raises(
-        Violation, match=r"Reset.@now: found 'yes', expected nothing: OCPP 1.6 has no attributes"
+        Violation, match=r"Reset.@now: found 'yes', expected nothing: no attributes are defined here"
     ):
         RESET.read_element(element, "Reset", [])
+
+
+OLD_CS = "urn://Ocpp/Cs/2012/06/"
+OLD_METER_VALUES = dialect("1.5").operations[Side.CENTRAL_SYSTEM, "MeterValues"].request
+
+
+def read_old_values(*values: str) -> tuple[list[Payload], list[Note]]:
+    """The items of ``value`` in a MeterValues.req of 1.5 that has *values*, and the notes."""
+    inside = (
+        f"<c:connectorId>1</c:connectorId><c:values><c:timestamp>{TIME}</c:timestamp>"
+        f"{''.join(values)}</c:values>"
+    )
+    payload, notes = read_xml(OLD_METER_VALUES, inside, OLD_CS)
+    return payload["values"][0].get("value", []) if "values" in payload else [], notes
+
+
+class TestMeterValuesOf15:
+    def test_the_attributes_of_a_value_are_read(self) -> None:
+        values, notes = read_old_values(
+            '<c:value unit="Amp" measurand="Current.Import" location="Outlet">16.2</c:value>',
+            "<c:value>1200</c:value>",
+        )
+        assert values == [
+            {"value": "16.2", "unit": "Amp", "measurand": "Current.Import", "location": "Outlet"},
+            {"value": "1200"},
+        ]
+        assert notes == []
+
+    def test_the_attributes_of_a_value_are_written_in_the_order_of_the_description(self) -> None:
+        sample = {"unit": "Volt", "context": "Sample.Clock", "value": "<230>"}
+        payload = {"connectorId": 1, "values": [{"timestamp": TIME, "value": [sample]}]}
+        assert write_xml(OLD_METER_VALUES, payload) == (
+            "<ocpp:connectorId>1</ocpp:connectorId><ocpp:values>"
+            f"<ocpp:timestamp>{TIME}</ocpp:timestamp>"
+            '<ocpp:value context="Sample.Clock" unit="Volt">&lt;230&gt;</ocpp:value></ocpp:values>',
+            [],
+        )
+
+    def test_qualified_attributes_are_read_and_those_of_others_are_not(self) -> None:
+        values, notes = read_old_values('<c:value c:unit="kWh" xsi:type="c:value">1</c:value>')
+        assert (values, notes) == ([{"value": "1", "unit": "kWh"}], [])
+
+    def test_an_attribute_in_another_case_is_understood_and_noted(self) -> None:
+        values, notes = read_old_values('<c:value Unit="WH">1</c:value>')
+        assert values == [{"value": "1", "unit": "Wh"}]
+        assert notes == [
+            Change("MeterValues.values[0].value[0].unit", "Unit", "unit", "field-alias"),
+            Change("MeterValues.values[0].value[0].unit", "WH", "Wh", "value-alias"),
+        ]
+
+    def test_an_empty_attribute_is_absent_and_noted(self) -> None:
+        values, notes = read_old_values('<c:value unit="">1</c:value>')
+        assert values == [{"value": "1"}]
+        assert notes == [Change("MeterValues.values[0].value[0].unit", "", "", "empty-is-absent")]
+
+    def test_an_unknown_attribute_is_lost_alone(self) -> None:
+        values, notes = read_old_values('<c:value phase="L1" value="2">1</c:value>')
+        where = "MeterValues.values[0].value[0]"
+        assert values == [{"value": "1"}]
+        assert notes == [
+            Loss(f"{where}.phase", "L1", "unknown-field", f"{where} has no such field"),
+            Loss(f"{where}.value", "2", "unknown-field", f"{where} has no such field"),
+        ]
+
+    def test_a_bad_word_loses_itself_where_the_value_keeps_its_meaning(self) -> None:
+        values, notes = read_old_values('<c:value context="Nightly">1</c:value>')
+        assert values == [{"value": "1"}]
+        [loss] = notes
+        assert (loss.path, loss.rule) == ("MeterValues.values[0].value[0].context", "bad-optional")
+
+    def test_a_bad_word_loses_the_value_where_it_would_say_something_else(self) -> None:
+        values, notes = read_old_values(
+            '<c:value unit="furlong">1</c:value>', '<c:value unit="Wh">2</c:value>'
+        )
+        assert values == [{"value": "2", "unit": "Wh"}]
+        [loss] = notes
+        assert (loss.path, loss.rule) == ("MeterValues.values[0].value[0].unit", "bad-item")
+
+    def test_an_attribute_twice_must_say_the_same(self) -> None:
+        values, notes = read_old_values('<c:value unit="Wh" Unit="kWh">1</c:value>', "<c:value>2</c:value>")
+        assert values == [{"value": "2"}]
+        assert [(note.path, note.rule) for note in notes] == [
+            ("MeterValues.values[0].value[0].unit", "bad-item")
+        ]
+
+    def test_attributes_elsewhere_are_noted(self) -> None:
+        inside = f'<c:connectorId id="7">1</c:connectorId><c:values><c:timestamp>{TIME}</c:timestamp>'
+        inside += "<c:value>1</c:value></c:values>"
+        payload, notes = read_xml(OLD_METER_VALUES, inside, OLD_CS)
+        assert payload["connectorId"] == 1
+        assert notes == [
+            Loss("MeterValues.connectorId.@id", "7", "unknown-field", "no attributes are defined here")
+        ]
+
+    def test_a_value_without_its_text_is_not_written_and_named(self) -> None:
+        samples = [{"unit": "Wh"}, {"value": "5", "unit": "furlong"}, {"value": "6"}]
+        payload = {"connectorId": 1, "values": [{"timestamp": TIME, "value": samples}]}
+        inside, notes = write_xml(OLD_METER_VALUES, payload)
+        assert inside.endswith(f"{TIME}</ocpp:timestamp><ocpp:value>6</ocpp:value></ocpp:values>")
+        assert [(note.path, note.rule) for note in notes] == [
+            ("MeterValues.values[0].value[0].value", "bad-item"),
+            ("MeterValues.values[0].value[1].unit", "bad-item"),
+        ]
 
 
 def test_a_comment_is_no_child() -> None:

@@ -292,6 +292,14 @@ class TestWhatAShapeCannotHold:
                 "CentralSystemService.xsd",
                 '<xs:element name="idTag" type="cs:IdToken"/>',
                 '<xs:element name="idTag"><xs:complexType><xs:simpleContent><xs:extension base="xs:string">'
+                '<xs:attribute name="holder" type="xs:string"/>'
+                "</xs:extension></xs:simpleContent></xs:complexType></xs:element>",
+                "authorizeRequest.idTag.@holder: an attribute that is no enumeration has no place in a shape",
+            ),
+            (
+                "CentralSystemService.xsd",
+                '<xs:element name="idTag" type="cs:IdToken"/>',
+                '<xs:element name="idTag"><xs:complexType><xs:simpleContent><xs:extension base="xs:string">'
                 '<xs:attribute name="weight" type="xs:double"/>'
                 "</xs:extension></xs:simpleContent></xs:complexType></xs:element>",
                 "authorizeRequest.idTag.@weight: double is not, and restricts none of, "

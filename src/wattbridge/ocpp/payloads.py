@@ -28,6 +28,7 @@ from wattbridge.ocpp.values import (
     Options,
     Quick,
     ValueReaders,
+    compile_attribute_writer,
     compile_value_readers,
     compile_value_writer,
     escape,
@@ -60,11 +61,19 @@ JsonReader = Callable[[Any, str, list[Note]], Payload]
 XmlWriter = Callable[[Payload, str, list[Note]], str]
 JsonWriter = Callable[[Payload, str, list[Note]], Payload]
 
-# The namespaces of 1.6 as they should be; every other spelling is found by a slower way. "" is for
-# unqualified children (IZIVIA's production output).
-_USUAL_NAMESPACES = ("{urn://Ocpp/Cs/2015/10/}", "{urn://Ocpp/Cp/2015/10/}", "")
+# The namespaces as they should be; every other spelling is found by a slower way. "" is for unqualified
+# children (IZIVIA's production output).
+_USUAL_NAMESPACES = (
+    "{urn://Ocpp/Cs/2015/10/}",
+    "{urn://Ocpp/Cp/2015/10/}",
+    "{urn://Ocpp/Cs/2012/06/}",
+    "{urn://Ocpp/Cp/2012/06/}",
+    "{urn://Ocpp/Cs/2010/08/}",
+    "{urn://Ocpp/Cp/2010/08/}",
+    "",
+)
 
-# No element of OCPP 1.6 has attributes, and looking for one in C costs a microsecond.
+# No element but the meter values of 1.5 has attributes, and looking for one in C costs a microsecond.
 _has_attributes = etree.XPath("boolean(.//@*)")
 
 _LOST = object()  # stands for a lost item until its list is complete, so that indices stay those of the wire
@@ -145,10 +154,7 @@ class _Fields:
         add_note(notes, Loss(where, value, rule, problem))
 
     def missing(self, found: Payload, path: str) -> Violation:
-        name = next(name for name in self.required if name not in found)
-        what = f"found {', '.join(found)}" if found else "found nothing"
-        problem = f"is missing; {what}, expected {name}"
-        return Violation("OccurenceConstraintViolation", f"{path}.{name}", problem)
+        return _missing(next(name for name in self.required if name not in found), found, path)
 
 
 def _once_more(field: _Field, first: Any, again: Any, path: str, notes: list[Note]) -> None:
@@ -200,10 +206,11 @@ def compile_element_reader(
     says that a bad optional field or a bad item of a salvaged list is a loss, not a refusal.
     """
     read_object = _compile_element_reader(fields, options, action, lenient=lenient)
+    with_attributes = frozenset(_texts_with_attributes(fields))
 
     def read(element: Element, path: str, notes: list[Note]) -> Payload:
         if _has_attributes(element):
-            _drop_attributes(element, path, notes, lenient=lenient)
+            _drop_attributes(element, path, notes, with_attributes, lenient=lenient)
         return read_object(element, path, notes)
 
     return read
@@ -212,6 +219,8 @@ def compile_element_reader(
 def _compile_element_reader(
     fields: tuple[Field, ...], options: Options, shape_path: str, *, lenient: bool
 ) -> ElementReader:
+    if _is_text(fields):
+        return _compile_text_reader(fields, options, shape_path, lenient=lenient)
     known = _Fields(
         fields, options, shape_path, _compile_element_reader, _compile_value_of_element, lenient=lenient
     )
@@ -332,19 +341,86 @@ def _compile_value_of_element(
     return read
 
 
-def _drop_attributes(element: Element, path: str, notes: list[Note], *, lenient: bool) -> None:
-    """Attributes are of 1.5 (``<value unit="kWh">``); those of other namespaces are none of our business."""
+def _compile_text_reader(
+    fields: tuple[Field, ...], options: Options, shape_path: str, *, lenient: bool
+) -> ElementReader:
+    """The reader of a text with attributes, as the meter values of 1.5 are: ``<value unit="kWh">5</value>``
+    gives ``{"value": "5", "unit": "kWh"}``."""
+    known = _Fields(
+        fields, options, shape_path, _compile_element_reader, _compile_value_of_element, lenient=lenient
+    )
+    [text] = [field.name for field in fields if field.place == "text"]
+    attributes = {field.name for field in fields if field.place == "attribute"}
+
+    def read(element: Element, path: str, notes: list[Note]) -> Payload:
+        found: Payload = {text: known.by_name[text].read(element, f"{path}.{text}", notes)}
+        for name, value in _attributes(element):
+            field = known.by_name.get(name) or known.unusual(name, path, notes)
+            if field is None or field.name not in attributes:
+                known.drop(name, excerpt(value), "unknown-field", f"{path} has no such field", path, notes)
+            else:
+                take(field, value, found, f"{path}.{field.name}", notes)
+        for name in known.required:
+            if name not in found:
+                raise known.missing(found, path)
+        return found
+
+    def take(field: _Field, value: str, found: Payload, path: str, notes: list[Note]) -> None:
+        assert field.values is not None  # no attribute is an object
+        mark = len(notes)
+        if not value.strip():
+            add_note(notes, Change(path, "", "", "empty-is-absent"))
+            return
+        try:
+            read_value = field.values.read_text(value, path, notes)
+        except Violation as broken:
+            if not field.droppable:
+                raise
+            _lose(broken, excerpt(value), "bad-optional", notes, mark)
+        else:
+            if field.name in found:
+                _once_more(field, found[field.name], read_value, path, notes)
+            elif read_value is not None:
+                found[field.name] = read_value
+
+    return read
+
+
+def _is_text(fields: tuple[Field, ...]) -> bool:
+    return any(field.place == "text" for field in fields)
+
+
+def _texts_with_attributes(fields: tuple[Field, ...]) -> Iterable[str]:
+    """The names, in lower case, of the elements that are texts with attributes."""
+    for field in fields:
+        if _is_text(field.fields):
+            yield field.name.lower()
+        else:
+            yield from _texts_with_attributes(field.fields)
+
+
+def _attributes(element: Element) -> Iterable[tuple[str, str]]:
+    """Local names and values; attributes of other namespaces than OCPP's are none of our business."""
+    for name, value in element.attrib.items():
+        namespace, _, bare = str(name).rpartition("}")
+        if not namespace or OCPP_NAMESPACE.fullmatch(namespace[1:]):
+            yield bare, str(value)
+
+
+def _drop_attributes(
+    element: Element, path: str, notes: list[Note], expected_at: frozenset[str], *, lenient: bool
+) -> None:
+    """Drop the attributes of all elements but those whose names are in *expected_at*."""
     for inner in element.iter(etree.Element):
-        for name, value in inner.attrib.items():
-            namespace, _, bare = str(name).rpartition("}")
-            if namespace and not OCPP_NAMESPACE.fullmatch(namespace[1:]):
-                continue
+        if inner is not element and local_name(inner).lower() in expected_at:
+            continue
+        for name, value in _attributes(inner):
             inside = [local_name(inner)] if inner is not element else []
-            where = ".".join([path, *inside, f"@{excerpt(bare)}"])
+            where = ".".join([path, *inside, f"@{excerpt(name)}"])
             if not lenient:
-                problem = f"found {shown(value)}, expected nothing: OCPP 1.6 has no attributes"
+                problem = f"found {shown(value)}, expected nothing: no attributes are defined here"
                 raise Violation("FormationViolation", where, problem)
-            add_note(notes, Loss(where, excerpt(value), "unknown-field", "OCPP 1.6 has no attributes"))
+            add_note(notes, Loss(where, excerpt(value), "unknown-field", "no attributes are defined here"))
 
 
 def _is_nil(element: Element) -> bool:
@@ -482,7 +558,9 @@ def compile_xml_writer(
     for field in fields:
         tag = f"{options.prefix}:{field.name}"
         quick: Quick | None = None
-        if field.kind == "object":
+        if _is_text(field.fields):
+            write_one = _text_writer(field.fields, tag)
+        elif field.kind == "object":
             write_one = _object_writer(
                 compile_xml_writer(field.fields, options, action, lenient=lenient), tag
             )
@@ -499,9 +577,7 @@ def compile_xml_writer(
             value = payload.get(name)
             if value is None:
                 if required:
-                    found = f"found {', '.join(payload)}" if payload else "found nothing"
-                    problem = f"is missing; {found}, expected {name}"
-                    raise Violation("OccurenceConstraintViolation", f"{path}.{name}", problem)
+                    raise _missing(name, payload, path)
                 continue
             element = quick(value) if quick is not None else None
             written += write_any(value, f"{path}.{name}", notes) if element is None else element
@@ -518,6 +594,34 @@ def _object_writer(write: XmlWriter, tag: str) -> ElementWriter:
         return f"{opening}{inside}{closing}" if inside else empty
 
     return write_object
+
+
+def _text_writer(fields: tuple[Field, ...], tag: str) -> ElementWriter:
+    """The writer of a text with attributes, in the order of the description."""
+    [text] = [field for field in fields if field.place == "text"]
+    attributes = [(field, compile_attribute_writer(field)) for field in fields if field is not text]
+
+    def write_text(payload: Payload, path: str, notes: list[Note]) -> str:
+        opening = f"<{tag}"
+        for field, write in attributes:
+            value = payload.get(field.name)
+            if value is not None:
+                opening += write(value, f"{path}.{field.name}", notes)
+            elif field.required:
+                raise _missing(field.name, payload, path)
+        value = payload.get(text.name)
+        if value is None:
+            raise _missing(text.name, payload, path)
+        return f"{opening}>{escape(value, f'{path}.{text.name}', notes)}</{tag}>"
+
+    return write_text
+
+
+def _missing(name: str, payload: Payload, path: str) -> Violation:
+    found = f"found {', '.join(payload)}" if payload else "found nothing"
+    return Violation(
+        "OccurenceConstraintViolation", f"{path}.{name}", f"is missing; {found}, expected {name}"
+    )
 
 
 def _list_writer(write_item: ElementWriter, *, required: bool, salvaged: bool) -> ElementWriter:

@@ -54,7 +54,7 @@ UNSAYABLE = {
 # Lists in which one bad item is lost alone, instead of refusing the message (lbbrhzn/ocpp #361, #466):
 # measurements and lists of facts. In a list that commands something, every item counts.
 SALVAGED_LISTS = frozenset(
-    {"meterValue", "sampledValue", "transactionData", "configurationKey", "unknownKey"}
+    {"meterValue", "sampledValue", "values", "value", "transactionData", "configurationKey", "unknownKey"}
 )
 
 # Optional fields whose loss would make the value beside them say something else: without its measurand a

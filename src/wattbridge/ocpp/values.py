@@ -114,8 +114,14 @@ def compile_value_readers(field: Field, options: Options, path: str) -> ValueRea
 
 
 def _word(name: str, values: Iterable[str]) -> ValueReaders:
-    # A value that stands for another is no value of its own, even where a schema lists it (Celcius).
-    aliases = {seen: meant for (field_name, seen), meant in VALUE_ALIASES.items() if field_name == name}
+    # A value that stands for another is no value of its own, even where a schema lists it (Celcius). In 1.5,
+    # which has no A, Amp stands for itself.
+    values = tuple(values)
+    aliases = {
+        seen: meant
+        for (field_name, seen), meant in VALUE_ALIASES.items()
+        if field_name == name and (meant in values or seen not in values)
+    }
     allowed = {value: value for value in values if value not in aliases}
     # No two words of one enumeration differ in case alone.
     folded = {value.lower(): value for value in allowed}
@@ -374,6 +380,14 @@ def compile_value_writer(field: Field, tag: str) -> tuple[Quick, ElementWriter]:
         return None if special(text) else f"{opening}{text}{closing}"
 
     return quick, lambda text, path, notes: f"{opening}{escape(text, path, notes)}{closing}"
+
+
+def compile_attribute_writer(field: Field) -> ElementWriter:
+    """Make the writer of one word as an attribute (`` unit="kWh"``, with the blank before it).
+
+    It gives "" for what the service description cannot say.
+    """
+    return _word_writer(field, {value: f' {field.name}="{value}"' for value in field.enum})[1]
 
 
 def _word_writer(field: Field, elements: dict[str, str]) -> tuple[Quick, ElementWriter]:

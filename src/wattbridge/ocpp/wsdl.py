@@ -243,6 +243,8 @@ def _text_and_attributes(
         field = _plain(
             name, attribute.type, f"{path}.@{name}", simple_types, min_items=min_items, place="attribute"
         )
+        if not field.enum:
+            raise ValueError(f"{path}.@{name}: an attribute that is no enumeration has no place in a shape")
         fields.append(field)
     return tuple(fields)
 
