@@ -566,6 +566,13 @@ class TestMeterValuesOf15:
         assert values == [{"value": "1"}]
         assert notes == [Change("MeterValues.values[0].value[0].unit", "", "", "empty-is-absent")]
 
+    def test_a_unit_that_cannot_be_said_is_lost_alone(self) -> None:
+        values, notes = read_old_values('<c:value unit="Hz">50</c:value>')
+        assert values == [{"value": "50"}]
+        assert [(note.path, note.rule) for note in notes] == [
+            ("MeterValues.values[0].value[0].unit", "unsayable-unit")
+        ]
+
     def test_an_unknown_attribute_is_lost_alone(self) -> None:
         values, notes = read_old_values('<c:value phase="L1" value="2">1</c:value>')
         where = "MeterValues.values[0].value[0]"

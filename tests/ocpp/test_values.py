@@ -16,6 +16,7 @@ from wattbridge.ocpp.messages import Change, Loss, Note
 from wattbridge.ocpp.shapes import Field, Kind
 from wattbridge.ocpp.values import (
     Options,
+    compile_attribute_writer,
     compile_value_readers,
     compile_value_writer,
     escape,
@@ -490,3 +491,19 @@ def test_anything_is_read_or_refused(kind: Kind, value: Any) -> None:
             assert from_text(field, text)[0] == read or "\ufffd" in text
             continue
         assert 0 < len(problem) < 200
+
+
+def test_a_word_is_written_as_an_attribute_with_the_blank_before_it() -> None:
+    write = compile_attribute_writer(SOAP_UNIT)
+    notes: list[Note] = []
+    assert write("A", "p", notes) == ' unit="A"'
+    assert write("Hertz", "p", notes) == ""
+    assert [note.rule for note in notes] == ["unsayable-unit"]
+    with pytest.raises(Violation, match="'furlong' is not one of"):
+        write("furlong", "p", notes)
+
+
+def test_a_word_that_stands_for_another_stands_for_itself_where_there_is_no_other() -> None:
+    of_1_5 = Field("unit", "string", min_items=0, enum=("Wh", "Amp", "Volt"))
+    assert from_text(of_1_5, "Amp") == ("Amp", [])
+    assert from_text(of_1_5, "amp") == ("Amp", [Change("p", "amp", "Amp", "value-alias")])

@@ -241,16 +241,6 @@ class TestTheOlderDialects:
             "values MeterValue 0..n",
         ]
 
-    def test_an_attribute_may_be_required(self, tmp_path: Path) -> None:
-        copy = shutil.copytree(descriptions_folder() / "1.5", tmp_path / "1.5")
-        replace(
-            copy / "CentralSystemService.xsd",
-            '<xs:attribute name="unit" ',
-            '<xs:attribute use="required" name="unit" ',
-        )
-        operations = {one.action: one for one in read_operations(copy / "CentralSystemService.wsdl")}
-        assert field(operations["MeterValues"].request, "values.value.unit").required
-
 
 class TestWhatAShapeCannotHold:
     @pytest.mark.parametrize(
@@ -286,7 +276,17 @@ class TestWhatAShapeCannotHold:
                 '<xs:element name="idTag"><xs:complexType><xs:simpleContent><xs:extension base="xs:string">'
                 '<xs:attribute name="kind" type="xs:string" default="RFID"/>'
                 "</xs:extension></xs:simpleContent></xs:complexType></xs:element>",
-                "authorizeRequest.idTag.@kind: a default has no place in a shape",
+                "authorizeRequest.idTag.@kind: "
+                "a required attribute, or one with a default, has no place in a shape",
+            ),
+            (
+                "CentralSystemService.xsd",
+                '<xs:element name="idTag" type="cs:IdToken"/>',
+                '<xs:element name="idTag"><xs:complexType><xs:simpleContent><xs:extension base="xs:string">'
+                '<xs:attribute name="kind" type="xs:string" use="required"/>'
+                "</xs:extension></xs:simpleContent></xs:complexType></xs:element>",
+                "authorizeRequest.idTag.@kind: "
+                "a required attribute, or one with a default, has no place in a shape",
             ),
             (
                 "CentralSystemService.xsd",

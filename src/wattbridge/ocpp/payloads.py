@@ -360,9 +360,6 @@ def _compile_text_reader(
                 known.drop(name, excerpt(value), "unknown-field", f"{path} has no such field", path, notes)
             else:
                 take(field, value, found, f"{path}.{field.name}", notes)
-        for name in known.required:
-            if name not in found:
-                raise known.missing(found, path)
         return found
 
     def take(field: _Field, value: str, found: Payload, path: str, notes: list[Note]) -> None:
@@ -607,8 +604,6 @@ def _text_writer(fields: tuple[Field, ...], tag: str) -> ElementWriter:
             value = payload.get(field.name)
             if value is not None:
                 opening += write(value, f"{path}.{field.name}", notes)
-            elif field.required:
-                raise _missing(field.name, payload, path)
         value = payload.get(text.name)
         if value is None:
             raise _missing(text.name, payload, path)

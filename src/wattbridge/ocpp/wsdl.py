@@ -237,14 +237,12 @@ def _text_and_attributes(
     [(_, text)] = complex_type.elements_nested
     fields = [_plain("value", text.type, path, simple_types, place="text")]
     for name, attribute in complex_type.attributes:
-        if attribute.default is not None:
-            raise ValueError(f"{path}.@{name}: a default has no place in a shape")
-        min_items = 1 if attribute.required else 0
-        field = _plain(
-            name, attribute.type, f"{path}.@{name}", simple_types, min_items=min_items, place="attribute"
-        )
+        where = f"{path}.@{name}"
+        if attribute.required or attribute.default is not None:
+            raise ValueError(f"{where}: a required attribute, or one with a default, has no place in a shape")
+        field = _plain(name, attribute.type, where, simple_types, min_items=0, place="attribute")
         if not field.enum:
-            raise ValueError(f"{path}.@{name}: an attribute that is no enumeration has no place in a shape")
+            raise ValueError(f"{where}: an attribute that is no enumeration has no place in a shape")
         fields.append(field)
     return tuple(fields)
 
