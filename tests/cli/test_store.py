@@ -204,6 +204,31 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.parametrize("command", [("migrate",), ("migrate", "--sql"), ("prune",)])
+def test_tables_of_a_newer_version_are_told_and_left(command: tuple[str, ...]) -> None:
+    run("store", "migrate")
+    with closing(sqlite3.connect("state.db")) as connection, connection:
+        connection.execute("insert into schema_version values (999, '0999-more', 0)")
+    code, out, err = run("store", *command)
+    assert (code, out) == (3, "")
+    assert err.startswith(
+        "wattbridge: state.db was written by a newer wattbridge (its tables are version 999"
+    )
+
+
+def test_tables_that_do_not_fit_are_told() -> None:
+    """Somebody has taken away the table that tells which migrations were run."""
+    run("store", "migrate")
+    with closing(sqlite3.connect("state.db")) as connection, connection:
+        connection.execute("drop table schema_version")
+    code, out, err = run("store", "migrate")
+    assert (code, out) == (3, "")
+    assert err == (
+        "wattbridge: state.db cannot be brought up to date: "
+        "table charge_point already exists (SQLITE_ERROR)\n"
+    )
+
+
 @pytest.mark.parametrize("command", [("backup", "copy.db"), ("prune",), ("vacuum",)])
 def test_where_there_is_no_store_nothing_is_made(command: tuple[str, ...]) -> None:
     assert run("store", *command) == (3, "", "wattbridge: there is no store at state.db\n")

@@ -709,14 +709,19 @@ def version_of(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def migrate(connection: sqlite3.Connection, path: Path, now: Callable[[], float]) -> list[schema.Migration]:
-    """Bring the tables up to date; returns what was run. Raises CannotOpen for tables of a newer version."""
-    version = version_of(connection)
+def refuse_newer(version: int, path: Path) -> None:
+    """Raises CannotOpen when the tables at *path* are of a *version* that this program does not know."""
     if version > schema.newest():
         raise CannotOpen(
             f"{path} was written by a newer wattbridge (its tables are version {version}, this one knows "
             f"{schema.newest()}): run that one, or restore a backup made before"
         )
+
+
+def migrate(connection: sqlite3.Connection, path: Path, now: Callable[[], float]) -> list[schema.Migration]:
+    """Bring the tables up to date; returns what was run. Raises CannotOpen for tables of a newer version."""
+    version = version_of(connection)
+    refuse_newer(version, path)
     run = connection.execute
     # What a probe is written into; no part of what is kept.
     run("create table if not exists probe (filling text not null)")

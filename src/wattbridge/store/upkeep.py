@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wattbridge.store import files, schema
 from wattbridge.store.base import CannotOpen, NotKept
-from wattbridge.store.sqlite import Damaged, migrate, reason_of, version_of, writer
+from wattbridge.store.sqlite import Damaged, migrate, reason_of, refuse_newer, version_of, writer
 
 
 class WrongTarget(Exception):
@@ -19,11 +19,16 @@ class WrongTarget(Exception):
 
 
 def pending(path: Path) -> tuple[schema.Migration, ...]:
-    """The migrations that the database at *path* has not seen: all of them when there is none yet."""
+    """The migrations that the database at *path* has not seen: all of them when there is none yet.
+
+    Raises CannotOpen, also for tables of a newer version.
+    """
     if not path.exists():
         return schema.migrations()
     with _looking_at(path) as connection:
-        return schema.after(version_of(connection))
+        version = version_of(connection)
+        refuse_newer(version, path)
+        return schema.after(version)
 
 
 def check(path: Path) -> None:
@@ -39,7 +44,10 @@ def bring_up_to_date(path: Path) -> list[schema.Migration]:
     with files.claimed(path):
         files.create(path)
         with _writing(path) as connection:
-            return migrate(connection, path, time.time)
+            try:
+                return migrate(connection, path, time.time)
+            except sqlite3.Error as problem:
+                raise CannotOpen(f"{path} cannot be brought up to date: {reason_of(problem)}") from None
 
 
 def vacuum(path: Path) -> tuple[int, int]:
