@@ -397,12 +397,8 @@ class Callbacks:
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        server = await asyncio.start_server(self._take, "127.0.0.1", 0, backlog=256)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
+        async with posts.listening(self._take) as self.port:
             yield
-        finally:
-            server.close()
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, which may bring several requests."""

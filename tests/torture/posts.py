@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -35,6 +37,18 @@ class NotSent(NoAnswer):
 
 
 Outcome = Payload | Refused | NoAnswer
+
+
+@asynccontextmanager
+async def listening(
+    take: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[int]:
+    """Have *take* serve each connection while inside; gives the port."""
+    server = await asyncio.start_server(take, "127.0.0.1", 0, backlog=256)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
 
 
 async def post(url: str, body: bytes) -> Outcome:

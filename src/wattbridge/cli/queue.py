@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from wattbridge.cli.asking import DONE, REFUSED, WRONG, Admin, Failed, path_of
@@ -33,12 +34,10 @@ def list_waiting(
         return failed.code
     if as_json:
         write_json(rows, out)
-    elif rows:
-        write_table(HEAD, map(_cells, rows), out)
     else:
-        out.write("nothing waits\n")
+        write_rows(HEAD, map(_cells, rows), "nothing waits", out)
     if more:
-        err.write(f"there is more: --limit {most} was reached\n")
+        tell_of_more(most, err)
     return DONE
 
 
@@ -130,6 +129,19 @@ def pages(
         if "cursor" not in page:
             return rows, False
         asked["cursor"] = page["cursor"]
+
+
+def write_rows(head: Sequence[str], rows: Iterable[Sequence[str]], nothing: str, out: TextIO) -> None:
+    """A table, or the words for there being nothing in it."""
+    listed = list(rows)
+    if listed:
+        write_table(head, listed, out)
+    else:
+        out.write(f"{nothing}\n")
+
+
+def tell_of_more(most: int, err: TextIO) -> None:
+    err.write(f"there is more: --limit {most} was reached\n")
 
 
 def write_json(report: Any, out: TextIO) -> None:

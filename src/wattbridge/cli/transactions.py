@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, TextIO
 
 from wattbridge.cli.asking import DONE, Admin, Failed, path_of
-from wattbridge.cli.queue import pages, write_facts, write_json
-from wattbridge.cli.tables import write_table
+from wattbridge.cli.queue import pages, tell_of_more, write_facts, write_json, write_rows
 
 HEAD = ("charger", "number", "at the central system", "connector", "idTag", "started", "state")
 
@@ -35,12 +34,10 @@ def list_transactions(
     rows = [_redacted(row, reveal) for row in rows]
     if as_json:
         write_json(rows, out)
-    elif rows:
-        write_table(HEAD, map(_cells, rows), out)
     else:
-        out.write("no transactions\n")
+        write_rows(HEAD, map(_cells, rows), "no transactions", out)
     if more:
-        err.write(f"there is more: --limit {most} was reached\n")
+        tell_of_more(most, err)
     return DONE
 
 

@@ -320,20 +320,19 @@ class Delivery:
         if type(remote) is not int:  # between parties of one form such a result passes; it is none to repeat
             self._refused(key)
             return answer
-        if type(remote) is int:
-            session = self.session
-            json = session is not None and session.links[Side.CHARGE_POINT].transport == "json"
-            same = self.transactions.find(remote)
-            if same is not None and _content_of(same) == self._content(call):
-                local = remote  # it was begun before, and is not another one of this number
-            else:
-                local = self.transactions.number_for_charge_point(remote, self._upstream, any_size=json)
-            row = self._begun(call, local, remote)
-            if local != remote:
-                reply = CallResult({**reply.payload, "transactionId": local})
-                text = f"{remote} of the central system is {local} here"
-                self._tell("transaction renumbered", text, by="gateway")
-            changes.append(self.transactions.put(row))
+        session = self.session
+        json = session is not None and session.links[Side.CHARGE_POINT].transport == "json"
+        same = self.transactions.find(remote)
+        if same is not None and _content_of(same) == self._content(call):
+            local = remote  # it was begun before, and is not another one of this number
+        else:
+            local = self.transactions.number_for_charge_point(remote, self._upstream, any_size=json)
+        row = self._begun(call, local, remote)
+        if local != remote:
+            reply = CallResult({**reply.payload, "transactionId": local})
+            text = f"{remote} of the central system is {local} here"
+            self._tell("transaction renumbered", text, by="gateway")
+        changes.append(self.transactions.put(row))
         await self._remember_durably(call.action, key, reply, *changes)
         return replace(answer, reply=reply)
 

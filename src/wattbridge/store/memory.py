@@ -84,11 +84,11 @@ class MemoryStore:
         found = [row for row in self._of(kind).values() if _matches(row, where)]
         if after:
             key = tuple(after)
-            found = [row for row in found if (_key(row) < key if last else _key(row) > key)]
+            found = [row for row in found if (sql.key_of(row) < key if last else sql.key_of(row) > key)]
 
         def place(row: Row) -> tuple[Any, ...]:
             value = getattr(row, by) if by else None
-            return (value is not None, *([] if value is None else [value]), *_key(row))
+            return (value is not None, *([] if value is None else [value]), *sql.key_of(row))
 
         found.sort(key=place, reverse=last)
         return found[:limit]
@@ -105,13 +105,13 @@ class MemoryStore:
         rows, age = self._of(kind), sql.AGE[kind]
         waiting = {row.identity for row in self._of(Waiting).values()}
         may_go = [row for row in rows.values() if not _is_needed(row, waiting)]
-        may_go.sort(key=lambda row: (getattr(row, age), *_key(row)))
+        may_go.sort(key=lambda row: (getattr(row, age), *sql.key_of(row)))
         left = sum(map(_length, may_go))
         taken = 0
         for row in may_go:
             if getattr(row, age) >= before and (most_bytes is None or left <= most_bytes):
                 break
-            del rows[_key(row)]
+            del rows[sql.key_of(row)]
             left -= _length(row)
             taken += 1
         return taken
@@ -145,7 +145,7 @@ class MemoryStore:
             with suppress(KeyError):
                 del self._of(change.kind)[change.key]
         else:
-            self._of(type(change))[_key(change)] = change
+            self._of(type(change))[sql.key_of(change)] = change
 
 
 def _is_needed(row: Row, waiting: set[str]) -> bool:
@@ -153,10 +153,6 @@ def _is_needed(row: Row, waiting: set[str]) -> bool:
     if isinstance(row, Transaction):
         return row.state == "open" or row.identity in waiting
     return isinstance(row, Remembered) and row.identity in waiting
-
-
-def _key(row: Row) -> tuple[Any, ...]:
-    return sql.key_of(row)
 
 
 def _matches(row: Row, where: Mapping[str, Any] | None) -> bool:

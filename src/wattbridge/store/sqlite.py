@@ -12,9 +12,9 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -470,16 +470,8 @@ class SqliteStore:
         self._see_the_file()
         if len(statements) == 1:
             return run(statements[0].text, statements[0].values).rowcount
-        changed = 0
-        run("begin immediate")
-        try:
-            for statement in statements:
-                changed += run(statement.text, statement.values).rowcount
-            run("commit")
-        except BaseException:
-            self._roll_back()
-            raise
-        return changed
+        with _transaction(self._connection):
+            return sum(run(statement.text, statement.values).rowcount for statement in statements)
 
     def _see_the_file(self) -> None:
         """A file that was removed or replaced still takes rows, and nobody would find them again."""
@@ -495,8 +487,7 @@ class SqliteStore:
         run = self._connection.execute
         self._see_the_file()
         refused: dict[int, str] = {}
-        run("begin immediate")
-        try:
+        with _transaction(self._connection):
             for position, asked in enumerate(batch):
                 run("savepoint one")
                 try:
@@ -508,17 +499,7 @@ class SqliteStore:
                     run("rollback to one")
                     refused[position] = f"the row cannot be kept: {problem}"
                 run("release one")
-            run("commit")
-        except BaseException:
-            self._roll_back()
-            raise
         return refused
-
-    def _roll_back(self) -> None:
-        """SQLite may have done so itself, as with a full disk."""
-        with suppress(sqlite3.Error):  # the next transaction will not begin, and say why
-            if self._connection.in_transaction:
-                self._connection.execute("rollback")
 
     def _run(self, job: _Job) -> _Outcome:
         began = time.perf_counter()
@@ -709,6 +690,20 @@ def version_of(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that is done inside is done, or none of it."""
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        with suppress(sqlite3.Error):  # the next transaction will not begin, and say why
+            if connection.in_transaction:  # SQLite may have rolled back itself, as with a full disk
+                connection.execute("rollback")
+        raise
+
+
 def refuse_newer(version: int, path: Path) -> None:
     """Raises CannotOpen when the tables at *path* are of a *version* that this program does not know."""
     if version > schema.newest():
@@ -729,19 +724,13 @@ def migrate(connection: sqlite3.Connection, path: Path, now: Callable[[], float]
         run("insert into probe values ('')")
     run(schema.VERSION_TABLE)
     for migration in schema.after(version):
-        run("begin immediate")
-        try:
+        with _transaction(connection):
             for statement in migration.statements:
                 run(statement)
             run(
                 "insert into schema_version (version, name, applied) values (?, ?, ?)",
                 (migration.version, migration.name, now()),
             )
-            run("commit")
-        except BaseException:
-            if connection.in_transaction:
-                run("rollback")
-            raise
     return list(schema.after(version))
 
 
