@@ -60,6 +60,10 @@ def call_of(row: Waiting) -> Call:
     return Call(row.action, ocppj.read_payload(row.payload), original, row.message_id)
 
 
+def _forget(row: Waiting) -> Forget:
+    return Forget(Waiting, (row.identity, row.position))
+
+
 class Owner(Protocol):
     """Who knows the central system."""
 
@@ -137,7 +141,7 @@ class Outbox:
         async with self.turn:
             where = {"identity": self._identity, "action": call.action, "state": "waiting"}
             earlier = await self._keeper.read(Waiting, where)
-            await self.keep(call, "", "", *(Forget(Waiting, (row.identity, row.position)) for row in earlier))
+            await self.keep(call, "", "", *map(_forget, earlier))
             for row in earlier:
                 self._count(row, -1)
             self._head = []
@@ -175,6 +179,13 @@ class Outbox:
             keeper.oldest = None
         elif keeper.oldest is None:
             keeper.oldest = row.kept
+
+    def _uncount(self, row: Waiting) -> None:
+        """A message that waited or was parked is gone."""
+        if row.state == "parked":
+            self._keeper.parked -= 1
+        else:
+            self._count(row, -1)
 
     # --- delivering ---
 
@@ -256,7 +267,7 @@ class Outbox:
             row = next((row for row in self._head if row.kept < oldest), None)
             if row is None:
                 return
-            if await self._settle(row, Forget(Waiting, (row.identity, row.position))):
+            if await self._settle(row, _forget(row)):
                 text = f"{row.action} was kept for longer than {age / 86400:.3g} days and is dropped"
                 self._tell("message expired", f"{text}: {row.payload}", row, "expired")
 
@@ -286,7 +297,7 @@ class Outbox:
 
     async def _delivered(self, row: Waiting, outcome: Delivered) -> None:
         late = self._keeper.now() - row.kept
-        if await self._settle(row, Forget(Waiting, (row.identity, row.position)), *outcome.changes):
+        if await self._settle(row, _forget(row), *outcome.changes):
             text = f"{row.action} reached the central system {late:.0f} s late"
             self._tell("message delivered", text, row)
         outcome.then()
@@ -360,12 +371,9 @@ class Outbox:
             row = await self._find(position)
             if row is None:
                 return False
-            await self._keeper.store.write(Forget(Waiting, (self._identity, position)))
+            await self._keeper.store.write(_forget(row))
             self._head = []
-            if row.state == "parked":
-                self._keeper.parked -= 1
-            else:
-                self._count(row, -1)
+            self._uncount(row)
         self._tell("message dropped", f"{row.action}, by the operator: {row.payload}", row)
         self.wake()
         return True
@@ -379,14 +387,10 @@ class Outbox:
                 Waiting, {"identity": self._identity, "action": "StartTransaction"}
             )
             starts = [row for row in rows if is_it(call_of(row))]
-            forgotten = [Forget(Waiting, (row.identity, row.position)) for row in starts]
-            await self._keeper.store.write(*changes, *forgotten)
+            await self._keeper.store.write(*changes, *map(_forget, starts))
             self._head = []
             for row in starts:
-                if row.state == "parked":
-                    self._keeper.parked -= 1
-                else:
-                    self._count(row, -1)
+                self._uncount(row)
         self.wake()
 
     async def _find(self, position: int) -> Waiting | None:
