@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -58,15 +57,13 @@ def built(version: str) -> Path:
     digest = hashlib.sha256(_said("pkg-config", "--modversion", "gsoap").encode())
     for part in parts:
         digest.update(part.read_bytes())
-    folder = FOLDER / "build" / f"{version}-{digest.hexdigest()[:16]}"
-    if not (folder / "peer").exists():
-        folder.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as making:
-            _build(Path(making), services)
-            shutil.rmtree(folder, ignore_errors=True)
-            Path(making).rename(folder)
-            Path(making).mkdir()  # for whoever removes it
-    return folder / "peer"
+    program = FOLDER / "build" / f"peer-{version}-{digest.hexdigest()[:16]}"
+    if not program.exists():
+        program.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=program.parent) as folder:
+            _build(Path(folder), services)
+            Path(folder, "peer").replace(program)
+    return program
 
 
 def _build(folder: Path, services: list[Path]) -> None:
@@ -82,7 +79,7 @@ def _build(folder: Path, services: list[Path]) -> None:
     _run(
         folder, "gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", *flags, *includes, "-c", FOLDER / "peer.c"
     )
-    foreign = ["soapC.c", "soapClient.c", "soapServer.c", shared / "plugin" / "wsaapi.c"]
+    foreign: list[str | Path] = ["soapC.c", "soapClient.c", "soapServer.c", shared / "plugin" / "wsaapi.c"]
     _run(folder, "gcc", "-w", *flags, *includes, "-o", "peer", "peer.o", *foreign, *libraries)
 
 
@@ -111,7 +108,7 @@ def _said(*command: str) -> str:
 
 
 class Xml:
-    """Bodies as the one element that they are; what could be taken for the end of a field is escaped."""
+    """Bodies as the one element that they are; what would end a field or a line is escaped."""
 
     def write(self, element: str, namespace: str, payload: Payload) -> str:
         written = _inside(payload)
@@ -143,9 +140,9 @@ def _inside(value: Any) -> str:
 
 
 def _payload(element: etree._Element, namespace: str) -> Payload:
-    found: Payload = {f"@{name}": text for name, text in element.attrib.items()}
+    found: Payload = {f"@{name!s}": str(text) for name, text in element.attrib.items()}
     for child in element:
-        name = re.sub(rf"^{re.escape(f'{{{namespace}}}')}", "", str(child.tag))
+        name = str(child.tag).removeprefix(f"{{{namespace}}}")
         inner = _payload(child, namespace) if len(child) or child.attrib else child.text or ""
         found.setdefault(name, []).append(inner)
     if element.attrib and not len(element):

@@ -1,7 +1,7 @@
-"""The operations of OCPP 1.5 as its charge points see them, and what a central system of OCPP 1.6J makes of each.
+"""The operations of OCPP 1.5 as its charge points see them, and as a central system of OCPP 1.6J does.
 
-Where both versions say the same, the examples are those of ``operations.py``. Source: WSDL CentralSystemService
-1.5 and ChargePointService 1.5; OCPP 1.5, 4 to 7.
+Where both versions say the same, the examples are those of ``operations.py``. Source: WSDL
+CentralSystemService 1.5 and ChargePointService 1.5.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def _element(action: str, suffix: str) -> str:
 async def a_soap_peer(
     command: Sequence[str | Path], role: str, version: str, bodies: Bodies
 ) -> AsyncIterator[SoapPeer]:
-    """Run *command* for as long as the block lasts; it must find nothing wrong, and end when its input does."""
+    """Run *command* while the block lasts; it must find nothing wrong, and end when its input does."""
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
     peer = SoapPeer(process, role, version, bodies)
     try:

@@ -1,5 +1,5 @@
-"""A charge point of gSOAP, which many charge points are made with, and a central system of it. Both are generated
-from our service descriptions, and hold what they get against them.
+"""A charge point of gSOAP, which many charge points are made with, and a central system of it. Both are
+generated from our service descriptions, and hold what they get against them.
 """
 
 from __future__ import annotations
