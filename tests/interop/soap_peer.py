@@ -14,6 +14,7 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,8 @@ SERVICES = {  # role → whom it calls, and what it serves
     "central_system": ("ChargePointService", "CentralSystemService"),
 }
 NAMESPACES = {
+    ("CentralSystemService", "1.2"): "urn://Ocpp/Cs/2010/08/",
+    ("ChargePointService", "1.2"): "urn://Ocpp/Cp/2010/08/",
     ("CentralSystemService", "1.5"): "urn://Ocpp/Cs/2012/06/",
     ("ChargePointService", "1.5"): "urn://Ocpp/Cp/2012/06/",
     ("CentralSystemService", "1.6"): "urn://Ocpp/Cs/2015/10/",
@@ -166,11 +169,12 @@ async def a_soap_peer(
 
 
 _FRACTION = re.compile(r"-?\d+\.\d+")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
 def texts(value: Any) -> Texts:
-    """A payload as the texts that stand in its elements: what toolkits make of types does not count, and
-    neither does the order of different elements.
+    """A payload as the texts that stand in its elements, with moments in UTC and to the second, which is all
+    that gSOAP keeps. What toolkits make of types does not count, nor the order of different elements.
     """
     assert isinstance(value, Mapping)
     inner = {name: [_text(one) for one in _several(value[name])] for name in value}
@@ -187,4 +191,7 @@ def _text(value: Any) -> Texts | str:
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value)
+    if _MOMENT.fullmatch(text):
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+        return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
     return text.rstrip("0").rstrip(".") if _FRACTION.fullmatch(text) else text

@@ -1,5 +1,5 @@
 """What every foreign SOAP peer is put through: all operations of its version, as a charge point before a
-central system that speaks JSON, and as a central system behind a charge point that does.
+central system that speaks JSON, as a central system behind a charge point that does, and between two of them.
 """
 
 from __future__ import annotations
@@ -134,3 +134,32 @@ async def every_operation_of_a_central_system(starts: Starts, version: str) -> N
             for example in cases.values():
                 await side.says(action, example)
         assert {record.reason for record in side.gateway.records} == {""}
+
+
+async def every_operation_between_two(starts: Starts, version: str) -> None:
+    """A charge point of *version* and a central system of 1.6, both of them peers."""
+    of_the_central_system, of_the_charge_point = OPERATIONS[version]
+    async with (
+        starts("central_system", "1.6") as central_system,
+        running(configuration(central_system.url)) as gateway,
+        starts("charge_point", version) as charge_point,
+    ):
+        address = ""
+        for action, cases in of_the_central_system.items():
+            for example in cases.values():
+                await central_system.tell(action, example.answered)
+                answered = await charge_point.ask(gateway.url, IDENTITY, action, example.asked)
+                same(action, answered, texts(example.returns))
+                arrived = await central_system.arrival()
+                assert (arrived.identity, arrived.action) == (IDENTITY, action)
+                same(action, arrived.payload, texts(example.arrives))
+                address = arrived.address
+        for action, cases in of_the_charge_point.items():
+            for example in cases.values():
+                await charge_point.tell(action, example.answered)
+                answered = await central_system.ask(address, IDENTITY, action, example.asked)
+                same(action, answered, texts(example.returns))
+                arrived = await charge_point.arrival()
+                assert (arrived.identity, arrived.action) == (IDENTITY, action)
+                same(action, arrived.payload, texts(example.arrives))
+        assert {record.reason for record in gateway.records} == {""}

@@ -9,6 +9,7 @@ from tests.interop.soap_peer import PeerRefused
 from tests.interop.soap_peer_sides import (
     a_central_system,
     a_charge_point,
+    every_operation_between_two,
     every_operation_of_a_central_system,
     every_operation_of_a_charge_point,
 )
@@ -26,6 +27,11 @@ async def test_it_says_and_hears_every_operation(version: str) -> None:
 
 async def test_a_central_system_of_it_says_and_hears_every_operation() -> None:
     await every_operation_of_a_central_system(a_node_soap_peer, "1.6")
+
+
+@each_version
+async def test_every_operation_between_two_of_them(version: str) -> None:
+    await every_operation_between_two(a_node_soap_peer, version)
 
 
 @each_version
