@@ -161,7 +161,7 @@ async def a_soap_peer(
             process.stdin.close()
             async with asyncio.timeout(PATIENCE):
                 assert await process.wait() == 0
-        assert peer.problems == []
+        assert not peer.problems, peer.problems
     finally:
         if process.returncode is None:
             process.kill()

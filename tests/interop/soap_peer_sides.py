@@ -9,8 +9,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tests.interop.older_operations import OPERATIONS
 from tests.interop.operations import Asked, Payload
-from tests.interop.operations_of_1_5 import OPERATIONS
 from tests.interop.running import Running, configuration, running
 from tests.interop.soap_peer import SoapPeer, Texts, texts
 from tests.simulators.all_operations import Full, Told, meant

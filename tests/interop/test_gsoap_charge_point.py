@@ -4,9 +4,12 @@ generated from our service descriptions, and hold what they get against them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.interop.gsoap_peer import a_gsoap_peer, needs_gsoap
+from tests.interop.older_operations import ENERGY
 from tests.interop.soap_peer import PeerRefused, Unanswered
 from tests.interop.soap_peer_sides import (
     IDENTITY,
@@ -20,7 +23,7 @@ from wattbridge.simulators.outcomes import CallRefused
 
 pytestmark = needs_gsoap
 
-each_version = pytest.mark.parametrize("version", ["1.5", "1.6"])
+each_version = pytest.mark.parametrize("version", ["1.2", "1.5", "1.6"])
 
 
 @each_version
@@ -37,10 +40,13 @@ async def test_every_operation_between_two_of_them(version: str) -> None:
     await every_operation_between_two(a_gsoap_peer, version)
 
 
-INTERVAL = {"1.5": "heartbeatInterval", "1.6": "interval"}
-CHARGING = {"1.5": "Occupied", "1.6": "Charging"}
-MEASURED = {
+INTERVAL = {"1.2": "heartbeatInterval", "1.5": "heartbeatInterval", "1.6": "interval"}
+CHARGING = {"1.2": "Occupied", "1.5": "Occupied", "1.6": "Charging"}
+# What is measured in each version, and how a central system of 1.6 sees it.
+MEASURED: dict[str, dict[str, Any]] = {
+    "1.2": {"values": [{"timestamp": "2024-05-01T10:15:00Z", "value": 1750}]},
     "1.5": {
+        "transactionId": 1,
         "values": [
             {
                 "timestamp": "2024-05-01T10:15:00Z",
@@ -49,9 +55,10 @@ MEASURED = {
                     {"$value": "16.0", "@measurand": "Current.Import", "@unit": "Amp"},
                 ],
             }
-        ]
+        ],
     },
     "1.6": {
+        "transactionId": 1,
         "meterValue": [
             {
                 "timestamp": "2024-05-01T10:15:00Z",
@@ -60,8 +67,13 @@ MEASURED = {
                     {"value": "16.0", "measurand": "Current.Import", "unit": "A"},
                 ],
             }
-        ]
+        ],
     },
+}
+SEEN = {
+    "1.2": [{"value": "1750", **ENERGY}],
+    "1.5": MEASURED["1.6"]["meterValue"][0]["sampledValue"],
+    "1.6": MEASURED["1.6"]["meterValue"][0]["sampledValue"],
 }
 
 
@@ -90,8 +102,7 @@ async def test_a_visit_from_boot_to_stop(version: str) -> None:
         assert started == {"transactionId": ["1"], "idTagInfo": [{"status": ["Invalid"]}]}
         status = {"connectorId": 1, "status": CHARGING[version], "errorCode": "NoError"}
         assert await side.ask("StatusNotification", status) == {}
-        measured = {"connectorId": 1, "transactionId": 1, **MEASURED[version]}
-        assert await side.ask("MeterValues", measured) == {}
+        assert await side.ask("MeterValues", {"connectorId": 1, **MEASURED[version]}) == {}
 
         await side.peer.tell("RemoteStopTransaction", {"status": "Accepted"})
         assert await side.is_asked("RemoteStopTransaction", {"transactionId": 1}) == {"status": "Accepted"}
@@ -116,7 +127,15 @@ async def test_a_visit_from_boot_to_stop(version: str) -> None:
                 "StatusNotification",
                 {"connectorId": 1, "status": "Charging", "errorCode": "NoError"},
             ),
-            (IDENTITY, "MeterValues", {"connectorId": 1, "transactionId": 1, **MEASURED["1.6"]}),
+            (
+                IDENTITY,
+                "MeterValues",
+                {
+                    "connectorId": 1,
+                    "transactionId": 1,  # 1.2 does not say it
+                    "meterValue": [{"timestamp": "2024-05-01T10:15:00Z", "sampledValue": SEEN[version]}],
+                },
+            ),
             (
                 IDENTITY,
                 "StopTransaction",

@@ -17,7 +17,7 @@ from wattbridge.simulators.outcomes import CallRefused
 
 pytestmark = needs_node_soap
 
-each_version = pytest.mark.parametrize("version", ["1.5", "1.6"])
+each_version = pytest.mark.parametrize("version", ["1.2", "1.5", "1.6"])
 
 
 @each_version

@@ -123,13 +123,16 @@ static void report_failure(struct soap *soap) {
     }
 }
 
+/* Where a description names no action, as that of 1.2 does for what is answered, it is made of namespace, port type
+ * and message (Web Services Addressing 1.0 - Metadata, 4.4.4): its end is the same. */
 static void judge_answer(struct soap *soap, const char *message_id, const char *action) {
-    const char *relates_to = NULL;
+    const char *relates_to = NULL, *end;
     if (soap_wsa_check(soap)) {
         say(1, "problem", fault_text(soap));
         return;
     }
-    if (strcmp(soap->header->wsa5__Action, action)) say(1, "problem", soap->header->wsa5__Action);
+    end = strrchr(soap->header->wsa5__Action, '/');
+    if (!end || strcmp(end, action)) say(1, "problem", soap->header->wsa5__Action);
     if (soap->header->wsa5__RelatesTo) relates_to = soap->header->wsa5__RelatesTo->__item;
     if (!relates_to || strcmp(relates_to, message_id)) say(1, "problem", "wsa:RelatesTo is not the message asked");
 }

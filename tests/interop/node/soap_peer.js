@@ -105,10 +105,11 @@ async function ask(client, address, identity, action, payload) {
     client.addSoapHeader(...header);
   }
   try {
-    const [result, raw, headers] = await client[`${action}Async`](payload, { timeout: PATIENCE });
-    const relatesTo = text(headers?.RelatesTo);
-    if (relatesTo !== messageId || text(headers?.Action) !== `/${action}Response`) {
-      say("problem", `the answer is not addressed as one: ${raw}`);
+    const [result, , headers] = await client[`${action}Async`](payload, { timeout: PATIENCE });
+    // Its end, since in 1.2 what is before it is another.
+    const answersIt = text(headers?.Action).endsWith(`/${action}Response`);
+    if (text(headers?.RelatesTo) !== messageId || !answersIt) {
+      say("problem", `the answer is not addressed as one: ${JSON.stringify(headers)}`);
     }
     say("answered", body(result));
   } catch (error) {

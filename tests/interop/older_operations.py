@@ -1,7 +1,7 @@
-"""The operations of OCPP 1.5 as its charge points see them, and as a central system of OCPP 1.6J does.
+"""The operations of OCPP 1.2 and 1.5 as their charge points see them, and as a central system of 1.6 does.
 
-Where both versions say the same, the examples are those of ``operations.py``. Source: WSDL
-CentralSystemService 1.5 and ChargePointService 1.5.
+Where the versions say the same, the examples are those of ``operations.py``. Source: the service descriptions
+of 1.2 and 1.5.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ METER_VALUE = {
 LAST_VALUES = {"timestamp": "2024-05-01T11:00:00Z", "value": "12345"}
 LAST_METER_VALUE = {"timestamp": "2024-05-01T11:00:00Z", "sampledValue": [{"value": "12345"}]}
 
-ASKED_OF_THE_CENTRAL_SYSTEM: dict[str, dict[str, Asked]] = {
+OF_THE_CENTRAL_SYSTEM_1_5: dict[str, dict[str, Asked]] = {
     "Authorize": _OF_THE_CENTRAL_SYSTEM["Authorize"],
     "BootNotification": {
         case: Asked(same.asked, BOOT, told=BOOT_TOLD)
@@ -128,7 +128,7 @@ ASKED_OF_THE_CENTRAL_SYSTEM: dict[str, dict[str, Asked]] = {
     },
 }
 
-ASKED_OF_THE_CHARGE_POINT: dict[str, dict[str, Asked]] = {
+OF_THE_CHARGE_POINT_1_5: dict[str, dict[str, Asked]] = {
     **{
         action: _OF_THE_CHARGE_POINT[action]
         for action in (
@@ -136,7 +136,6 @@ ASKED_OF_THE_CHARGE_POINT: dict[str, dict[str, Asked]] = {
             "ChangeAvailability",
             "ClearCache",
             "DataTransfer",
-            "GetConfiguration",
             "GetDiagnostics",
             "GetLocalListVersion",
             "RemoteStopTransaction",
@@ -148,6 +147,27 @@ ASKED_OF_THE_CHARGE_POINT: dict[str, dict[str, Asked]] = {
     "ChangeConfiguration": {
         "full": Asked({"key": "Menü & <Text>", "value": '"Wh" & <b>\n'}, {"status": "Accepted"}),
         "minimal": Asked({"key": "A", "value": "0"}, {"status": "NotSupported"}),
+    },
+    "GetConfiguration": {
+        "full": Asked(
+            {"key": ["HeartbeatInterval", "<Menü> & Text"]},
+            {
+                "configurationKey": [
+                    {"key": "HeartBeatInterval", "readonly": False, "value": "300"},
+                    {"key": "None", "readonly": True},
+                ],
+                "unknownKey": ["<Menü> & Text"],
+            },
+            heard={"key": ["HeartBeatInterval", "<Menü> & Text"]},  # its name in 1.5
+            told={
+                "configurationKey": [
+                    {"key": "HeartbeatInterval", "readonly": False, "value": "300"},
+                    {"key": "None", "readonly": True},
+                ],
+                "unknownKey": ["<Menü> & Text"],
+            },
+        ),
+        "minimal": Asked({}, {}),
     },
     "RemoteStartTransaction": {
         "full": Asked({"connectorId": 1, "idTag": TAG}, {"status": "Accepted"}),
@@ -177,8 +197,79 @@ ASKED_OF_THE_CHARGE_POINT: dict[str, dict[str, Asked]] = {
     },
 }
 
+ENERGY = {"measurand": "Energy.Active.Import.Register", "unit": "Wh"}  # what every value of 1.2 is
+
+OF_THE_CENTRAL_SYSTEM_1_2: dict[str, dict[str, Asked]] = {
+    **{
+        action: OF_THE_CENTRAL_SYSTEM_1_5[action]
+        for action in (
+            "Authorize",
+            "BootNotification",
+            "DiagnosticsStatusNotification",
+            "FirmwareStatusNotification",
+            "Heartbeat",
+        )
+    },
+    "MeterValues": {
+        "full": Asked(
+            {
+                "connectorId": 2,
+                "values": [
+                    {"timestamp": "2024-05-01T10:00:00Z", "value": 12000},
+                    {"timestamp": "2024-05-01T11:00:00Z", "value": 12345},
+                ],
+            },
+            {},
+            heard={
+                "connectorId": 2,
+                "meterValue": [
+                    {"timestamp": "2024-05-01T10:00:00Z", "sampledValue": [{"value": "12000", **ENERGY}]},
+                    {"timestamp": "2024-05-01T11:00:00Z", "sampledValue": [{"value": "12345", **ENERGY}]},
+                ],
+            },
+        ),
+    },
+    "StartTransaction": {
+        "full": Asked(
+            {"connectorId": 1, "idTag": TAG, "timestamp": "2024-05-01T10:00:00Z", "meterStart": 0},
+            {"transactionId": 1, "idTagInfo": ALL_OF_IT},
+        ),
+    },
+    "StatusNotification": {
+        "full": Asked(
+            {"connectorId": 1, "status": "Faulted", "errorCode": "Mode3Error"},
+            {},
+            heard={"connectorId": 1, "status": "Faulted", "errorCode": "EVCommunicationError"},
+        ),
+        "minimal": OF_THE_CENTRAL_SYSTEM_1_5["StatusNotification"]["minimal"],
+    },
+    "StopTransaction": {
+        "full": Asked(
+            {"transactionId": 1, "idTag": TAG, "timestamp": "2024-05-01T11:00:00Z", "meterStop": 12345},
+            {"idTagInfo": ALL_OF_IT},
+        ),
+        "minimal": Asked({"transactionId": 1, "timestamp": "2024-05-01T11:00:00Z", "meterStop": 0}, {}),
+    },
+}
+
+OF_THE_CHARGE_POINT_1_2 = {
+    action: OF_THE_CHARGE_POINT_1_5[action]
+    for action in (
+        "ChangeAvailability",
+        "ChangeConfiguration",
+        "ClearCache",
+        "GetDiagnostics",
+        "RemoteStartTransaction",
+        "RemoteStopTransaction",
+        "Reset",
+        "UnlockConnector",
+        "UpdateFirmware",
+    )
+}
+
 # Each version: what is asked of the central system, and of the charge point.
 OPERATIONS = {
-    "1.5": (ASKED_OF_THE_CENTRAL_SYSTEM, ASKED_OF_THE_CHARGE_POINT),
+    "1.2": (OF_THE_CENTRAL_SYSTEM_1_2, OF_THE_CHARGE_POINT_1_2),
+    "1.5": (OF_THE_CENTRAL_SYSTEM_1_5, OF_THE_CHARGE_POINT_1_5),
     "1.6": (_OF_THE_CENTRAL_SYSTEM, _OF_THE_CHARGE_POINT),
 }
