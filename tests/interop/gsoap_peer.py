@@ -72,7 +72,7 @@ def _build(folder: Path, services: list[Path]) -> None:
     libraries = _said("pkg-config", "--libs", "gsoap").split()
     includes = ["-I.", f"-I{shared / 'plugin'}"]
     (folder / "actions.h").write_text("".join(f"{line}\n" for line in _actions(services)))
-    # -c is for C. Neither -x nor -w nor -L: samples, descriptions and files for libraries are not wanted.
+    # In C (-c), and without samples (-x), descriptions (-w) and files for libraries (-L).
     _run(folder, "wsdl2h", "-c", "-o", "services.h", *services)
     _run(folder, "soapcpp2", "-c", "-x", "-w", "-L", f"-I{shared / 'import'}", "services.h")
     # Warnings are errors in what is ours, and not our business in what is not.
