@@ -123,7 +123,7 @@ def test_quirks_that_are_not_lived_with_are_told_and_are_a_failure() -> None:
         central_system.send_signal(signal.SIGTERM)
         code, out, _ = end(central_system)
         assert code == 1  # a rule was broken
-        assert "a SOAP 1.1 envelope; OCPP-S 1.6 is SOAP 1.2" in json.loads(out)["problems"]
+        assert "a SOAP 1.1 envelope; OCPP-S is SOAP 1.2" in json.loads(out)["problems"]
 
 
 @pytest.mark.parametrize("scenario", ["charge", "boot-storm"])
