@@ -19,6 +19,7 @@ ANONYMOUS = f"{WSA}/anonymous"
 # What is no text, and what may come several times, of all messages here.
 INTEGERS = {"connectorId", "transactionId", "meterStart", "meterStop", "interval"}
 LISTS = {"meterValue", "sampledValue", "key", "configurationKey", "unknownKey"}
+ONE_KEY = "changeConfigurationRequest"  # has one, and no list of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def _read(element: etree._Element) -> Any:
     content: dict[str, Any] = {}
     for child in children:
         name = etree.QName(child).localname
-        if name in LISTS:
+        if name in LISTS and etree.QName(element).localname != ONE_KEY:
             content.setdefault(name, []).append(_read(child))
         else:
             content[name] = _read(child)
