@@ -67,6 +67,16 @@ RULES = {
     "empty-meter-values": "no meter value to carry: the gateway answers itself",
     "and-more": "further notes, not listed",
     "schema": "it breaks the schema of OCPP",
+    # of older versions
+    "older-word": "the other version has no such word, and the nearest one stands for it",
+    "older-field": "the other version has no such field",
+    "older-sample": "the other version cannot say this meter value",
+    "older-phase": "the older version cannot tell phases apart",
+    "older-unit": "a meter value was converted to a unit of the older version",
+    "older-default": "the older version may leave out what 1.6 requires",
+    "older-key": "the configuration key has another name there",
+    "older-length": "a text longer than OCPP 1.6 allows was cut",
+    "open-transaction": "meter values without a transaction were given the one of their connector",
     # of envelopes and frames
     "body-name": "the element in the Body was named otherwise",
     "empty-body": "an empty Body was taken for an empty result",
@@ -77,3 +87,12 @@ RULES = {
     "error-code": "the error code of a CALLERROR was spelled otherwise",
     "error-details": "the details of a CALLERROR were no object",
 }
+
+# Those by which something is lost: labels of the metric that counts it.
+LOSSES = frozenset(
+    {
+        "and-more", "bad-item", "bad-optional", "doubled", "empty-meter-values", "not-unicode", "not-xml",
+        "older-field", "older-phase", "older-sample", "older-word", "rounded", "stray-text", "unknown-field",
+        "unsayable-unit",
+    }
+)  # fmt: skip
