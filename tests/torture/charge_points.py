@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -123,6 +124,10 @@ class ChargePoint:
     async def _connector(self, connector_id: int) -> None:
         while True:
             await self._wait(0.05, 1.0)
+            if speaks(self.identity) == "S12":
+                # Its MeterValues tell by their time alone which transaction they are of, and the time in
+                # whole seconds: no two transactions of a connector share one.
+                await asyncio.sleep(1.01 - time.time() % 1.0)
             await self.may_begin.wait()
             self.charging += 1
             try:
