@@ -514,6 +514,12 @@ def test_texts_longer_than_1_6_has_them_are_cut_and_names_are_not() -> None:
         up("1.2", "Authorize", f"<idTag>{'t' * 21}</idTag>")
 
 
+def test_blanks_around_an_id_tag_of_1_2_are_no_part_of_it() -> None:
+    payload, notes = up("1.2", "Authorize", f"<idTag>\n  {'t' * 20}\n</idTag>")
+    assert payload == {"idTag": "t" * 20}
+    assert [note.rule for note in notes] == ["trimmed"]
+
+
 # ---------------------------------------------------------------------------- meter values
 
 

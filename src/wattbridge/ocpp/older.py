@@ -329,7 +329,9 @@ def _widened(older: Field, newer: Field | None) -> Field:
         length = newer.max_length
     inside = {one.name: one for one in newer.fields}
     fields = tuple(_widened(one, inside.get(one.name)) for one in older.fields)
-    return replace(older, enum=enum, max_length=length, fields=fields)
+    # 1.2 has texts where later versions have tokens: blanks around one are no part of it.
+    name = newer.type_name if newer.type_name == "IdToken" else older.type_name
+    return replace(older, enum=enum, max_length=length, fields=fields, type_name=name)
 
 
 def _with_samples(older: Field, sampled_value: Field) -> Field:
@@ -853,7 +855,8 @@ def understood(call: Call, connector: Connector) -> tuple[Call, tuple[Note, ...]
         return call, ()
     number = connector.transaction_id
     note = Change("MeterValues.transactionId", "", str(number), "open-transaction")
-    return replace(call, payload={**call.payload, "transactionId": number}), (note,)
+    added = (*call.added, "transactionId")
+    return replace(call, payload={**call.payload, "transactionId": number}, added=added), (note,)
 
 
 _TRANSIENT = {
