@@ -29,7 +29,7 @@ class Row:
     """One field of 1.6 that older ``versions`` tell otherwise, or do not tell.
 
     ``path`` is ``Action.field.field`` of the neutral form (``ActionResponse`` for a .conf). ``up`` and
-    ``down`` say in words what the gateway does. ``older_name`` is the name in the older versions,
+    ``down`` say in words what the gateway does; what is lost they call "a loss". ``older_name`` is the name in the older versions,
     ``words_up`` and ``words_down`` translate words of an enumeration; ``unnoted`` words mean the same and
     need no note. ``lacking``: the older versions have no such field; ``usual`` is what its absence means.
     ``only_older``: 1.6 has no such field. ``absent``: what stands for it where an older version may leave it
@@ -176,7 +176,7 @@ ROWS = (
         ("1.5",),
         "WSDL 1.5 TransactionData; SteVe, toOcpp16TransactionData",
         up="the values of all transactionData in one list, as those of MeterValues",
-        down="wrapped in one transactionData, as those of MeterValues",
+        down="wrapped in one transactionData; what is a loss in MeterValues is one here",
     ),
     Row("StopTransaction.transactionData", ("1.2",), "WSDL 1.2", up=_NOTHING, down=_LEFT_OUT, lacking=True),
     Row(
@@ -184,7 +184,7 @@ ROWS = (
         BOTH,
         "WSDL DiagnosticsStatus",
         up="stays",
-        down="Idle and Uploading are confirmed here and not told",
+        down="Idle and Uploading are confirmed here and not told (a loss)",
         transient=("Idle", "Uploading"),
     ),
     Row(
@@ -192,7 +192,7 @@ ROWS = (
         BOTH,
         "WSDL FirmwareStatus",
         up="stays",
-        down="Idle, Downloading and Installing are confirmed here and not told",
+        down="Idle, Downloading and Installing are confirmed here and not told (a loss)",
         transient=("Idle", "Downloading", "Installing"),
     ),
     Row(
