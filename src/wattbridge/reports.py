@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 class Reports:
-    """Reports on the charge points of *gateway*: those that have a session, those that *store* knows, and those
-    that are listed. Everything is told in the words of the admin API's JSON.
+    """Reports on the charge points of *gateway*: those that have a session, those that *store* knows, and
+    those that are listed. Everything is told in the words of the admin API's JSON.
     """
 
     def __init__(self, gateway: Gateway, store: Store) -> None:

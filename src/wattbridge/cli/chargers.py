@@ -23,9 +23,7 @@ _ANSWERED = (
 )
 
 
-def list_chargers(
-    admin: str, token_file: str, *, most: int, as_json: bool, out: TextIO, err: TextIO
-) -> int:
+def list_chargers(admin: str, token_file: str, *, most: int, as_json: bool, out: TextIO, err: TextIO) -> int:
     """Every charge point, a line each. Returns 0, or what a question to a gateway can come to."""
     try:
         rows, more = pages(Admin(admin, token_file, err), "chargers", {}, most)
@@ -117,8 +115,10 @@ def _write_all(reports: Sequence[dict[str, Any]], out: TextIO) -> None:
         _write_ways(first, out)
 
 
-def _spoken(told: dict[str, Any]) -> tuple[str, str, bool]:
-    return told["charger_dialect"] or "", told["csms_dialect"] or "", told["as_is"]
+def _spoken(told: dict[str, Any]) -> tuple[bool, str, str, bool]:
+    """Those of whom it is not known come last."""
+    charge_point, central_system = told["charger_dialect"] or "", told["csms_dialect"] or ""
+    return not (charge_point and central_system), charge_point, central_system, told["as_is"]
 
 
 def _write_ways(told: dict[str, Any], out: TextIO) -> None:

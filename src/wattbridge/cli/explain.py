@@ -1,5 +1,5 @@
-"""``wattbridge explain``: how an action or a field is carried, and what the gateway answers itself, from the data
-it works with.
+"""``wattbridge explain``: how an action or a field is carried, and what the gateway answers itself, from the
+data it works with.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import difflib
 import json
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -97,7 +97,7 @@ class Row:
         for row in self.older:
             if row.only_older:
                 tell("only in OCPP {}", row)
-            if row.older_name:
+            if row.older_name and row.path == self.path:
                 tell(f"called {row.older_name} in OCPP {{}}", row)
         for row in self.older:
             if happens(row.up) and row.up != row.down:
@@ -184,7 +184,9 @@ def explain_local_answers(query: str | None, as_json: bool) -> int:
     out = for_people(sys.stdout)
     columns = columns_of(out)
     lines: list[str] = []
-    for (asked, lacking), rows_of_group in groupby(_grouped(table), key=lambda row: (row.asked, row.lacking)):
+    for (asked, lacking), rows_of_group in groupby(
+        local_answers_in_order(table), key=lambda row: (row.asked, row.lacking)
+    ):
         lines += wrapped(f"Asked of {_whom(asked, lacking)}", "", columns)
         group = list(rows_of_group)
         width = max(len(row.action) for row in group)
@@ -203,7 +205,7 @@ def explain_local_answers(query: str | None, as_json: bool) -> int:
     return 0
 
 
-def _grouped(table: Iterable[LocalAnswer]) -> list[LocalAnswer]:
+def local_answers_in_order(table: Iterable[LocalAnswer] = local_answers.TABLE) -> list[LocalAnswer]:
     """Rows of the same party and the same dialects together, those that are for the oldest only first."""
     return sorted(table, key=lambda row: (row.asked.value != "charge_point", len(row.lacking)))
 
@@ -306,7 +308,14 @@ def _fitting(table: list[Row], wanted: str) -> list[Row]:
     end = f".{wanted.lower()}"
     paths = [row.path.lower() for row in table if row.path.lower().endswith(end)]
     inside = tuple(f"{path}." for path in paths)
-    return [row for row in table if row.path.lower() in paths or row.path.lower().startswith(inside)]
+    return [
+        # What an older version makes of all that it stands in, it makes of it as well.
+        replace(row, older=tuple(one for one in older.ROWS if f"{row.path}.".startswith(f"{one.path}.")))
+        if row.path.lower() in paths
+        else row
+        for row in table
+        if row.path.lower() in paths or row.path.lower().startswith(inside)
+    ]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -354,10 +363,10 @@ def _print_text(tables: Tables, *, whole: bool) -> None:
         form = f'[2, id, "{operation.action}", …]' if is_request else "[3, id, …]"
         lines += [f"{message.name}: {way}", f"  SOAP  <{message.element}> in {operation.described.namespace}"]
         lines.append(f"  JSON  {form}")
-        for row in local_answers.TABLE if is_request else ():
-            if (row.asked, row.action) == (operation.asked, operation.action):
-                versions = and_of([spoken.partition(" ")[2] for spoken in row.lacking])
-                lines += wrapped(f"not in OCPP {versions}, answered here: {row.said}", "  ", columns)
+        for answer in local_answers.TABLE if is_request else ():
+            if (answer.asked, answer.action) == (operation.asked, operation.action):
+                versions = and_of([spoken.partition(" ")[2] for spoken in answer.lacking])
+                lines += wrapped(f"not in OCPP {versions}, answered here: {answer.said}", "  ", columns)
         lines.append("")
         shallowest = min((row.depth for row in table), default=0)
         width = max((len(row.field.name) + 2 * (row.depth - shallowest) for row in table), default=0)

@@ -1,7 +1,8 @@
 """What will become of messages between two parties, told before any is sent: from the tables of ``older.py``,
 ``differences.py`` and ``local_answers.py``.
 
-A dialect is ``"soap 1.5"`` or ``"json 1.6"``. What is only called otherwise is not told: nothing of it is lost.
+A dialect is ``"soap 1.5"`` or ``"json 1.6"``. What is only called otherwise is not told: nothing of it is
+lost.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def carried(charge_point: str, central_system: str, towards: Side) -> tuple[Carr
     sender, receiver = spoken[towards.other], spoken[towards]
     travelling = _travelling(charge_point, central_system, towards)
     never_sent = {row.path for row in older.ROWS if row.lacking and _version(sender) in row.versions}
-    found = []
+    found: list[Carried] = []
     for row in older.ROWS:
         if row.message not in travelling:
             continue
@@ -93,7 +94,8 @@ def carried(charge_point: str, central_system: str, towards: Side) -> tuple[Carr
         effect = effect_of(row, "down", _version(receiver))
         if effect is not None and not (row.lacking and row.path in never_sent):
             found.append(Carried(row.path, effect, row.down, row.source))
-    return tuple(dict.fromkeys([*found, *_between_transports(sender, receiver, towards, travelling, found)]))
+    found += _between_transports(sender, receiver, towards, travelling, found)
+    return tuple(sorted(dict.fromkeys(found), key=lambda one: one.effect != "lost"))  # losses first
 
 
 def _between_transports(

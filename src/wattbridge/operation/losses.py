@@ -36,7 +36,7 @@ class Lost:
 
 
 class Losses:
-    """Counts what is lost, by charge point, rule and place, ``since`` it was made (seconds since the epoch)."""
+    """Counts what is lost, by charge point, rule and place; ``since`` when, in seconds since the epoch."""
 
     def __init__(
         self,
