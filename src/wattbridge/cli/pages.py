@@ -285,8 +285,8 @@ goes to a party of those versions is brought down. What is not in this table is 
 """
 _OLDER_TEXTS = """\
 Texts for people have no bounds in 1.5 and 1.2. Of {texts}
-what is longer than 1.6 allows is cut on its way up. What names something (an idTag, a configuration key) is never
-cut: it would then name something else.
+what is longer than 1.6 allows is cut on its way up. What names something (an idTag, a configuration key) is
+never cut: it would then name something else.
 
 Names of configuration keys that 1.5 and 1.2 spell otherwise:
 """
@@ -294,7 +294,8 @@ _OLDER_METERS = """\
 What 1.5 has no words for in meter values: {words}.
 1.2 takes integers of the energy register only, at most {largest}.
 
-A command of the central system is carried whole or refused, but losses of these rules do not stop it: {by_rule}.
+A command of the central system is carried whole or refused, but losses of these rules do not stop it:
+{by_rule}.
 """
 
 
@@ -395,7 +396,6 @@ Everything is carried to the other party, with these exceptions:
 - What the other party has no operation for: [below](#in-the-place-of-the-other-party).
 - DiagnosticsStatusNotification and FirmwareStatusNotification with a status that the central system's version
   does not have, and MeterValues of which it could be told nothing, are confirmed, and recorded as a loss.
-
 - MeterValues.req without a meter value is answered with MeterValues.conf: OCPP-J cannot say it.
 - A message that breaks its schema, or asks for what no such party answers, is refused to the party that sent
   it. The text names the place, what was found and what was expected.
