@@ -128,7 +128,7 @@ def test_words_are_words_of_their_versions(version: str) -> None:
 def test_what_1_5_cannot_say_of_a_sample_is_what_its_description_lacks() -> None:
     own = flat(message("1.5", "MeterValues").fields, "MeterValues")
     newest = flat(message("1.6", "MeterValues").neutral, "MeterValues")
-    for name, words in older._NOT_IN_15.items():
+    for name, words in older.NOT_IN_15.items():
         ours = set(own[f"MeterValues.values.value.{name}"].enum)
         theirs = set(newest[f"MeterValues.meterValue.sampledValue.{name}"].enum)
         translated = {"unit": {"A", "V", "K", "Fahrenheit", "Celcius"}}.get(name, set())

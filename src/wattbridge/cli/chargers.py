@@ -64,7 +64,7 @@ def report(
         if as_json:
             write_json(told, out)
         else:
-            _write_one(told, out)
+            write_report(told, out)
         return DONE
     if as_json:
         write_json(reports, out)
@@ -77,7 +77,8 @@ def report(
     return DONE
 
 
-def _write_one(told: dict[str, Any], out: TextIO) -> None:
+def write_report(told: dict[str, Any], out: TextIO) -> None:
+    """The report on one charge point, as the admin API tells it, for people."""
     facts = {
         "charger": told["charger"],
         "speaks": told["charger_dialect"] or "not heard yet",

@@ -202,7 +202,7 @@ def _enumerations() -> list[str]:
     shown: dict[str, list[str]] = {}  # type → the fields it is of
     fields: dict[str, Field] = {}
     for message in _messages(older.NEWEST):
-        for path, field in _enums(message.fields, message.name):
+        for path, field in enums(message.fields, message.name):
             shown.setdefault(field.type_name, []).append(path)
             fields[field.type_name] = field
     for name in sorted(shown):
@@ -241,12 +241,12 @@ def _messages(version: str) -> Iterator[Message]:
         yield from (operation.request, operation.response)
 
 
-def _enums(fields: Iterable[Field], path: str) -> Iterator[tuple[str, Field]]:
+def enums(fields: Iterable[Field], path: str) -> Iterator[tuple[str, Field]]:
     for field in fields:
         here = f"{path}.{field.name}"
         if field.enum:
             yield here, field
-        yield from _enums(field.fields, here)
+        yield from enums(field.fields, here)
 
 
 def _words_down(version: str, name: str, paths: list[str], words: tuple[str, ...]) -> dict[str, str]:
@@ -255,7 +255,7 @@ def _words_down(version: str, name: str, paths: list[str], words: tuple[str, ...
     its_own = {
         field.type_name: field.enum
         for message in _messages(version)
-        for _, field in _enums(message.fields, message.name)
+        for _, field in enums(message.fields, message.name)
     }
     if name not in its_own:
         return {}
