@@ -19,7 +19,8 @@ import typer
 
 app = typer.Typer(
     name="wattbridge",
-    help="Connect OCPP 1.6 charge points to central systems, whichever of SOAP and JSON each of them speaks.",
+    help="Connect charge points and central systems of OCPP 1.6, 1.5 and 1.2, whichever of SOAP and JSON each "
+    "of them speaks.",
     epilog="New here? `wattbridge demo` shows it at work and needs no setup.",
     no_args_is_help=True,
     add_completion=False,
@@ -38,9 +39,7 @@ queue_app = typer.Typer(help="Messages a gateway keeps for its central systems."
 transactions_app = typer.Typer(
     help="Transactions a gateway knows, with both their numbers.", no_args_is_help=True
 )
-chargers_app = typer.Typer(
-    help="Charge points a gateway knows, and what becomes of their messages.", no_args_is_help=True
-)
+chargers_app = typer.Typer(help="Charge points a gateway knows, and what is lost.", no_args_is_help=True)
 
 
 ConfigFile = Annotated[
@@ -948,7 +947,7 @@ def _chargers_list_command(
     )
 
 
-@chargers_app.command("report", short_help="Say what is lost and changed between charge points and others.")
+@chargers_app.command("report", short_help="Say what is lost, changed and answered on the way.")
 def _chargers_report_command(
     charger: Annotated[str | None, typer.Argument(metavar="CHARGER", hidden=True)] = None,
     limit: Limit = 10_000,
