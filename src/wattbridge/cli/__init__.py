@@ -4,7 +4,6 @@ Each command does its work in a module of its own, imported when it is called: n
 than typer, so that ``wattbridge --help`` is there at once. Data goes to standard output, talk to standard
 error. Exit codes: 0 is well, 1 is a negative answer, 2 is wrong usage or a wrong configuration, 3 is
 somebody or something that cannot be reached, 4 is somebody who refuses.
-somebody who cannot be reached, 4 is a gateway that refuses the token.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ import typer
 
 app = typer.Typer(
     name="wattbridge",
-    help="Connect charge points and central systems of OCPP 1.6, 1.5 and 1.2, whichever of SOAP and JSON each "
-    "of them speaks.",
+    help="Connect charge points and central systems of OCPP 1.6, 1.5 and 1.2, whichever of SOAP and JSON "
+    "each of them speaks.",
     epilog="New here? `wattbridge demo` shows it at work and needs no setup.",
     no_args_is_help=True,
     add_completion=False,
