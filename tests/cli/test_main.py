@@ -51,6 +51,7 @@ def test_help_names_every_command() -> None:
         "explain",
         "version",
         "routes",
+        "chargers",
         "queue",
         "transactions",
         "store",
@@ -98,7 +99,7 @@ def test_every_help_fits_a_terminal(command: str) -> None:
     [
         (["nosuch"], "No such command 'nosuch'."),
         (["run", "--nope"], "No such option: --nope"),
-        (["explain"], "Missing argument 'ACTION[.FIELD]'."),
+        (["explain"], "ACTION[.FIELD]: say which, or --local-answers"),
         (["demo", "--for", "5"], "--for: '5' has no unit: write 5s for seconds (ms, s, m, h, d)"),
         (["translate", "--to", "yaml"], "--to: 'yaml' is neither json nor soap"),
         (["translate", "--celsius", "K"], "--celsius: 'K' is neither Celsius nor Celcius"),

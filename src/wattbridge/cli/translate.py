@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 from wattbridge.cli.explain import did_you_mean
 from wattbridge.cli.streams import for_messages
-from wattbridge.ocpp import ocppj, soap
+from wattbridge.ocpp import ocppj, older, soap
 from wattbridge.ocpp.actions import CompiledOperation, Dialect, dialect
 from wattbridge.ocpp.differences import answered_here
 from wattbridge.ocpp.errors import Violation
@@ -60,7 +60,7 @@ def translate(
     """
     compiled = dialect("1.6", Options(zone=zone, milliseconds=milliseconds, celsius=celsius))
     try:
-        message = _read(text, compiled, action)
+        message = _understood(_read(text, compiled, action))
         written, notes = _write(
             message, to or ("json" if message.form == "soap" else "soap"), compiled, identity
         )
@@ -181,6 +181,19 @@ def _read_frame(text: bytes, compiled: Dialect, answered: CompiledOperation | No
         payload, notes = operation.response.read_json(frame.payload)
         content = CallResult(payload)
     return Message("json", operation, content, frame.message_id, "", (*frame.notes, *notes))
+
+
+def _understood(message: Message) -> Message:
+    """What an older version leaves to who knows the connector, by whom nothing is known of it."""
+    call, operation = message.content, message.operation
+    if (
+        not isinstance(call, Call)
+        or operation is None
+        or not older.asks_for_connector(call, operation.version)
+    ):
+        return message
+    call, notes = older.understood(call, older.UNKNOWN)
+    return replace(message, content=call, notes=(*message.notes, *notes))
 
 
 def _asked_for(action: str, compiled: Dialect) -> CompiledOperation:

@@ -68,7 +68,7 @@ RULES = {
     "and-more": "further notes, not listed",
     "schema": "it breaks the schema of OCPP",
     # of older versions
-    "older-word": "the other version has no such word, and the nearest one stands for it",
+    "older-word": "the other version has no such word: the nearest one stands for it, or (a loss) none",
     "older-field": "the other version has no such field",
     "older-sample": "the other version cannot say this meter value",
     "older-phase": "the older version cannot tell phases apart",
