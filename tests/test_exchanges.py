@@ -133,8 +133,9 @@ def as_known(call: Call, exchange: Exchange) -> tuple[Call, tuple[Note, ...]]:
         return call, ()
     for earlier in exchange.before:
         if earlier.action == "GetLog" and call.action == "DiagnosticsStatusNotification":
-            request_id = json.loads(earlier.messages[0])[3]["requestId"]
-            return security_extension.log_status(call.payload, request_id), ()
+            asked, result = json.loads(earlier.messages[0]), json.loads(earlier.messages[3])
+            if result[2]["status"] == "Accepted":
+                return security_extension.log_status(call.payload, asked[3]["requestId"]), ()
     if older.asks_for_connector(call, exchange.version("charge_point")):
         return older.understood(call, connector_of(call, exchange.before))
     return call, ()
