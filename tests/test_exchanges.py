@@ -39,7 +39,7 @@ from tests.exchange_files import (
     note_line,
 )
 from wattbridge.ocpp import local_answers, older, security_extension, soap
-from wattbridge.ocpp.actions import JsonCodec, described_operations, dialect
+from wattbridge.ocpp.actions import JsonCodec, described_operations, dialect, in_words_of_soap
 from wattbridge.ocpp.differences import answered_here
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Note, Reply, Side
@@ -122,9 +122,7 @@ def carry(exchange: Exchange) -> Carried:
     call, notes_of_before = as_known(arrived.call, exchange)
     relayed, reply, notes_on_the_way = ask(call, exchange)
     replied, status, notes = arrived.write(reply)
-    return Carried(
-        relayed, replied, status, arrived.notes + notes_of_before + notes_on_the_way + notes
-    )
+    return Carried(relayed, replied, status, arrived.notes + notes_of_before + notes_on_the_way + notes)
 
 
 def as_known(call: Call, exchange: Exchange) -> tuple[Call, tuple[Note, ...]]:
@@ -164,10 +162,10 @@ def ask(call: Call, exchange: Exchange) -> tuple[bytes | None, Reply, tuple[Note
     speaks = f"{transport} {version}"
     row = local_answers.find(asked, speaks, call.action)
     if row is not None:
-        other = security_extension.in_words_of_soap(call) if row.story == "other-name" else None
+        other, notes_of_reading = in_words_of_soap(call) if row.story == "other-name" else (None, [])
         if isinstance(other, Call):
             relayed, reply, notes = ask(other, exchange)
-            return relayed, security_extension.reply_to(call, reply), notes
+            return relayed, security_extension.reply_to(call, reply), (*notes_of_reading, *notes)
         if row.story == "configuration":
             return None, as_configured(exchange.before).configuration(call, None), ()
         return None, other or row.reply(speaks), ()

@@ -154,7 +154,9 @@ class Play:
     def _file(self, askers: int, askeds: int, *, of_asked: bool) -> bytes:
         """The message of one of the two: in the file of that party, or of who speaks like it here."""
         if not self.as_written:
-            of_asked = speech_of(self.exchange, self.exchange.asked) == (self.asked if of_asked else self.asker)
+            of_asked = speech_of(self.exchange, self.exchange.asked) == (
+                self.asked if of_asked else self.asker
+            )
         return self.exchange.messages[askeds if of_asked else askers] or b""
 
     @property
@@ -345,9 +347,11 @@ async def play_json(identity: str, cast: Cast, gateway: Running, central_system:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(central_system.ask(identity, gateway))
             socket.send('[2,"0","Heartbeat",{}]')
-            # The result of the Heartbeat and the CALL, in any order.
-            [call] = [frame for frame in (await socket.text(), await socket.text()) if frame[1] == "2"]
-            socket.send(cast.answer_frame(identity, call))
+            # The result of the Heartbeat and, unless the gateway answers that itself, the CALL, in any order.
+            for _ in range(1 if play.exchange.answered_here else 2):
+                frame = await socket.text()
+                if frame[1] == "2":
+                    socket.send(cast.answer_frame(identity, frame))
     socket.hang_up()
 
 
