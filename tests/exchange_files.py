@@ -1,8 +1,8 @@
 """The exchanges under ``tests/exchanges``: whole conversations as files one can read without Python.
 
-All who speak OCPP-S there speak 1.6. Under ``tests/exchanges-of-older-versions`` one of the two parties speaks
-an older version: in ``1.5-charge_point`` the charge point, in ``1.2-central_system`` the central system. The
-other one speaks 1.6.
+All who speak OCPP-S there speak 1.6. Under ``tests/exchanges-of-older-versions`` one of the two speaks an
+older version: in ``1.5-charge_point`` the charge point does, in ``1.2-central_system`` the central system.
+The other one speaks 1.6.
 
 A folder is ``<Action>/<case>``; DataTransfer, which both parties may ask for, is ``DataTransfer`` when the
 charge point asks and ``DataTransfer.from-central-system`` when the central system does. In it stand, in the

@@ -527,7 +527,7 @@ def described_fields(fields: tuple[Field, ...], path: str, *, required: bool = F
 
 def elements_that_stand(element: etree._Element, path: str) -> Iterator[str]:
     for name in element.attrib:
-        yield f"{path}.@{name}"
+        yield f"{path}.@{name!s}"
     for child in element:
         name = f"{path}.{etree.QName(child).localname}"
         yield name
