@@ -121,6 +121,8 @@ def load_older_exchanges(folder: Path = OF_OLDER_VERSIONS) -> list[Exchange]:
 
 
 def _load(case: Path, older: str) -> Exchange:
+    if not case.is_dir():
+        raise ValueError(f"{case}: found no such exchange")
     files: dict[int, tuple[str, str, Path]] = {}
     notes: tuple[str, ...] = ()
     before: tuple[Exchange, ...] = ()

@@ -508,6 +508,18 @@ def test_what_an_older_version_lacks_has_an_exchange_that_is_answered_here(versi
         assert (f"{version}-{asked}", folder) in here
 
 
+def test_everything_that_is_answered_here_has_an_exchange() -> None:
+    """Every row of ``local_answers.TABLE``, for every version that lacks the operation."""
+    there = {(exchange.older, exchange.folder) for exchange in ALL}
+    for row in local_answers.TABLE:
+        folder, asked = row.action, row.asked.value
+        if folder == "DataTransfer" and row.asked is Side.CHARGE_POINT:
+            folder = "DataTransfer.from-central-system"
+        for speaks in row.lacking:
+            version = speaks.removeprefix("soap ")
+            assert ("" if version == "1.6" else f"{version}-{asked}", folder) in there
+
+
 @pytest.mark.parametrize("exchange", OLDER, ids=lambda exchange: exchange.id)
 def test_folder_is_named_after_who_speaks_the_older_version(exchange: Exchange) -> None:
     version, _, party = exchange.older.partition("-")
@@ -626,6 +638,7 @@ def test_files_of_a_case_are_loaded_without_their_last_line_feed(tmp_path: Path)
         ({"2-charge_point.xml": b"<a/>\n\n"}, "expected text and one line feed"),
         ({"2-charge_point.xml": b"<a> \xe4</a>\n"}, "byte 4 is not UTF-8"),
         ({"notes.txt": b"\n"}, "expected text and one line feed"),
+        ({"before.txt": b"Reset/gone\n"}, "Reset/gone: found no such exchange"),
     ],
 )
 def test_file_that_does_not_belong_is_named(
@@ -634,6 +647,32 @@ def test_file_that_does_not_belong_is_named(
     files = {name: content for name, content in (GOOD | change).items() if content is not None}
     with pytest.raises(ValueError, match=re.escape(problem)):
         load_exchanges(a_case(tmp_path, **files))
+
+
+def test_what_came_before_is_loaded_with_it(tmp_path: Path) -> None:
+    folder = a_case(tmp_path / "1.5-charge_point", **GOOD, **{"before.txt": b"Reset/first\n"})
+    first = folder / "Reset" / "first"
+    first.mkdir()
+    for name, content in GOOD.items():
+        (first / name).write_bytes(content)
+    exchange, earlier = load_older_exchanges(tmp_path)
+    assert (exchange.id, earlier.id) == ("1.5-charge_point/Reset/case", "1.5-charge_point/Reset/first")
+    assert exchange.before == (earlier,)
+    assert (earlier.version("charge_point"), earlier.version("central_system")) == ("1.5", "1.6")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "version"),
+    [
+        (b"urn://Ocpp/Cp/2010/08/", "1.2"),
+        (b"urn://Ocpp/Cp/2012/06/", "1.5"),
+        (b"urn://Ocpp/Cp/2015/10/", "1.6"),
+    ],
+)
+def test_what_is_written_to_a_party_tells_its_version(tmp_path: Path, namespace: bytes, version: str) -> None:
+    files = GOOD | {"2-charge_point.xml": b'<a xmlns="%s"/>\n' % namespace}
+    [exchange] = load_exchanges(a_case(tmp_path, **files))
+    assert exchange.version("charge_point") == version
 
 
 def test_nothing_but_exchanges_stands_in_their_folder() -> None:
