@@ -875,6 +875,14 @@ def understood(call: Call, connector: Connector) -> tuple[Call, tuple[Note, ...]
     return replace(call, payload={**call.payload, "transactionId": number}, added=added), (note,)
 
 
+def with_time(reply: CallResult, now: str) -> tuple[CallResult, tuple[Note, ...]]:
+    """The reply to a BootNotification; in 1.2 it need not tell the time, and 1.6 cannot do without."""
+    if reply.original is not None or "currentTime" in reply.payload:
+        return reply, ()
+    told = Change("BootNotificationResponse.currentTime", "", now, "older-default")
+    return CallResult({**reply.payload, "currentTime": now}), (told,)
+
+
 _TRANSIENT = {
     (version, row.message, row.field): row.transient
     for row in ROWS
