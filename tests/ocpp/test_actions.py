@@ -6,9 +6,9 @@ import pytest
 from lxml import etree
 
 from tests.ocpp.strategies import CASES
-from wattbridge.ocpp.actions import JsonCodec, described_operations, dialect
+from wattbridge.ocpp.actions import JsonCodec, described_operations, dialect, in_words_of_soap
 from wattbridge.ocpp.errors import Violation
-from wattbridge.ocpp.messages import Call, Side
+from wattbridge.ocpp.messages import Call, CallError, Side
 from wattbridge.ocpp.payloads import Options
 
 TO_CENTRAL_SYSTEM = {
@@ -161,3 +161,19 @@ def test_messages_of_an_older_version_are_read_and_written_as_1_6() -> None:
     element = etree.fromstring(f'<a xmlns:ocpp="urn://Ocpp/Cs/2012/06/">{inside}</a>')
     assert response.read_element(element, "B", []) == said
     assert response.read_json(said) == (said, [])
+
+
+def test_what_is_asked_under_another_name_is_read_like_every_other_call() -> None:
+    log = {"remoteLocation": "ftp://f/", "oldestTimestamp": "2024-05-01T12:00:00+02:00"}
+    asked = Call("GetLog", {"logType": "DiagnosticsLog", "requestId": 7, "log": log})
+    said = {"location": "ftp://f/", "startTime": "2024-05-01T10:00:00Z"}
+    other, notes = in_words_of_soap(asked)
+    assert other == Call("GetDiagnostics", said)
+    assert [note.rule for note in notes] == ["to-utc"]
+    refused, notes = in_words_of_soap(Call("GetLog", {**asked.payload, "retries": "three"}))
+    assert isinstance(refused, CallError)
+    assert (refused.code, refused.reason, notes) == ("TypeConstraintViolation", "schema", [])
+    assert refused.description.startswith(
+        "GetLog: as GetDiagnostics it breaks the rules: GetDiagnostics.retries"
+    )
+    assert in_words_of_soap(Call("InstallCertificate", {})) == (None, [])

@@ -17,7 +17,7 @@ from tests.ocpp.strategies import payloads
 from wattbridge.ocpp import older
 from wattbridge.ocpp.actions import Message, dialect
 from wattbridge.ocpp.errors import Violation
-from wattbridge.ocpp.messages import Call, CallResult, Change, Loss, Note, Payload, Side
+from wattbridge.ocpp.messages import Call, CallResult, Change, Loss, Note, Original, Payload, Side
 from wattbridge.ocpp.older import BOTH, OLDER_KEYS, ROWS, UNKNOWN, Connector, understood, untold
 from wattbridge.ocpp.shapes import Field
 
@@ -265,6 +265,16 @@ def test_a_central_system_of_1_2_need_not_say_an_interval() -> None:
     payload, notes = up("1.2", "BootNotificationResponse", "<status>Rejected</status>")
     assert payload == {"status": "Rejected", "interval": 900}
     assert lines(notes) == ["BootNotificationResponse.interval:  -> 900 (older-default)"]
+
+
+def test_a_boot_that_is_answered_without_a_time_gets_one() -> None:
+    reply = CallResult({"status": "Rejected", "interval": 900})
+    told, notes = older.with_time(reply, TIME)
+    assert told == CallResult({**reply.payload, "currentTime": TIME})
+    assert lines(list(notes)) == [f"BootNotificationResponse.currentTime:  -> {TIME} (older-default)"]
+    assert older.with_time(told, "later") == (told, ())
+    passing = CallResult({}, Original("soap 1.2", b""))
+    assert older.with_time(passing, TIME) == (passing, ())
 
 
 @pytest.mark.parametrize("version", BOTH)
@@ -631,9 +641,19 @@ SOC = {"value": "55", "measurand": "SoC", "unit": "Percent"}
             ["{}: hot lost (older-sample)"],
         ),
         (
-            {"value": "7", "measurand": "Power.Active.Import", "unit": "kVA"},
-            '<value measurand="Power.Active.Import">7</value>',
-            ["{}.unit: kVA lost (older-field)"],
+            {"value": "7.5", "measurand": "Power.Active.Import", "unit": "kVA"},
+            '<value measurand="Power.Active.Import">7500</value>',
+            ["{}: 7.5 kVA -> 7500 VA (older-unit)", "{}.unit: kVA lost (older-field)"],
+        ),
+        (
+            {"value": "7.5", "measurand": "Power.Active.Import", "unit": "VA"},
+            '<value measurand="Power.Active.Import">7.5</value>',
+            ["{}.unit: VA lost (older-field)"],
+        ),
+        (
+            {"value": "many", "measurand": "Power.Active.Import", "unit": "kVA"},
+            "",
+            ["{}: many kVA lost (older-sample)"],
         ),
         ({"value": "7", "unit": "VA"}, "", ["{}: 7 VA lost (older-sample)"]),
     ],
@@ -725,7 +745,13 @@ def test_phases_never_become_several_values_of_the_same(
          [f"{FIRST}[1]: Current.Import 16 A lost (older-sample)"]),
         ([{"value": "5"}, {"value": "c2lnbmVk", "format": "SignedData"}], 5,
          [f"{FIRST}[1]: {REGISTER} c2lnbmVk Wh lost (older-sample)"]),
-        ([{"value": "5"}, {"value": "1e9", "unit": "kWh"}], 5, [f"{FIRST}[1]: 1e9 kWh lost (older-sample)"]),
+        ([{"value": "5"}, {"value": "1e9", "unit": "kWh"}], 5,
+         [f"{FIRST}[1]: 1e9 kWh -> 1000000000000 Wh (older-unit)",
+          f"{FIRST}[1]: 1000000000000 lost (older-sample)"]),
+        ([{"value": "3e9"}, {"value": "5"}], 5, [f"{FIRST}[0]: 3e9 lost (older-sample)"]),
+        (phases(REGISTER, "kWh", ("L1", "0.0004"), ("L2", "0.0004")), 1,
+         [f"{FIRST}[0]: 0.0004 kWh -> 0.4 Wh (older-unit)", f"{FIRST}[1]: 0.0004 kWh -> 0.4 Wh (older-unit)",
+          f"{FIRST}[0]: L1 0.4, L2 0.4 -> 0.8 (older-phase)", f"{FIRST}[0]: 0.8 Wh -> 1 Wh (older-unit)"]),
         ([{"value": "5"}, {"value": "Infinity"}], 5,
          [f"{FIRST}[1]: {REGISTER} Infinity Wh lost (older-sample)"]),
     ],

@@ -174,8 +174,8 @@ ROWS = (
         ("1.5",),
         "WSDL UnitOfMeasure; steve #59",
         up="Amp is A, Volt is V",
-        down="A is Amp, V is Volt; K and Fahrenheit are converted to Celsius; VA, kVA and Percent have no "
-        "word: the unit is left out (a loss), and with it an energy that would then be one in Wh",
+        down="A is Amp, V is Volt; K and Fahrenheit are converted to Celsius; VA, kVA (as VA) and Percent "
+        "have no word: the unit is left out (a loss), and with it an energy that would then be one in Wh",
     ),
     Row("StartTransaction.reservationId", ("1.2",), "WSDL 1.2", up=_NOTHING, down=_LEFT_OUT, lacking=True),
     Row(
@@ -662,14 +662,13 @@ def _lowered(meter_values: list[Payload], path: str, version: str, notes: list[N
             if kept is not None:
                 samples.append((said, kept))
         samples = _without_phases(samples, version, notes)
+        value: list[Payload] | int | None
         if version == "1.2":
-            lowered += [
-                {"timestamp": meter_value.get("timestamp"), "value": value}
-                for value in _registers(samples, notes)
-            ]
-        elif samples:
-            values = [_in_words_of_15(sample) for _, sample in samples]
-            lowered.append({"timestamp": meter_value.get("timestamp"), "value": values})
+            value = _register(samples, notes)
+        else:
+            value = [_in_words_of_15(sample) for _, sample in samples] or None
+        if value is not None:
+            lowered.append({"timestamp": meter_value.get("timestamp"), "value": value})
     return lowered
 
 
@@ -709,6 +708,13 @@ def _sample_for_15(sample: Payload, path: str, notes: list[Note]) -> Payload | N
         if measurand.startswith("Energy."):  # which would then be one in Wh (OCPP 1.5, MeterValue)
             _lost(path, f"{sample.get('value')} {unit}", "OCPP 1.5 has no such unit", notes, "older-sample")
             return None
+        number = _number(kept)
+        if unit == "kVA" and number is None:
+            _lost(path, f"{sample.get('value')} kVA", "OCPP 1.5 has no such unit", notes, "older-sample")
+            return None
+        if unit == "kVA" and number is not None:  # without a unit nobody would think of thousands
+            kept["value"] = _plain(number * 1000)
+            add_note(notes, Change(path, f"{sample['value']} kVA", f"{kept['value']} VA", "older-unit"))
         del kept["unit"]
         _lost(f"{path}.unit", unit, "OCPP 1.5 has no such unit", notes, "older-field")
     return kept
@@ -730,21 +736,28 @@ def _sample_for_12(sample: Payload, path: str, notes: list[Note]) -> Payload | N
     for name in ("context", "location"):
         if sample.get(name, _USUAL[name]) != _USUAL[name]:
             _lost(f"{path}.{name}", sample[name], f"OCPP 1.2 has no {name}", notes, "older-field")
+    value = sample["value"]
     if sample.get("unit") == "kWh":
-        number *= 1000
-    whole = number.quantize(Decimal(1), ROUND_HALF_UP)
-    if abs(whole) > LARGEST_INTEGER:
-        _lost(path, said, "OCPP 1.2 takes no larger number than an xs:int", notes, "older-sample")
-        return None
-    if whole != number or sample.get("unit") == "kWh" or sample["value"] != str(whole):
-        add_note(notes, Change(path, excerpt(said), f"{whole} Wh", "older-unit"))
-    return {"value": str(whole), "phase": sample["phase"]} if "phase" in sample else {"value": str(whole)}
+        value = _plain(number * 1000)
+        add_note(notes, Change(path, excerpt(said), f"{value} Wh", "older-unit"))
+    return {"value": value, "phase": sample["phase"]} if "phase" in sample else {"value": value}
 
 
-def _registers(samples: list[tuple[str, Payload]], notes: list[Note]) -> list[int]:
-    for path, sample in samples[1:]:
-        _lost(path, sample["value"], "OCPP 1.2 takes one value at a time", notes, "older-sample")
-    return [int(sample["value"]) for _, sample in samples[:1]]
+def _register(samples: list[tuple[str, Payload]], notes: list[Note]) -> int | None:
+    """The one value that 1.2 takes at a time, in whole Wh; None where there is none."""
+    found: int | None = None
+    for path, sample in samples:
+        whole = Decimal(str(sample["value"]).strip()).quantize(Decimal(1), ROUND_HALF_UP)
+        if found is not None:
+            _lost(path, sample["value"], "OCPP 1.2 takes one value at a time", notes, "older-sample")
+        elif abs(whole) > LARGEST_INTEGER:
+            why = "OCPP 1.2 takes no larger number than an xs:int"
+            _lost(path, sample["value"], why, notes, "older-sample")
+        else:
+            found = int(whole)
+            if sample["value"] != str(found):
+                add_note(notes, Change(path, excerpt(f"{sample['value']} Wh"), f"{found} Wh", "older-unit"))
+    return found
 
 
 def _number(sample: Payload) -> Decimal | None:
