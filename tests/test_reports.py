@@ -45,7 +45,6 @@ async def test_a_charge_point_that_is_there_is_told_as_it_speaks(tmp_path: Path)
         assert told["as_is"] is False
         assert {one["path"]: one["effect"] for one in told["towards_csms"]} == {
             "SendLocalListResponse.hash": "lost",
-            "MeterValues.meterValue": "lost",
             "StatusNotification.status": "changed",
             "GetConfigurationResponse.configurationKey.key": "changed",
             "GetConfigurationResponse.unknownKey": "changed",
