@@ -6,8 +6,8 @@ it. ``JsonCodec`` is a dialect as one party on the JSON side sees it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from typing import Any
 
 from wattbridge.ocpp import wsdl
@@ -26,6 +26,7 @@ from wattbridge.ocpp.payloads import (
     compile_json_writer,
     compile_xml_writer,
 )
+from wattbridge.ocpp.rules import Rules, after_reading, before_writing, with_aliases
 from wattbridge.ocpp.shapes import Field, Operation
 
 # Who serves the service, and so who is asked.
@@ -112,7 +113,7 @@ def _compile_operation(described: Operation, options: Options) -> CompiledOperat
     asked = ASKED[described.service]
     # A command must be carried whole or refused; in everything else a bad part is better lost alone.
     lenient_request = asked is Side.CENTRAL_SYSTEM
-    return CompiledOperation(
+    compiled = CompiledOperation(
         action=described.action,
         asked=asked,
         described=described,
@@ -126,6 +127,37 @@ def _compile_operation(described: Operation, options: Options) -> CompiledOperat
             options,
             lenient=True,
         ),
+    )
+    return compiled if options.rules is None else _ruled(compiled, options.rules)
+
+
+def _ruled(operation: CompiledOperation, rules: Rules) -> CompiledOperation:
+    """*operation* with the rules of a profile: what the charge point says is changed once it was read, what it
+    is told before it is written. Raises ValueError when a rule does not fit.
+    """
+    request, response = operation.request, operation.response
+    if operation.asked is Side.CENTRAL_SYSTEM:
+        return replace(operation, request=_said(request, rules), response=_told(response, rules, lossy=True))
+    return replace(operation, request=_told(request, rules, lossy=False), response=_said(response, rules))
+
+
+def _said(message: Message, rules: Rules) -> Message:
+    name, fields = message.name, message.neutral
+    return replace(
+        message,
+        read_element=after_reading(rules, name, fields, message.read_element),
+        read_value=after_reading(rules, name, fields, message.read_value),
+    )
+
+
+def _told(message: Message, rules: Rules, *, lossy: bool) -> Message:
+    shapes = rules, message.name, message.neutral, message.fields
+    write_element = before_writing(*shapes, message.write_element, lossy=lossy)
+    assert write_element is not None
+    return replace(
+        message,
+        write_element=write_element,
+        write_value=before_writing(*shapes, message.write_value, lossy=lossy),
     )
 
 
@@ -142,7 +174,9 @@ def _compile_message(
         read_element=compile_element_reader(
             neutral(name, fields, cardinality=False), options, name, lenient=lenient
         ),
-        write_element=compile_xml_writer(fields, options, name, lenient=lenient),
+        write_element=compile_xml_writer(
+            with_aliases(options.rules, name, fields), options, name, lenient=lenient
+        ),
         read_value=compile_json_reader(widened, options, name, lenient=lenient),
         write_value=compile_json_writer(fields, options),
     )
@@ -154,9 +188,12 @@ def described_operations(version: str = "1.6") -> tuple[Operation, ...]:
     return wsdl.read_version(version)
 
 
-@cache
+@lru_cache(maxsize=512)  # a reload may bring other rules, again and again
 def dialect(version: str = "1.6", options: Options = DEFAULTS) -> Dialect:
-    """The compiled dialect; one is kept for each set of options in use."""
+    """The compiled dialect; one is kept for each set of options in use.
+
+    Raises ValueError when the rules among them do not fit.
+    """
     return Dialect(version, described_operations(version), options)
 
 
@@ -170,8 +207,9 @@ class JsonCodec:
     def __init__(self, compiled: Dialect, party: Side) -> None:
         self._dialect = compiled
         self._party = party
-        # Whoever wants a unit spelled in a way of its own wants every message written anew.
-        self.form = FORM if compiled.options.celsius == DEFAULTS.celsius else ""
+        # Whoever wants a unit spelled in a way of its own, or has rules, wants every message written anew.
+        as_it_is = compiled.options.celsius == DEFAULTS.celsius and compiled.options.rules is None
+        self.form = FORM if as_it_is else ""
 
     def read_call(self, action: str, payload: Any) -> tuple[Call, list[Note]]:
         operation = self._dialect.operation(self._party.other, action)
