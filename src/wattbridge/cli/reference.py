@@ -11,7 +11,8 @@ from typing import Any
 from pydantic_core import PydanticUndefined
 
 from wattbridge.config.kinds import Kind
-from wattbridge.config.models import Config, Entries, Items, Match, Section, Shape, keys_of, shape_of
+from wattbridge.config.models import Config, Entries, Items, Match, Shape, keys_of, shape_of
+from wattbridge.config.sections import Section
 
 # The shortest file that runs: who is listened to, and who is called.
 SMALLEST = """\

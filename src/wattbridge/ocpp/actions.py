@@ -132,8 +132,8 @@ def _compile_operation(described: Operation, options: Options) -> CompiledOperat
 
 
 def _ruled(operation: CompiledOperation, rules: Rules) -> CompiledOperation:
-    """*operation* with the rules of a profile: what the charge point says is changed once it was read, what it
-    is told before it is written. Raises ValueError when a rule does not fit.
+    """*operation* with the rules of a profile: what the charge point says is changed when it has been read,
+    what it is told before it is written. Raises ValueError when a rule does not fit.
     """
     request, response = operation.request, operation.response
     if operation.asked is Side.CENTRAL_SYSTEM:

@@ -65,7 +65,7 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The field at ``path`` is like one of ``values``: patterns as ``fnmatch`` has them, None for "not there".
+    """The field at ``path`` is like one of ``values``: patterns as ``fnmatch`` has them; None: not there.
 
     A list holds when one of its items does; where the list is on the way to what is changed, it is the same
     item.
@@ -103,9 +103,9 @@ class Rules:
     """Everything a profile changes in payloads.
 
     ``profile`` is its name. ``defaults`` are paths with what is read where nothing stands, ``truncated``
-    paths of texts that are cut to the length OCPP allows (``"*"``: all). ``precision`` is that of times which
-    the charge point is told ("": as they are); with ``z_is_local`` the Z behind its own times is an error, and
-    they are local. A profile without any of them still has payloads read and written anew.
+    paths of texts that are cut to the length OCPP allows (``"*"``: all). ``precision`` is that of times
+    which the charge point is told ("": as they are); with ``z_is_local`` the Z behind its own times is an
+    error, and they are local. A profile without any of them still has payloads read and written anew.
     """
 
     profile: str = ""
@@ -380,7 +380,9 @@ def _texts(holder: Payload, names: tuple[str, ...]) -> list[str | None]:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value if isinstance(value, str) else format(value, "f") if isinstance(value, Decimal) else str(value)
+    return (
+        value if isinstance(value, str) else format(value, "f") if isinstance(value, Decimal) else str(value)
+    )
 
 
 def _plain(message: str, fields: tuple[Field, ...], path: str) -> tuple[Field, ...]:
@@ -403,9 +405,7 @@ def _set(
         was = holder.get(name)
         if was != value and hold(holders):
             holder[name] = value
-            add_note(
-                notes, Change(path, "" if was is None else excerpt(was), excerpt(value), "profile-set")
-            )
+            add_note(notes, Change(path, "" if was is None else excerpt(was), excerpt(value), "profile-set"))
         return False
 
     return _visitor(message, chain, act)

@@ -45,8 +45,8 @@ class Options:
 
     ``zone`` is the zone of times without offset, ``celsius`` how the unit is spelled towards JSON,
     ``prefix`` the XML prefix of written elements (NKT charge points know only theirs: steve #12). ``rules``
-    are those of a charge point's profile; with them, even empty ones, payloads are read and written anew where
-    they could pass as they are.
+    are those of a charge point's profile; with them, even empty ones, payloads are read and written anew
+    where they could pass as they are.
     """
 
     zone: str = "UTC"
