@@ -111,6 +111,7 @@ class Door:
             paths=section.paths,
             protocol=section.protocol,
             public_url=public_url,
+            hear=fleet.hear,
         )
         endpoint = CentralSystemEndpoint(
             self._registry,
@@ -121,6 +122,7 @@ class Door:
             limits=JsonLimits(
                 call_timeout=config.websocket.call_timeout, close_wait=min(10.0, config.gateway.drain)
             ),
+            hear=fleet.hear,
         )
         listener.upgrade = endpoint.handle
         earlier = self._callbacks

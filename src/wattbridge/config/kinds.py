@@ -302,6 +302,7 @@ NAME = Kind("name", values.read_name, str, _text_schema(r"^[A-Za-z0-9][A-Za-z0-9
 IDENTITY = _plain("identity", values.read_identity, "0012345")
 GLOB = _plain("pattern", values.read_glob, "BER-*")
 WORD_GLOB = _plain("pattern", values.read_word_glob, "ACME*")
+MAKE_GLOB = _plain("pattern", lambda text: values.read_word_glob(text) if text else "", "ACME*")
 FIRMWARE = _plain("versions", values.read_firmware, "<1.4")
 REGEX = _plain("regular expression", values.read_regex, "^EVB-(.*)$")
 REPLACEMENT = _plain("text", values.read_template, "DE*ABC*\\1")

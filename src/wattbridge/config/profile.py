@@ -22,24 +22,26 @@ from wattbridge.config.sections import (
     OwnPing,
     Section,
     Versions,
-    WordGlobs,
 )
 from wattbridge.ocpp.reasons import PROFILE_RULES
 
 _Path = Annotated[str, kinds.FIELD_PATH]
 _Value = Annotated[str, kinds.VALUE]
 _Lines = Annotated[tuple[Annotated[str, kinds.TEXT], ...], AsList, OneOrMore()]
+_Makes = Annotated[tuple[Annotated[str, kinds.MAKE_GLOB], ...], Field(min_length=1), OneOrMore()]
 _Paths = Annotated[tuple[_Path, ...], AsList, OneOrMore()]
 
 
 class Product(Section):
     """A product that a profile is for."""
 
-    vendor: WordGlobs | None = Field(
-        default=None, description="Patterns for chargePointVendor of BootNotification, as in a route."
+    vendor: _Makes | None = Field(
+        default=None,
+        description='Patterns for chargePointVendor of BootNotification, as in a route; `""` is for one that '
+        "is empty or missing.",
     )
-    model: WordGlobs | None = Field(
-        default=None, description="Patterns for chargePointModel of BootNotification, as in a route."
+    model: _Makes | None = Field(
+        default=None, description="Patterns for chargePointModel of BootNotification, likewise."
     )
 
     @model_validator(mode="after")

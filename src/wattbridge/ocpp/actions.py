@@ -205,8 +205,12 @@ class JsonCodec:
     """
 
     def __init__(self, compiled: Dialect, party: Side) -> None:
-        self._dialect = compiled
         self._party = party
+        self.go_by(compiled)
+
+    def go_by(self, compiled: Dialect) -> None:
+        """Read and write by another dialect from now on."""
+        self._dialect = compiled
         # Whoever wants a unit spelled in a way of its own, or has rules, wants every message written anew.
         as_it_is = compiled.options.celsius == DEFAULTS.celsius and compiled.options.rules is None
         self.form = FORM if as_it_is else ""

@@ -55,8 +55,8 @@ def date_time_reader(zone: str, *, milliseconds: bool, z_is_local: bool = False)
     back, such a time is taken for the earlier of the two; where they are set forward and the time never was,
     for the one that a clock not yet set would show. ``z_is_local`` is for charge points that write Z behind
     their local time (steve #136): it is read as if there were none. The function gives the neutral form,
-    notes what it changed, and raises Violation (TypeConstraintViolation for what is no time, PropertyConstraintViolation
-    for what is none of the calendar).
+    notes what it changed, and raises Violation (TypeConstraintViolation for what is no time,
+    PropertyConstraintViolation for what is none of the calendar).
     """
     local = UTC if zone == "UTC" else ZoneInfo(zone)
     digits = 3 if milliseconds else 0

@@ -48,6 +48,7 @@ class Record:
     route: str = ""
     upstream: str = ""  # the central system, by its name in the configuration
     other_transport: str = ""  # of the asked party
+    profile: str = ""  # of the charge point
     how: How = ""
 
     @property

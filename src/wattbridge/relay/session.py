@@ -151,7 +151,8 @@ class Session:
     central system told it, None when that is not known. ``connection`` is that of a charge point that keeps
     one, ``gone`` when it was lost; None while there is one, or never was. ``check`` is what happens to
     messages that need no translation and break the schema. ``route`` and ``upstream`` are names of the
-    configuration, ``upstreams`` those of two central systems of one route that do not know each other's
+    configuration, ``profile`` is that of the charge point, ``answered_here`` are the actions it must not be
+    asked for; ``upstreams`` are those of two central systems of one route that do not know each other's
     transactions. ``listener``, ``source``
     and ``callback`` are where it came from and how it is called, for a store to remember. Without a
     ``delivery`` nothing is.
@@ -171,6 +172,8 @@ class Session:
         self.route = ""
         self.upstream = ""
         self.upstreams: tuple[str, ...] = ()
+        self.profile = ""
+        self.answered_here: frozenset[str] = frozenset()
         self.listener = ""
         self.source = ""
         self.callback = ""
@@ -336,6 +339,7 @@ class Session:
                 known_as=self.known_as,
                 route=self.route,
                 upstream=self.upstream,
+                profile=self.profile,
                 arrived_from=arrived_from,
                 action=call.action,
                 payload=call.payload,
