@@ -7,12 +7,12 @@ BIN := .venv/bin
 READY := .venv/.ready
 NODE_READY := tests/interop/node/node_modules/.ready
 
-.PHONY: demo test torture powercut check cover bench format lock reference run clean
+.PHONY: demo test torture powercut check cover bench format lock reference run clean gsoap
 
 demo: $(READY)
 	@$(BIN)/wattbridge demo $(ARGS)
 
-test: $(READY) $(NODE_READY)
+test: $(READY) $(NODE_READY) gsoap
 	$(BIN)/python -m pytest $(ARGS)
 
 # Kill a gateway a few hundred times, and compare what both sides know: make torture ARGS="--seed 7 --kills 500"
@@ -78,5 +78,17 @@ $(NODE_READY): tests/interop/node/package-lock.json
 			|| echo "wattbridge: npm could not set up tests/interop/node; its tests are skipped" >&2; \
 	fi
 
+# And in C: gSOAP is a package of the system, so it is installed where we are root and have apt. What is made with
+# it is in tests/interop/gsoap/build.
+gsoap:
+	@if command -v wsdl2h >/dev/null && command -v gcc >/dev/null && pkg-config --exists gsoap 2>/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "wattbridge: installing gSOAP (once)" >&2; \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+			gsoap libgsoap-dev gcc libc6-dev pkg-config; } >/dev/null \
+			|| echo "wattbridge: gSOAP could not be installed; its tests are skipped" >&2; \
+	fi
+
 clean:
-	rm -rf .venv tests/interop/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv tests/interop/node/node_modules tests/interop/gsoap/build \
+		.mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -84,6 +84,7 @@ class FakeLink:
 
     outcome: Reply | Exception = field(default_factory=lambda: CallResult({}))
     transport: str = "json"
+    version: str = "1.6"
     form: str = ""
     away: bool = False
     clock: Clock | None = None

@@ -485,12 +485,15 @@ async def test_what_a_charge_point_is_answered_is_as_quoted() -> None:
         assert wrong_path[1].splitlines() == marked(TROUBLESHOOTING, "answer: wrong path")
         faults = {
             "unknown": envelope(heartbeat, identity="CP3212"),
-            "older": envelope(heartbeat, namespace="urn://Ocpp/Cs/2012/06/"),
             "not SOAP": b"Hallo",
             "schema": envelope(f"<o:authorizeRequest>{long}</o:authorizeRequest>"),
         }
         for name, body in faults.items():
             assert [reason_of(await answer(body))] == marked(TROUBLESHOOTING, f"fault: {name}")
+    async with running(configuration(listener='versions: ["1.6"]')) as here:
+        older = envelope(heartbeat, namespace="urn://Ocpp/Cs/2012/06/")
+        said = reason_of(await asyncio.to_thread(post, here.url, older))
+        assert [said] == marked(TROUBLESHOOTING, "fault: older")
     async with running(configuration(listener="allow: [10.20.0.0/16]")) as here:
         refused = await asyncio.to_thread(post, here.url, envelope(heartbeat))
         assert refused[1].splitlines() == marked(TROUBLESHOOTING, "answer: not allowed")

@@ -110,6 +110,7 @@ class Door:
             fleet.callback_client,
             paths=section.paths,
             protocol=section.protocol,
+            versions=section.versions,
             public_url=public_url,
             hear=fleet.hear,
         )

@@ -327,6 +327,8 @@ class Fleet:
             session.known_as, session.upstream = earlier
             raise Unreachable("not_connected", f"route {route.name}: {problem}") from None
         session.route, session.check, session.after_relay = route.name, route.check, None
+        section = self.config.upstreams[route.upstream].soap
+        session.security_as_data_transfer = section.security_events == "data-transfer"
         apart = route.fallback is not None and not route.failover_shared
         session.upstreams = (route.upstream, route.fallback or "") if apart else ()
         if mirrors:

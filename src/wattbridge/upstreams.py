@@ -128,6 +128,7 @@ class SoapUpstream:
             to=soap.to or "",
             username=basic.username if basic else "{charger}",
             password=password,
+            ocpp=soap.ocpp,
             version=soap.version,
             addressing=soap.addressing,
             from_header=soap.from_header,

@@ -40,7 +40,7 @@ def test_the_schema_accepts_what_the_reference_shows(text: str) -> None:
 def test_the_schema_refuses_what_is_refused() -> None:
     data = yaml.safe_load(EXAMPLE)
     data["gateway"]["drain"] = 30
-    data["listeners"]["field"]["versions"] = ["1.5"]
+    data["listeners"]["field"]["versions"] = ["1.7"]
     data["upstreams"]["a b"] = {"url": "ws://h/"}
     data["routes"][2]["match"] = "al"
     data["routes"][1]["match"]["vendor"] = {}

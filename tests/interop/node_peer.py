@@ -22,13 +22,13 @@ FOLDER = Path(__file__).parent / "node"
 PATIENCE = 10.0  # seconds until a test gives up
 
 
-def missing() -> str:
+def missing(package: str = "ocpp-rpc") -> str:
     """What has to be there and is not; nothing when all of it is."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             return f"{program} is not installed"
-    if not (FOLDER / "node_modules" / "ocpp-rpc").is_dir():
-        return "ocpp-rpc is not installed: `make test` does it, with npm"
+    if not (FOLDER / "node_modules" / package).is_dir():
+        return f"{package} is not installed: `make test` does it, with npm"
     return ""
 
 

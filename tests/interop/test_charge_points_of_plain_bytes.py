@@ -280,9 +280,9 @@ async def test_envelope_without_any_header_is_nobodys(here: Here) -> None:
         ),
         (HEARTBEAT.replace(b"heartbeatRequest", b"resetRequest"), "Receiver", "NotSupported: Body.reset"),
         (
-            HEARTBEAT.replace(b"2015/10", b"2012/06"),
+            HEARTBEAT.replace(b"2015/10", b"2012/06").replace(b"heartbeatRequest", b"unknownRequest"),
             "Receiver",
-            "NotSupported: Body.heartbeatRequest: is OCPP 1.5",
+            "NotImplemented: Body.unknownRequest: is not an operation of OCPP 1.5",
         ),
     ],
     ids=["nothing", "text", "html", "cut", "doctype", "unknown", "other-service", "1.5"],

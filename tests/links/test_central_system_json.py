@@ -49,6 +49,7 @@ class PlainCodec:
 
 class ChargePoint:
     transport = "soap"
+    version = "1.6"
     form = ""
 
     async def call(self, call: Call) -> Answer:

@@ -76,6 +76,7 @@ class FakeChargePoint:
     was_asked: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[Call] = field(default_factory=list)
     transport: str = "soap"
+    version: str = "1.6"
     form: str = ""
 
     async def call(self, call: Call) -> Answer:
@@ -807,8 +808,8 @@ async def test_payloads_pass_as_they_are(check: Check, asking: Side, call: str, 
     [
         ('[2,"ID","Heartbeat",{}]', '[3,"ID",{"currentTime":"2024-05-01T10:00:00Z"}]', []),
         ('[2,"ID","Heartbeat",{"x":1}]', '[3,"ID",{}]', ["Heartbeat.x", "HeartbeatResponse.currentTime"]),
-        ('[2,"ID","SignCertificate",{}]', '[3,"ID",{}]', ["SignCertificate", "SignCertificate"]),
-        ('[2,"ID","SignCertificate",{}]', '[4,"ID","NotImplemented","",{}]', ["SignCertificate"]),
+        ('[2,"ID","OrderCoffee",{}]', '[3,"ID",{}]', ["OrderCoffee", "OrderCoffee"]),
+        ('[2,"ID","OrderCoffee",{}]', '[4,"ID","NotImplemented","",{}]', ["OrderCoffee"]),
     ],
 )
 async def test_what_breaks_the_schema_is_told_and_carried(call: str, reply: str, paths: list[str]) -> None:
@@ -828,7 +829,7 @@ async def test_with_a_strict_check_a_call_that_breaks_the_schema_goes_nowhere() 
         await pair.charge_point.send('[2,"1","Heartbeat",{"x":"y"}]')
         refused = json.loads(await pair.charge_point.recv())
         assert refused[:4] == [4, "1", "FormationViolation", "Heartbeat.x: 'y': Heartbeat has no such field"]
-        await pair.charge_point.send('[2,"2","SignCertificate",{}]')
+        await pair.charge_point.send('[2,"2","OrderCoffee",{}]')
         refused = json.loads(await pair.charge_point.recv())
         assert refused[:3] == [4, "2", "NotImplemented"]
         assert [record.asked for record in pair.heard.records] == [None, None]

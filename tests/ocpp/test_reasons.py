@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wattbridge.ocpp import reasons
-from wattbridge.ocpp.reasons import REASONS, RULES
+from wattbridge.ocpp.reasons import LOSSES, REASONS, RULES
 
 PACKAGE = Path(reasons.__file__).parents[1]
 
 # Call → position and name of the argument that must be such a word.
-RULE_ARGUMENT = {"Loss": (2, "rule"), "Change": (3, "rule"), "_lose": (2, "rule"), "drop": (2, "rule")}
+LOSS_ARGUMENT = {"Loss": (2, "rule"), "_lose": (2, "rule"), "_lost": (4, "rule"), "drop": (2, "rule")}
+RULE_ARGUMENT = LOSS_ARGUMENT | {"Change": (3, "rule")}
 REASON_ARGUMENT = {
     "Violation": (3, "reason"),
     "Unreachable": (0, "reason"),
@@ -48,6 +49,11 @@ def test_every_rule_is_explained() -> None:
     found = list(words(RULE_ARGUMENT))
     assert [(word, where) for word, where in found if word not in RULES] == []
     assert len({word for word, _ in found}) > 20
+
+
+def test_every_loss_is_one_that_is_counted_as_one() -> None:
+    assert {word for word, _ in words(LOSS_ARGUMENT)} == LOSSES
+    assert set(RULES) >= LOSSES
 
 
 def test_every_word_is_a_word_and_every_sentence_a_sentence() -> None:

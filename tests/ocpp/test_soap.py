@@ -577,14 +577,14 @@ def test_notes_of_envelope_and_payload_come_together() -> None:
             "Body.heartbeatRequest: namespace 'urn:x' is not one of OCPP",
         ),
         (
-            '<heartbeatRequest xmlns="urn://Ocpp/Cs/2012/06/"/>',
-            "NotSupported",
-            "Body.heartbeatRequest: is OCPP 1.5 (namespace 'urn://Ocpp/Cs/2012/06/'), expected OCPP 1.6",
+            '<triggerMessageRequest xmlns="urn://Ocpp/Cp/2012/06/"/>',
+            "NotImplemented",
+            "Body.triggerMessageRequest: is not an operation of OCPP 1.5",
         ),
         (
-            '<heartbeatRequest xmlns="urn://Ocpp/Cs/2010/08"/>',
-            "NotSupported",
-            "Body.heartbeatRequest: is OCPP 1.2 (namespace 'urn://Ocpp/Cs/2010/08'), expected OCPP 1.6",
+            '<dataTransferRequest xmlns="urn://Ocpp/Cs/2010/08"/>',
+            "NotImplemented",
+            "Body.dataTransferRequest: is not an operation of OCPP 1.2",
         ),
         (
             '<heartbeatRequest xmlns="urn://Ocpp/Cs/2099/01/"/>',
@@ -1892,7 +1892,7 @@ def passed(
 
 
 def cut_out(body: bytes) -> Original:
-    original = original_of(read_envelope(body), body)
+    original = original_of(read_envelope(body), body, "1.6")
     assert original is not None
     return original
 
@@ -2002,7 +2002,7 @@ def test_what_only_looks_like_a_part_is_none() -> None:
 
 def test_there_is_nothing_to_cut_out_of_an_empty_body() -> None:
     body = envelope("")
-    assert original_of(read_envelope(body), body) is None
+    assert original_of(read_envelope(body), body, "1.6") is None
 
 
 BROKEN = envelope(

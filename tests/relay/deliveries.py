@@ -67,6 +67,7 @@ class CentralSystem:
     got: list[Call] = field(default_factory=list)
     answered: dict[str, Payload] = field(default_factory=dict)
     transport: str = "json"
+    version: str = "1.6"
     form: str = ""
     slow: float = 0.0  # seconds
 

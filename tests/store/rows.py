@@ -5,6 +5,7 @@ from __future__ import annotations
 from wattbridge.store.base import (
     Authorization,
     ChargePoint,
+    ConfigurationKey,
     ConnectorStatus,
     Exchange,
     Remembered,
@@ -62,6 +63,7 @@ CHARGE_POINT = ChargePoint(
 ONE_OF_EACH: tuple[Row, ...] = (
     CHARGE_POINT,
     ConnectorStatus("CP3211", "1", '{"status":"Charging"}', 1_714_557_600.0),
+    ConfigurationKey("CP3211", "HeartbeatInterval", None, 0, 1_714_557_600.0),
     Authorization("CP3211", "04E91C5A", '{"status":"Accepted"}', 1_714_557_600.0),
     a_transaction("-1", "open", 1_714_557_600.0),
     a_waiting(9_007_199_254_740_993),

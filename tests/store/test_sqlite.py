@@ -16,6 +16,7 @@ import pytest
 
 from tests.store.edge import Disk
 from tests.store.rows import a_waiting, an_exchange
+from wattbridge.store import schema
 from wattbridge.store.base import CannotOpen, Exchange, Forget, NotKept, Waiting
 from wattbridge.store.sqlite import MOST_NOTES, MOST_WAITING, Pace, SqliteStore, reader, writer
 
@@ -407,8 +408,9 @@ def test_a_database_of_a_newer_version_is_refused_and_left(path: Path) -> None:
     fill(path)
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("insert into schema_version values (999, '0999-later', 0)")
+    newest = schema.newest()
     refused_and_left(
-        path, r"was written by a newer wattbridge \(its tables are version 999, this one knows 1\)"
+        path, rf"was written by a newer wattbridge \(its tables are version 999, this one knows {newest}\)"
     )
 
 

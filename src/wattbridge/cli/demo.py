@@ -382,7 +382,13 @@ _NEXT = (
     "       wattbridge init, check, run     with a gateway.yaml of your own",
 )
 
-_OUTCOMES = {"": "ok", "kept": "kept", "offline": "answered here", "repeat": "answered as before"}
+_OUTCOMES = {
+    "": "ok",
+    "kept": "kept",
+    "offline": "answered here",
+    "local": "answered here",
+    "repeat": "answered as before",
+}
 
 _BODY = re.compile(r"<(?:[\w.-]+:)?Body[^>]*>(.*)</(?:[\w.-]+:)?Body>", re.DOTALL)
 _TAG = re.compile(r"<[^<>]*>")

@@ -42,7 +42,7 @@ listeners:
   field:                         # charge points that speak SOAP, and charge points that speak JSON
     bind: 0.0.0.0:8443
     protocol: any
-    versions: ["1.6"]
+    versions: ["1.6", "1.5", "1.2"]
     paths: [/ocpp/cs, "/ocpp/{charger}", /steve/services/CentralSystemService]
     tls: {certificate: certs/gw.pem, key: certs/gw.key, client_ca: certs/ca.pem, client_auth: optional}
     limits:
@@ -86,6 +86,8 @@ upstreams:
       networks: [10.30.0.0/24]
       callback_url: http://10.30.0.5:8081/ocpp/cp/{charger}
       to: https://old.example.com/services/CentralSystemService
+      ocpp: "1.6"
+      security_events: record
       version: "1.2"
       addressing: 2005/08
       from: yes

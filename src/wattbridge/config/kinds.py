@@ -331,5 +331,10 @@ TEMPLATE = _plain("URL", values.read_callback_template, "http://{source_ip}:8090
 USERNAME = _plain("text", values.read_username, "{charger}")
 SUBPROTOCOL = _plain("text", values.read_token, "ocpp1.6")
 VERSION = Kind("`1`", _one, str, {"const": 1}, quoted=False)
-OCPP_VERSION = Kind('`"1.6"`', words("1.6").read, str, {"enum": ["1.6", 1.6]})
+OCPP_VERSION = Kind(
+    '`"1.6"`, `"1.5"` or `"1.2"`',
+    words("1.6", "1.5", "1.2").read,
+    str,
+    {"enum": ["1.6", "1.5", "1.2", 1.6, 1.5, 1.2]},
+)
 SOAP_VERSION = Kind('`"1.2"` or `"1.1"`', words("1.2", "1.1").read, str, {"enum": ["1.2", "1.1", 1.2, 1.1]})

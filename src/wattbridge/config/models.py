@@ -143,10 +143,13 @@ class Listener(Section):
         description="What charge points may speak here: OCPP-S, OCPP-J, or both on this one address.",
     )
     tls: ListenerTls | None = Field(default=None, description="TLS. Without it, nothing is encrypted.")
-    versions: Annotated[tuple[Annotated[Literal["1.6"], kinds.OCPP_VERSION], ...], AsList] = Field(
-        default=("1.6",),
-        min_length=1,
-        description="The versions of OCPP spoken here, told apart by namespace.",
+    versions: Annotated[tuple[Annotated[Literal["1.6", "1.5", "1.2"], kinds.OCPP_VERSION], ...], AsList] = (
+        Field(
+            default=("1.6", "1.5", "1.2"),
+            min_length=1,
+            description="The versions of OCPP-S that are served here. Each message tells its own, by its "
+            "namespace.",
+        )
     )
     paths: Annotated[tuple[Annotated[str, kinds.LISTENER_PATH], ...], AsList] = Field(
         default=(
@@ -319,8 +322,20 @@ class Soap(Section):
     to: Annotated[str, kinds.URI] | None = Field(
         default=None, description="What stands in wsa:To; without it, `url`."
     )
+    ocpp: Annotated[Literal["1.6", "1.5", "1.2"], kinds.OCPP_VERSION] = Field(
+        default="1.6",
+        description="The version of OCPP-S it speaks. What an older one has no words for is converted, left "
+        "out or answered here (see the reference of translation).",
+    )
+    security_events: Annotated[Literal["record", "data-transfer"], kinds.words("record", "data-transfer")] = (
+        Field(
+            default="record",
+            description="What becomes of the messages of the security extension, which OCPP-S does not have: "
+            "they are confirmed and recorded, or carried as DataTransfer as well.",
+        )
+    )
     version: Annotated[Literal["1.2", "1.1"], kinds.SOAP_VERSION] = Field(
-        default="1.2", description="The version of SOAP. OCPP-S 1.6 has 1.2."
+        default="1.2", description="The version of SOAP. OCPP-S has 1.2 in all its versions."
     )
     addressing: Annotated[Literal["2005/08", "2004/08"], kinds.words("2005/08", "2004/08")] = Field(
         default="2005/08", description="The version of WS-Addressing."

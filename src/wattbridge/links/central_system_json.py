@@ -32,6 +32,7 @@ from wattbridge.links.json_link import USUAL_LIMITS, Closed, Codec, JsonLimits, 
 from wattbridge.links.upgrades import cut_off_who_does_not_read
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, Side
+from wattbridge.ocpp.older import NEWEST
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.pace import Pacer
 from wattbridge.relay.session import Answer, Relays
@@ -126,6 +127,7 @@ class CentralSystemJson:
     """
 
     transport = "json"
+    version = NEWEST
 
     def __init__(
         self,

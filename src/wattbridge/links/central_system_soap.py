@@ -23,12 +23,13 @@ from wattbridge.links.central_system_json import LinkState
 from wattbridge.links.http_client import AWAY_STATUSES, Address, KeptClient, NotSent, read_ip
 from wattbridge.links.listener import HttpRequest, HttpResponse
 from wattbridge.links.soap_service import SoapService, call_error, new_message_id, response
-from wattbridge.ocpp import soap
+from wattbridge.ocpp import older, soap
 from wattbridge.ocpp.actions import Dialect
 from wattbridge.ocpp.errors import Unreachable, Violation, shown
-from wattbridge.ocpp.messages import Call, CallError, Passage, Reply, Side
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Note, Passage, Reply, Side
 from wattbridge.ocpp.tolerances import WSA_2004, WSA_2005
 from wattbridge.relay.journal import Event, Journal
+from wattbridge.relay.offline import now_text
 from wattbridge.relay.registry import Registry
 from wattbridge.relay.session import NOT_ITS_WORD, UNDELIVERED, Answer, Relays, Session
 
@@ -65,6 +66,7 @@ class SoapCentralSystem:
     to: str = ""
     username: str = "{charger}"
     password: bytes | None = None
+    ocpp: Literal["1.2", "1.5", "1.6"] = "1.6"
     version: Literal["1.1", "1.2"] = "1.2"  # of SOAP
     addressing: Literal["2004/08", "2005/08"] = "2005/08"  # the date of the WS-Addressing namespace
     from_header: bool = True  # whether wsa:From is sent
@@ -114,12 +116,13 @@ class CentralSystemSoap:
         on_state: Callable[[LinkState], None] = lambda state: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wall_clock: Callable[[], float] = time.time,
         message_id: Callable[[], str] = new_message_id,
     ) -> None:
         self.state: LinkState = "connecting"
         self.unreachable_since: float | None = None
         self._session = session
-        self._dialect = dialect
+        self._dialect = dialect.of(central_system.ocpp)
         self._journal = journal
         self._central_system = central_system
         self._client = client
@@ -129,6 +132,7 @@ class CentralSystemSoap:
         self._on_state = on_state
         self._clock = clock
         self._sleep = sleep
+        self._wall_clock = wall_clock
         self._message_id = message_id
         # One CALL at a time in this direction; calls of the central system may cross.
         self._one_at_a_time = asyncio.Lock()
@@ -138,8 +142,13 @@ class CentralSystemSoap:
         self._lost = asyncio.Event()  # set while it cannot be reached
 
     @property
+    def version(self) -> str:
+        """The version of OCPP it speaks."""
+        return self._dialect.version
+
+    @property
     def form(self) -> str:
-        return soap.form_of(self._addressing.soap)
+        return soap.form_of(self._addressing.soap, self.version)
 
     @property
     def away(self) -> bool:
@@ -149,11 +158,14 @@ class CentralSystemSoap:
     async def call(self, call: Call) -> Answer:
         """Post one call and read the answer.
 
-        A call that went out is never sent again: nobody knows whether it was read.
+        A call that went out is never sent again: nobody knows whether it was read. What an older version of
+        OCPP has no words for is confirmed here.
         Raises Unreachable, its ``asked`` None when nothing went out, and Violation when SOAP cannot say the
         call.
         """
         self._open_for(call)
+        if call.original is None and (untold := older.untold(call, self.version)) is not None:
+            return Answer(untold[0], None, None, how="local", notes=untold[1])
         turn = await self._turn(call)
         try:
             self._open_for(call)
@@ -216,12 +228,22 @@ class CentralSystemSoap:
             form=self.form if passing else "",
             check=self._session.check,
         )
+        if isinstance(reply, CallResult) and call.action == "BootNotification":
+            reply, notes = self._with_time(reply, notes)
         if answer.status in AWAY_STATUSES and isinstance(reply, CallError) and reply.reason in NOT_ITS_WORD:
             reply = replace(reply, reason="unreachable")  # a proxy speaks, and says so
             self._failed(reply.reason, reply.description)
         else:
             self._succeeded()
         return Answer(reply, asked, Passage("soap", answer.body, notes), waited)
+
+    def _with_time(self, reply: CallResult, notes: tuple[Note, ...]) -> tuple[CallResult, tuple[Note, ...]]:
+        """The reply to a BootNotification; in 1.2 it need not tell the time, and 1.6 cannot do without."""
+        if reply.original is not None or "currentTime" in reply.payload:
+            return reply, notes
+        now = now_text(self._wall_clock())
+        told = Change("BootNotificationResponse.currentTime", "", now, "older-default")
+        return CallResult({**reply.payload, "currentTime": now}), (*notes, told)
 
     def _message_id_of(self, call: Call) -> Callable[[], str]:
         """What gives *call* its wsa:MessageID."""
@@ -391,7 +413,8 @@ class ChargePointService(SoapService):
                 session = self._session(envelope, request, identity)
                 dialect = self._dialect_of(session)
                 located = soap.locate_call(envelope, dialect, Side.CHARGE_POINT)
-                if session.passes(Side.CENTRAL_SYSTEM, soap.form_of(envelope.soap)):
+                form = soap.form_of(envelope.soap, located.operation.version)
+                if session.passes(Side.CENTRAL_SYSTEM, form):
                     read = soap.pass_located(located, envelope, request.body, session.check)
                 else:
                     read = soap.read_located(located, envelope)

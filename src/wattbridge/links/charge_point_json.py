@@ -25,6 +25,7 @@ from wattbridge.links.upgrades import RETRY_AFTER, Seldom, WebSocket
 from wattbridge.ocpp.actions import JsonCodec
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, Side
+from wattbridge.ocpp.older import NEWEST
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
 from wattbridge.relay.routes import Heard
@@ -193,6 +194,7 @@ class ChargePointConnection:
     """
 
     transport = "json"
+    version = NEWEST
 
     def __init__(
         self,

@@ -24,12 +24,14 @@ from wattbridge.ocpp import soap
 from wattbridge.ocpp.actions import Dialect
 from wattbridge.ocpp.errors import Unreachable, Violation
 from wattbridge.ocpp.messages import Call, CallError, Check, Passage, Reply, Side
+from wattbridge.ocpp.older import NEWEST
 from wattbridge.ocpp.tolerances import WSA_2005
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry, told
 from wattbridge.relay.routes import Heard
-from wattbridge.relay.session import Answer, Session, still_deliverable, still_deliverable_after
+from wattbridge.relay.session import Answer, Session, left_unanswered, still_deliverable
 
+VERSIONS = ("1.6", "1.5", "1.2")  # of OCPP-S
 MOST_WAITING = 32  # calls of the central system, for one charge point
 
 
@@ -38,7 +40,7 @@ class HeardFrom:
     """Where a message of a charge point came from, what it said about where to call back, and in which words.
 
     ``from_address`` and ``reply_to`` are wsa:From and wsa:ReplyTo, ``""`` when absent; ``soap_version`` and
-    ``wsa`` the namespaces it speaks.
+    ``wsa`` the namespaces it speaks, ``ocpp`` the version of OCPP.
     """
 
     source: str
@@ -46,6 +48,7 @@ class HeardFrom:
     reply_to: str = ""
     soap_version: str = soap.SOAP_12
     wsa: str = WSA_2005
+    ocpp: str = NEWEST
 
     def write(self) -> str:
         """JSON, for a store; what is usual is left out."""
@@ -62,7 +65,8 @@ class CentralSystemService(SoapService):
 
     ``paths`` are the addresses of the listener, for both transports, and ``protocol`` says which of them are
     served; what is posted to the address of a WebSocket is served too. ``admit`` gives what is configured for
-    a charge point, None when it is not to be served, ``hear`` the same when it has said what it is.
+    a charge point, None when it is not to be served, ``hear`` the same when it has said what it is;
+    ``versions`` are those of OCPP-S that are served.
     ``public_url`` is how charge points reach this gateway, for the service description and wsa:From. *clock*
     is the one of the sessions.
     """
@@ -81,6 +85,7 @@ class CentralSystemService(SoapService):
         *,
         paths: tuple[str, ...],
         protocol: Protocol = "any",
+        versions: tuple[str, ...] = VERSIONS,
         public_url: str = "",
         hear: Hear | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -101,6 +106,7 @@ class CentralSystemService(SoapService):
         self._policy = policy
         self._client = client
         self._paths = Paths(paths, protocol)
+        self._versions = frozenset(versions)
         served = self._paths.soap
         self._from_address = f"{self._public_url}{served[0]}" if public_url and served else ""
         self._wrong_addresses = Once()
@@ -140,7 +146,8 @@ class CentralSystemService(SoapService):
                 if located.operation.action == "BootNotification" and self._hear_of is not None:
                     charge_point = self._told_by(located, envelope, request) or charge_point
                     located = soap.locate_call(envelope, charge_point.dialect, Side.CENTRAL_SYSTEM)
-                form = soap.form_of(envelope.soap) if charge_point.passes else ""
+                version = self._served(located.operation.version)
+                form = soap.form_of(envelope.soap, version) if charge_point.passes else ""
                 if session is None:
                     read = soap.read_located(located, envelope)  # or a broken one would open a session
                     call = read.call
@@ -163,7 +170,7 @@ class CentralSystemService(SoapService):
 
             def write(reply: Reply) -> Passage:
                 nonlocal written
-                if still_deliverable_after(read.call.action, reply):
+                if left_unanswered(read.call.action, reply, version):
                     return Passage("soap", b"")
                 written = soap.write_reply(
                     envelope, read.operation, reply, charge_point.dialect, self._message_id()
@@ -187,6 +194,12 @@ class CentralSystemService(SoapService):
         boot = boot_of_element(located.element)
         return self._hear_of(envelope.identity, request.source, request.listener, boot)
 
+    def _served(self, version: str) -> str:
+        if version not in self._versions:
+            problem = f"is OCPP {version}; this address serves OCPP-S {', '.join(sorted(self._versions))}"
+            raise Violation("NotSupported", "Body", problem, "unsupported")
+        return version
+
     def _unheard(self, identity: str, action: str) -> None:
         """The charge point had hung up before its answer came: it will send the message again."""
         text = f"{action}: the charge point had closed the connection before its answer came"
@@ -205,7 +218,14 @@ class CentralSystemService(SoapService):
         """Let the session's link know where its charge point speaks from."""
         link = self._link_of(session, charge_point)
         link.heard_from(
-            HeardFrom(source, envelope.from_address, envelope.reply_to, envelope.soap, envelope.wsa)
+            HeardFrom(
+                source,
+                envelope.from_address,
+                envelope.reply_to,
+                envelope.soap,
+                envelope.wsa,
+                soap.version_in(envelope),
+            )
         )
         session.source, session.callback = source, link.callback
         if session.profile != charge_point.handling.profile:
@@ -285,7 +305,8 @@ class CentralSystemService(SoapService):
         action = call.action if call else self._action_of(envelope)
         # Before the action is known, a bug of ours may well have hit a transaction message.
         unread = error.reason == "internal" and not action
-        silent = unread or still_deliverable(action, error)
+        version = soap.version_in(envelope)
+        silent = unread or still_deliverable(action, error) or left_unanswered(action, error, version)
         refused = self._refuse(envelope, error, request, began, call, silent=silent)
         if charge_point is None or charge_point.handling.fault_status is None or silent:
             return refused
@@ -334,10 +355,15 @@ class ChargePointLink:
         self._waiting = 0  # calls
 
     @property
+    def version(self) -> str:
+        """The version of OCPP of its last message."""
+        return self._heard.ocpp if self._heard else NEWEST
+
+    @property
     def form(self) -> str:
         if not self._charge_point.passes:
             return ""
-        return soap.form_of(self._heard.soap_version if self._heard else soap.SOAP_12)
+        return _form_of(self._heard) if self._heard else soap.form_of(soap.SOAP_12)
 
     def go_by(
         self, charge_point: ChargePoint, policy: AddressPolicy, client: CallbackClient, from_address: str
@@ -445,7 +471,7 @@ class ChargePointLink:
         began = self._clock()
         address = await self._address(heard)
         charge_point, handling = self._charge_point, self._charge_point.handling
-        dialect = charge_point.dialect
+        dialect = charge_point.dialect.of(heard.ocpp)
         resolved = self._clock()
         written = soap.write_call(
             call,
@@ -479,13 +505,14 @@ class ChargePointLink:
             raise
         waited = self._clock() - sent + resolved - began
         operation = dialect.operation(Side.CHARGE_POINT, call.action)
-        passing = call.original is not None and call.original.form == soap.form_of(heard.soap_version)
+        form = _form_of(heard)
+        passing = call.original is not None and call.original.form == form
         reply, notes = soap.read_reply(
             answer.status,
             answer.content_type,
             answer.body,
             operation,
-            form=soap.form_of(heard.soap_version) if passing else "",
+            form=form if passing else "",
             check=self._check(),
         )
         return Answer(reply, asked, Passage("soap", answer.body, notes), waited)
@@ -493,6 +520,10 @@ class ChargePointLink:
     async def close(self, reason: str) -> None:
         """Take no more calls. There is no connection to close; what is in flight ends by itself."""
         self._closed = reason or "the session is closed"
+
+
+def _form_of(heard: HeardFrom) -> str:
+    return soap.form_of(heard.soap_version, heard.ocpp)
 
 
 def _named(place: Place) -> str:

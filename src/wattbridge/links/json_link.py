@@ -23,6 +23,7 @@ from wattbridge.ocpp.errors import Unreachable, Violation, broken_reply, checked
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Note, Passage, Payload, Reply, Side
 from wattbridge.ocpp.ocppj import CallFrame, Ended, Endpoint, ErrorFrame, Refused, ResultFrame, original_of
 from wattbridge.ocpp.ocppj import Event as EndpointEvent
+from wattbridge.ocpp.older import NEWEST
 from wattbridge.relay.journal import Event, Journal, Record
 from wattbridge.relay.session import Answer, Relays, still_deliverable_after
 
@@ -87,6 +88,7 @@ class JsonLink:
     """
 
     transport = "json"
+    version = NEWEST
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 
-from wattbridge.ocpp import wsdl
+from wattbridge.ocpp import older, security_extension, wsdl
 from wattbridge.ocpp.differences import neutral
 from wattbridge.ocpp.errors import Violation, excerpt
 from wattbridge.ocpp.messages import Call, Note, Payload, Side
@@ -28,6 +28,7 @@ from wattbridge.ocpp.payloads import (
 )
 from wattbridge.ocpp.rules import Rules, after_reading, before_writing, with_aliases
 from wattbridge.ocpp.shapes import Field, Operation
+from wattbridge.ocpp.values import wrong_type
 
 # Who serves the service, and so who is asked.
 ASKED = {
@@ -43,7 +44,8 @@ class Message:
     """A .req or a .conf, compiled.
 
     ``name`` starts every path (``MeterValues``, ``MeterValuesResponse``); ``fields`` is the shape of the
-    service description, ``neutral`` that of the neutral form.
+    service description, ``neutral`` that of the neutral form. What is read and written is the neutral form,
+    whatever the version.
     """
 
     name: str
@@ -70,8 +72,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class CompiledOperation:
-    """One operation, with ``asked`` telling who answers it."""
+    """One operation of one version, with ``asked`` telling who answers it."""
 
+    version: str
     action: str
     asked: Side
     described: Operation
@@ -89,9 +92,13 @@ class Dialect:
         # Local name of the element in the Body → operation; also folded, as ShellRecharge's server matches.
         self.by_request_element: dict[tuple[Side, str], CompiledOperation] = {}
         for described in operations:
-            compiled = _compile_operation(described, options)
+            compiled = _compile_operation(version, described, options)
             self.operations[compiled.asked, compiled.action] = compiled
             self.by_request_element[compiled.asked, described.request_element.lower()] = compiled
+
+    def of(self, version: str) -> Dialect:
+        """The dialect of another version, with the same options."""
+        return self if version == self.version else dialect(version, self.options)
 
     def operation(self, asked: Side, action: str) -> CompiledOperation:
         """The operation by which *asked* is asked for *action*.
@@ -109,21 +116,30 @@ class Dialect:
         raise Violation("NotImplemented", excerpt(action), problem, "unsupported")
 
 
-def _compile_operation(described: Operation, options: Options) -> CompiledOperation:
+def _compile_operation(version: str, described: Operation, options: Options) -> CompiledOperation:
     asked = ASKED[described.service]
     # A command must be carried whole or refused; in everything else a bad part is better lost alone.
     lenient_request = asked is Side.CENTRAL_SYSTEM
+    newest = _newest(described)
+    response_name = f"{described.action}Response"
     compiled = CompiledOperation(
+        version=version,
         action=described.action,
         asked=asked,
         described=described,
         request=_compile_message(
-            described.action, described.request_element, described.request, options, lenient=lenient_request
+            version,
+            described.action,
+            described.request_element,
+            (described.request, newest.request),
+            options,
+            lenient=lenient_request,
         ),
         response=_compile_message(
-            f"{described.action}Response",
+            version,
+            response_name,
             described.response_element,
-            described.response,
+            (described.response, newest.response),
             options,
             lenient=True,
         ),
@@ -161,25 +177,56 @@ def _told(message: Message, rules: Rules, *, lossy: bool) -> Message:
     )
 
 
+def _newest(described: Operation) -> Operation:
+    """The same operation of OCPP 1.6, which has all that were ever there."""
+    return next(
+        one
+        for one in described_operations(older.NEWEST)
+        if (one.service, one.action) == (described.service, described.action)
+    )
+
+
 def _compile_message(
-    name: str, element: str, fields: tuple[Field, ...], options: Options, *, lenient: bool
+    version: str,
+    name: str,
+    element: str,
+    shapes: tuple[tuple[Field, ...], tuple[Field, ...]],
+    options: Options,
+    *,
+    lenient: bool,
 ) -> Message:
-    widened = neutral(name, fields)
+    """*shapes* are the message's own, and that of the same message in OCPP 1.6."""
+    fields, newest = shapes
+    widened = neutral(name, newest)
+    # SOAP may leave out what JSON requires, but its values are read as widely as JSON's.
+    read_as = neutral(name, newest, cardinality=False)
+    up = down = None
+    table_name = name
+    if version != older.NEWEST:
+        read_as = older.readable(version, name, fields, read_as)
+        up, down = older.lift(version, name, newest), older.lower(version, name)
+        table_name = older.table_name(version, name)
+    read_element = compile_element_reader(read_as, options, table_name, lenient=lenient)
+    written_as = with_aliases(options.rules, name, fields)
+    write_element = compile_xml_writer(written_as, options, name, lenient=lenient)
     return Message(
         name=name,
         element=element,
         fields=fields,
         neutral=widened,
-        # SOAP may leave out what JSON requires, but its values are read as widely as JSON's.
-        read_element=compile_element_reader(
-            neutral(name, fields, cardinality=False), options, name, lenient=lenient
-        ),
-        write_element=compile_xml_writer(
-            with_aliases(options.rules, name, fields), options, name, lenient=lenient
-        ),
+        read_element=read_element if up is None else _lifting(read_element, up),
+        write_element=write_element if down is None else _lowering(write_element, down),
         read_value=compile_json_reader(widened, options, name, lenient=lenient),
-        write_value=compile_json_writer(fields, options),
+        write_value=compile_json_writer(newest, options),
     )
+
+
+def _lifting(read: ElementReader, up: older.Conversion) -> ElementReader:
+    return lambda element, path, notes: up(read(element, path, notes), path, notes)
+
+
+def _lowering(write: XmlWriter, down: older.Conversion) -> XmlWriter:
+    return lambda payload, path, notes: write(down(payload, path, notes), path, notes)
 
 
 @cache
@@ -200,8 +247,9 @@ def dialect(version: str = "1.6", options: Options = DEFAULTS) -> Dialect:
 class JsonCodec:
     """Payloads of frames on one connection with ``party`` at its other end.
 
-    Calls read here were sent by that party, calls written here ask it; results likewise. ``form`` is the form
-    of payloads that need no writing for it, ``""`` when there is none.
+    Calls read here were sent by that party, calls written here ask it; results likewise. What the security
+    extension adds is not looked into: OCPP-S, whose descriptions are the program, has none of it. ``form`` is
+    the form of payloads that need no writing for it, ``""`` when there is none.
     """
 
     def __init__(self, compiled: Dialect, party: Side) -> None:
@@ -216,15 +264,30 @@ class JsonCodec:
         self.form = FORM if as_it_is else ""
 
     def read_call(self, action: str, payload: Any) -> tuple[Call, list[Note]]:
+        if security_extension.is_of_it(self._party.other, action):
+            return Call(action, _an_object(payload, action)), []
         operation = self._dialect.operation(self._party.other, action)
         read, notes = operation.request.read_json(payload)
         return Call(action, read), notes
 
     def write_call(self, call: Call) -> tuple[Payload, list[Note]]:
+        if security_extension.is_of_it(self._party, call.action):
+            return call.payload, []
         return self._dialect.operation(self._party, call.action).request.write_json(call.payload)
 
     def read_result(self, action: str, payload: Any) -> tuple[Payload, list[Note]]:
+        if security_extension.is_of_it(self._party, action):
+            return _an_object(payload, f"{action}Response"), []
         return self._dialect.operation(self._party, action).response.read_json(payload)
 
     def write_result(self, action: str, payload: Payload) -> tuple[Payload, list[Note]]:
+        if security_extension.is_of_it(self._party.other, action):
+            return payload, []
         return self._dialect.operation(self._party.other, action).response.write_json(payload)
+
+
+def _an_object(payload: Any, path: str) -> Payload:
+    """What is not described is taken as it is, as long as it is an object."""
+    if type(payload) is not dict:
+        raise wrong_type(payload, path, "an object")
+    return payload

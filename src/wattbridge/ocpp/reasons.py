@@ -78,6 +78,16 @@ RULES = {
     "profile-scaled": "it was converted to the charge point's own unit, or from it",
     "profile-alias": "it was written under the name that the charge point expects",
     "profile-time": "a time was read or written as the profile says",
+    # of older versions
+    "older-word": "the other version has no such word, and the nearest one stands for it",
+    "older-field": "the other version has no such field",
+    "older-sample": "the other version cannot say this meter value",
+    "older-phase": "the older version cannot tell phases apart",
+    "older-unit": "a meter value was converted to a unit of the older version",
+    "older-default": "the older version may leave out what 1.6 requires",
+    "older-key": "the configuration key has another name there",
+    "older-length": "a text longer than OCPP 1.6 allows was cut",
+    "open-transaction": "meter values without a transaction were given the one of their connector",
     # of envelopes and frames
     "body-name": "the element in the Body was named otherwise",
     "empty-body": "an empty Body was taken for an empty result",
@@ -91,3 +101,12 @@ RULES = {
 
 # Those that a profile stands for: the label `quirk`.
 PROFILE_RULES = frozenset(rule for rule in RULES if rule.startswith("profile-"))
+
+# Those by which something is lost: labels of the metric that counts it.
+LOSSES = frozenset(
+    {
+        "and-more", "bad-item", "bad-optional", "doubled", "empty-meter-values", "not-unicode", "not-xml",
+        "older-field", "older-phase", "older-sample", "older-word", "profile-dropped", "profile-truncated",
+        "rounded", "stray-text", "unknown-field", "unsayable-unit",
+    }
+)  # fmt: skip

@@ -9,6 +9,7 @@ is a note.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -117,6 +118,15 @@ class Rules:
     edits: tuple[Edit, ...] = ()
     precision: Precision = ""
     z_is_local: bool = False
+    _hash: int = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # A dialect is looked up by its options for every message of an older version.
+        own = (getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "_hash")
+        object.__setattr__(self, "_hash", hash(tuple(own)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def of(self, path: str) -> FieldRules:
         """What is said of the field at *path*; later rules count more."""

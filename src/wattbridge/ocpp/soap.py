@@ -39,6 +39,7 @@ from wattbridge.ocpp.messages import (
     Reply,
     Side,
 )
+from wattbridge.ocpp.older import BY_RULE, NEWEST
 from wattbridge.ocpp.payloads import Element, escape, local_name, namespace_of
 from wattbridge.ocpp.tolerances import ANONYMOUS, OCPP_NAMESPACE, VERSION_BY_DATE, WSA_2004, WSA_2005
 
@@ -397,14 +398,17 @@ class Located:
 
 
 def locate_call(envelope: Envelope, dialect: Dialect, asked: Side) -> Located:
-    """Find the operation that *envelope* calls; the first half of ``read_call``. Raises Violation."""
+    """Find the operation that *envelope* calls; the first half of ``read_call``. Raises Violation.
+
+    Which version of OCPP it is of, the namespace of the element in the Body tells; *dialect* may be of any.
+    """
     if envelope.not_understood:
         found = shown(envelope.not_understood)
         raise Violation("MustUnderstand", "Header", f"{found} must be understood and is not", "unsupported")
     body = envelope.body
     if body is None:
         raise Violation("FormationViolation", "Body", "is empty, expected the element of an operation")
-    operation = _operation(body, dialect, asked)
+    operation = _operation(body, dialect.of(version_in(envelope)), asked)
     if (again := body.getnext()) is not None:
         found, expected = shown(local_name(again)), operation.request.element
         raise Violation("FormationViolation", "Body", f"found {found} too, expected {expected} alone")
@@ -435,14 +439,15 @@ def pass_located(located: Located, envelope: Envelope, body: bytes, check: Check
         return operation.request.read_element(element, operation.request.name, notes), notes
 
     payload, notes = checked(read, None, check)
-    return ReadCall(Call(operation.action, payload, original_of(envelope, body)), operation, notes)
+    original = original_of(envelope, body, operation.version)
+    return ReadCall(Call(operation.action, payload, original), operation, notes)
 
 
 # ---------------------------------------------------------------------------- passing a Body as it is
 
 
-def form_of(soap: str, version: str = "1.6") -> str:
-    """The form of an Original in SOAP: only an Envelope of the same SOAP version can hold it."""
+def form_of(soap: str, version: str = NEWEST) -> str:
+    """The form of an Original in SOAP: of one version of OCPP, in an Envelope of one version of SOAP."""
     return f"soap {version} {soap}"
 
 
@@ -456,16 +461,16 @@ _ENDS = re.compile(rb"</(?:[^\s<>:/!?]++:)?+Body\s*+>\s*+</(?:[^\s<>:/!?]++:)?+E
 _DECLARED = DECLARATION.encode()
 
 
-def original_of(envelope: Envelope, body: bytes, status: int = 200) -> Original | None:
+def original_of(envelope: Envelope, body: bytes, version: str, status: int = 200) -> Original | None:
     """The Body that *envelope* was read from, byte for byte, with the namespaces around it.
 
-    *status* is the HTTP status it came with. Where a Body cannot be cut out of the bytes for certain (there
-    are comments, CDATA, several elements of that name, or something behind it), it is written anew from what
-    was parsed. None when there is nothing in the Body.
+    *version* is that of OCPP, *status* the HTTP status it came with. Where a Body cannot be cut out of the
+    bytes for certain (there are comments, CDATA, several elements of that name, or something behind it), it
+    is written anew from what was parsed. None when there is nothing in the Body.
     """
     if envelope.body is None:
         return None
-    form = form_of(envelope.soap)
+    form = form_of(envelope.soap, version)
     opens = _ENVELOPE_OPENS.search(body)
     parts = [(found[1], found.start()) for found in _PART_OPENS.finditer(body)]
     names = [name for name, _ in parts]
@@ -486,14 +491,10 @@ def original_of(envelope: Envelope, body: bytes, status: int = 200) -> Original 
 def _operation(body: Element, dialect: Dialect, asked: Side) -> CompiledOperation:
     name, namespace = local_name(body), namespace_of(body)
     path = f"Body.{name[:60]}"
-    version = version_of(namespace)
-    if version is None and namespace:
+    if namespace and version_of(namespace) is None:
         raise Violation(
             "NotSupported", path, f"namespace {shown(namespace)} is not one of OCPP", "unsupported"
         )
-    if version is not None and version != dialect.version:
-        problem = f"is OCPP {version} (namespace {shown(namespace)}), expected OCPP {dialect.version}"
-        raise Violation("NotSupported", path, problem, "unsupported")
     operation = dialect.by_request_element.get((asked, name.lower()))
     if operation is not None:
         return operation
@@ -507,6 +508,12 @@ def version_of(namespace: str) -> str | None:
     """The OCPP version a namespace belongs to, with or without its trailing slash; None for any other."""
     known = OCPP_NAMESPACE.fullmatch(namespace)
     return VERSION_BY_DATE.get(known[2]) if known else None
+
+
+def version_in(envelope: Envelope) -> str:
+    """The OCPP version of what stands in the Body; 1.6 where its namespace does not tell."""
+    namespace = namespace_of(envelope.body) if envelope.body is not None else ""
+    return version_of(namespace) or NEWEST
 
 
 # ---------------------------------------------------------------------------- reading a reply
@@ -537,11 +544,13 @@ def read_reply(
     notes = envelope.notes
     element, message = envelope.body, operation.response
     recovered = any(note.rule == "recovered" for note in notes)
-    as_it_is = form == form_of(envelope.soap) and not recovered
-    if element is not None and _is_fault(element):
+    is_fault = element is not None and _is_fault(element)
+    version = operation.version if is_fault else version_in(envelope)
+    as_it_is = form == form_of(envelope.soap, version) and not recovered
+    if element is not None and is_fault:
         fault = read_fault(element)
         if as_it_is:
-            fault = replace(fault, original=original_of(envelope, body, status))
+            fault = replace(fault, original=original_of(envelope, body, version, status))
         return fault, tuple(notes)
     if not 200 <= status < 300:
         found = f"{shown(local_name(element))} and no fault" if element is not None else "an empty Body"
@@ -555,7 +564,7 @@ def read_reply(
     try:
         if as_it_is and element is not None:
             payload, breached = checked(read, None, check)
-            return CallResult(payload, original_of(envelope, body)), breached
+            return CallResult(payload, original_of(envelope, body, version)), breached
         return CallResult(read()[0]), tuple(notes)
     except Violation as broken:
         return broken_reply(broken, operation.asked), tuple(notes)
@@ -744,7 +753,7 @@ def write_reply(
     Source: OCPP-S 1.6, 3; wsa:RelatesTo as WS-Addressing 1.0 core, 3.4.
     """
     original = reply.original
-    if original is not None and original.form == form_of(envelope.soap):
+    if original is not None and original.form == form_of(envelope.soap, operation.version):
         is_result = isinstance(reply, CallResult)
         action = operation.described.response_action if is_result else f"{envelope.wsa}/fault"
         headers = _response_headers(envelope, action, message_id)
@@ -840,7 +849,7 @@ def _fault_namespace(envelope: Envelope) -> str:
     namespace = namespace_of(envelope.body) if envelope.body is not None else ""
     version = version_of(namespace)
     service = "Cp" if version and namespace[11:13].lower() == "cp" else "Cs"
-    return f"urn://Ocpp/{service}/{_DATE_BY_VERSION[version or '1.6']}/"
+    return f"urn://Ocpp/{service}/{_DATE_BY_VERSION[version or NEWEST]}/"
 
 
 def _explained(envelope: Envelope, code: str) -> str:
@@ -896,11 +905,11 @@ def write_call(
     notes: list[Note] = []
     original = call.original
     body: str | Original
-    if original is not None and original.form == form_of(soap):
+    if original is not None and original.form == form_of(soap, dialect.version):
         body = original
     else:
         inside = message.write_element(call.payload, message.name, notes)
-        unsaid = [note for note in notes if isinstance(note, Loss)]
+        unsaid = [note for note in notes if isinstance(note, Loss) and note.rule not in BY_RULE]
         if unsaid and asked is Side.CHARGE_POINT:
             problem = f"{unsaid[0].value!r} has no form in SOAP, and a command is carried whole or not at all"
             raise Violation("PropertyConstraintViolation", unsaid[0].path, problem)

@@ -30,10 +30,14 @@ ANONYMOUS = {
 # Booleans, in lower case: xs:boolean has four spellings, charge points have more (TRUE, False).
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
-# Names of fields that some peers write: (message, name on the wire) → name in OCPP 1.6.
+# Names of fields that some peers write: (message, name on the wire) → name in the version of the message.
 FIELD_ALIASES = {
     # The example of OCPP-J 1.6, 4.2.2 and the SOAP of 1.5 say heartbeatInterval (steve #145).
     ("BootNotificationResponse", "heartbeatInterval"): "interval",
+    ("BootNotificationResponse", "interval"): "heartbeatInterval",  # 1.6 in an envelope of 1.5
+    # The two spellings of 1.5 and 1.6, each in the other.
+    ("SendLocalList", "localAuthorisationList"): "localAuthorizationList",
+    ("SendLocalList", "localAuthorizationList"): "localAuthorisationList",
 }
 
 # Values of enumerations that some peers write: (field, value on the wire) → value in OCPP 1.6.
@@ -44,6 +48,9 @@ VALUE_ALIASES = {
     ("unit", "Amp"): "A",  # the 1.5 names inside 1.6 (steve #59)
     ("unit", "Volt"): "V",
 }
+
+# Of these, what 1.5 has as words of its own.
+WORDS_OF_15 = frozenset({("unit", "Amp"), ("unit", "Volt")})
 
 # Values that some schemas have no word for and that can be left out without harm: (field, value) → why.
 UNSAYABLE = {

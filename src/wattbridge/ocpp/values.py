@@ -19,7 +19,14 @@ from wattbridge.ocpp.messages import Change, Loss, Note, add_note
 from wattbridge.ocpp.rules import FieldRules, Rules
 from wattbridge.ocpp.shapes import Field
 from wattbridge.ocpp.times import date_time_reader, usual_date_time
-from wattbridge.ocpp.tolerances import ANYTHING_AS_TEXT, BOOLEANS, ROUNDED, UNSAYABLE, VALUE_ALIASES
+from wattbridge.ocpp.tolerances import (
+    ANYTHING_AS_TEXT,
+    BOOLEANS,
+    ROUNDED,
+    UNSAYABLE,
+    VALUE_ALIASES,
+    WORDS_OF_15,
+)
 
 Quick = Callable[[Any], Any]
 TextReader = Callable[[str, str, list[Note]], Any]
@@ -141,12 +148,14 @@ def _empty_is_absent(readers: ValueReaders) -> ValueReaders:
 
 def _word(name: str, values: Iterable[str], own: FieldRules = NO_RULES) -> ValueReaders:
     # A value that stands for another is no value of its own, even where a schema lists it (Celcius). In 1.5,
-    # which has no A, Amp stands for itself.
+    # Amp stands for itself.
     values = tuple(values)
     aliases = {
         seen: meant
         for (field_name, seen), meant in VALUE_ALIASES.items()
-        if field_name == name and (meant in values or seen not in values)
+        if field_name == name
+        and (meant in values or seen not in values)
+        and not ((name, seen) in WORDS_OF_15 and seen in values)
     }
     # The words of a profile come first, whatever the schema says of them.
     own_words: Mapping[str, str] = own.words

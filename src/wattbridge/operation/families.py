@@ -122,6 +122,7 @@ _TABLE = (
     _counter("messages_delivered_late", "action", "Kept messages that reached their central system"),
     _counter("messages_parked", "reason", "Kept messages that were set aside for the operator"),
     _counter("offline_answers", "action", "Calls answered here, while their central system was away"),
+    _counter("local_answers", "action", "Calls answered here, because the other party has no such operation"),
     _counter("duplicates_suppressed", "action", "Repeated messages that got the reply of the first"),
     _gauge("transactions_open", "", "Transactions that have begun and not ended"),
     _counter(

@@ -75,7 +75,13 @@ ERRORS = {
 SMALL_TALK = frozenset({"connection opened", "message kept", "repeated message"})
 
 # How a call went that its charge point got an answer to, and its central system had no part in.
-SAID = {"": "call relayed", "kept": "call kept", "offline": "call answered here", "repeat": "call repeated"}
+SAID = {
+    "": "call relayed",
+    "kept": "call kept",
+    "offline": "call answered here",
+    "local": "call answered here",
+    "repeat": "call repeated",
+}
 
 # A refusal is the other party's own word. That a central system is away is told by its link, once; a line for
 # each message it misses says nothing more.

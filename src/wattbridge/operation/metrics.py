@@ -25,6 +25,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from wattbridge.ocpp.local_answers import TABLE
 from wattbridge.ocpp.messages import Breach, CallError, Loss, Passage, Side
 from wattbridge.ocpp.reasons import PROFILE_RULES, REASONS
 from wattbridge.operation.families import FAMILIES
@@ -105,6 +106,12 @@ class _Direction:
     peer_sent: dict[str, Counter]
 
 
+# What one version cannot say need not reach it (``older.untold``), besides the table.
+LOCALLY_ANSWERED = {row.action for row in TABLE} | {
+    "DiagnosticsStatusNotification", "FirmwareStatusNotification", "MeterValues",
+}  # fmt: skip
+
+
 class Metrics:
     """The registry of the gateway's metrics.
 
@@ -167,6 +174,7 @@ class Metrics:
         self._parked = self._counter("messages_parked")
         self._offline_answers = self._counter("offline_answers")
         self._duplicates = self._counter("duplicates_suppressed")
+        self._local_answers = self._counter("local_answers")
         self._conflicts = self._counter("transaction_id_conflicts")
         self._store_errors = self._counter("store_errors")
         self._store_rows = self._counter("store_rows")
@@ -244,6 +252,7 @@ class Metrics:
             (self._late, LATE_ACTIONS),
             (self._offline_answers, ANSWERED_ACTIONS),
             (self._duplicates, TRANSACTION_ACTIONS),
+            (self._local_answers, LOCALLY_ANSWERED),
         ):
             for action in foreseen:
                 family.labels(action)
@@ -302,8 +311,8 @@ class Metrics:
         if _is_callback(record):
             self._callbacks.inc()
         if record.how:
-            suppressed = record.how == "repeat"
-            (self._duplicates if suppressed else self._offline_answers).labels(action).inc()
+            answers = {"repeat": self._duplicates, "local": self._local_answers}
+            answers.get(record.how, self._offline_answers).labels(action).inc()
         if isinstance(record.reply, CallError):
             self._count_failure(record, record.reply.reason)
         for passage in (arrived, asked, answered, replied):

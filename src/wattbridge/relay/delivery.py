@@ -14,9 +14,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from wattbridge.ocpp import ocppj
+from wattbridge.ocpp import ocppj, security_extension
 from wattbridge.ocpp.errors import Unreachable, Violation
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Payload, Side
+from wattbridge.ocpp.local_answers import LocalAnswer
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Payload, Reply, Side
+from wattbridge.ocpp.older import NEWEST, Connector
 from wattbridge.relay import offline
 from wattbridge.relay.journal import Event, How, Journal
 from wattbridge.relay.keeper import Keeper
@@ -40,6 +42,7 @@ from wattbridge.relay.session import (
     Session,
     told_heartbeat_interval,
 )
+from wattbridge.relay.stand_in import StandIn
 from wattbridge.relay.transactions import (
     MOST_ENDED,
     NAMED_BY,
@@ -53,6 +56,7 @@ from wattbridge.store.base import (
     Authorization,
     Change,
     ChargePoint,
+    ConfigurationKey,
     ConnectorStatus,
     Remembered,
     Store,
@@ -60,7 +64,6 @@ from wattbridge.store.base import (
     Waiting,
 )
 
-DIALECTS = {"soap": "soap 1.6", "json": "json 1.6"}  # by the transport of a charge point
 MOST_REFUSED = 64  # messages of one charge point whose refusals are counted in memory
 FIRST_STOP_WAIT = 5.0  # seconds until a charge point is asked again to stop charging, doubled each time
 LONGEST_STOP_WAIT = 300.0
@@ -89,6 +92,8 @@ class Delivery:
         self._unanswered_since: tuple[int, int] | None = None  # position of a message, and answers until then
         self._loading: asyncio.Lock | None = None  # while it is being read from the store
         self._loaded = False
+        self._stand_in: StandIn | None = None  # of charge points of older versions, and where it was needed
+        self._log_request: int | None = None  # that the central system waits for, by GetLog
         self._noted = float("-inf")  # when it was last noted that it was heard
         self._callback = ""
 
@@ -102,6 +107,8 @@ class Delivery:
         await self._load()
         self._hear()
         action = call.action
+        if self._speaks_older or self._stand_in is not None:
+            (await self._who_stands_in()).heard(call, self._keeper.now())
         if action in TRANSACTION_ACTIONS:
             return await self._once(call)
         if action in offline.KEPT_ACTIONS:
@@ -124,6 +131,75 @@ class Delivery:
         await self._load()
         upstream = self.session.upstream if self.session is not None else ""
         return self.transactions.for_charge_point(call, upstream)
+
+    # --- what a charge point of an older version cannot say, and cannot be asked ---
+
+    @property
+    def _speaks_older(self) -> bool:
+        session = self.session
+        return session is not None and session.links[Side.CHARGE_POINT].version != NEWEST
+
+    async def _who_stands_in(self) -> StandIn:
+        """What is known of the charge point. Raises Unreachable when it cannot be read."""
+        if self._stand_in is None:
+            mine = {"identity": self.identity}
+            statuses = await self._keeper.read(ConnectorStatus, mine)
+            configuration = await self._keeper.read(ConfigurationKey, mine)
+            if self._stand_in is None:
+                self._stand_in = StandIn(self.identity)
+                self._stand_in.load(statuses, configuration)
+        return self._stand_in
+
+    async def connector(self, call: Call) -> Connector:
+        """What is known of the connector that a message is about. Raises Unreachable."""
+        await self._load()
+        return (await self._who_stands_in()).connector(call, self.transactions)
+
+    async def stand_in_for(self, answer: LocalAnswer, call: Call) -> Reply | None:
+        """Answer a call of the central system in the charge point's place; None where nothing true can be
+        said. Raises Unreachable when what is known cannot be read."""
+        await self._load()
+        stand_in = await self._who_stands_in()
+        if answer.story == "configuration":
+            session = self.session
+            return stand_in.configuration(call, session.heartbeat_interval if session is not None else None)
+        if answer.story != "trigger":
+            return None
+        stand_in.boot = ocppj.read_payload(self.known.boot) if self.known.boot else None
+        wanted = stand_in.triggered(call, self.transactions)
+        if not wanted or not self._may_send():
+            return None
+        self._keeper.spawn(self._send_in_its_place(wanted), f"trigger of {self.identity}")
+        return CallResult({"status": "Accepted"})
+
+    async def _send_in_its_place(self, wanted: list[Call]) -> None:
+        for call in wanted:
+            async with self.outbox.turn:
+                if not self._may_send():
+                    return
+                transaction = await self._meant_by(call)
+                with suppress(Violation):
+                    await self._attempt(with_remote_id(call, transaction))
+            self._tell("sent in its place", f"{call.action}, because the central system asked for it")
+
+    def configured(self, call: Call, reply: CallResult) -> None:
+        """A charge point has told its configuration, or accepted a change of it."""
+        if call.action in ("ChangeConfiguration", "GetConfiguration"):
+            stand_in = self._stand_in or StandIn(self.identity)
+            self._keeper.store.note(*stand_in.configured(call, reply, self._keeper.now()))
+
+    def expect_log(self, request_id: int | None) -> None:
+        """The central system has asked for a log: DiagnosticsStatusNotification tells of that from now on."""
+        self._log_request = request_id
+
+    def _of_log(self, call: Call) -> Call:
+        """*call*, or the LogStatusNotification that it is to the central system."""
+        if call.action != "DiagnosticsStatusNotification" or self._log_request is None:
+            return call
+        told = security_extension.log_status(call.payload, self._log_request)
+        if security_extension.ends_log(told):
+            self._log_request = None
+        return told
 
     # --- transaction messages ---
 
@@ -253,7 +329,8 @@ class Delivery:
             gone = Unreachable(reply.reason, reply.description, answer.asked)
             gone.waited = answer.waited
             return gone
-        self._answers += 1
+        if answer.answered is not None:
+            self._answers += 1
         return answer
 
     async def _answered(
@@ -385,7 +462,7 @@ class Delivery:
                     self._keeper.now(),
                 )
             )
-        call = replace(call, message_id=str(uuid.uuid4()))
+        call = replace(self._of_log(call), message_id=str(uuid.uuid4()))
         if self.outbox.is_sending:
             return await self._keep(call, "", None)
         async with self.outbox.turn:
@@ -793,10 +870,10 @@ class Delivery:
         session, keeper = self.session, self._keeper
         if session is not None:
             self._noted, self._callback = keeper.clock(), session.callback
-            transport = session.links[Side.CHARGE_POINT].transport
+            link = session.links[Side.CHARGE_POINT]
             self.known = replace(
                 self.known,
-                dialect=DIALECTS.get(transport, self.known.dialect),
+                dialect=f"{link.transport} {link.version}" if link.transport else self.known.dialect,
                 listener=session.listener or self.known.listener,
                 source=session.source or self.known.source,
                 callback=session.callback or self.known.callback,

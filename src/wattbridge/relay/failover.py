@@ -82,6 +82,10 @@ class FailOver:
         return self._link.transport
 
     @property
+    def version(self) -> str:
+        return self._link.version
+
+    @property
     def form(self) -> str:
         return self._link.form
 

@@ -15,7 +15,7 @@ from wattbridge.ocpp.messages import CallError, Loss, Note, Passage, Payload, Re
 
 _log = logging.getLogger(__name__)
 
-How = Literal["", "kept", "offline", "repeat"]
+How = Literal["", "kept", "offline", "repeat", "local"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Record:
     ``asked`` is None when the other party was never asked, ``answered`` when it never answered. ``replied``
     is empty when the calling party was left without an answer. ``how`` tells where the reply comes from when
     it is not from the other party: ``kept`` when the message waits in the outbox, ``offline`` when the
-    gateway answers for a central system that is away, ``repeat`` when it was given before.
+    gateway answers for a central system that is away, ``local`` when it answers what the other party has no
+    operation or no words for, ``repeat`` when it was given before.
     """
 
     identity: str
@@ -85,7 +86,8 @@ class Event:
     ``message dropped`` (by the operator), ``repeated message``, ``transaction renumbered`` (by the gateway
     or the operator, says the label ``by``),
     ``transaction refused``, ``transaction not stopped``, ``charging stopped``, ``store broken``,
-    ``store works`` (again), ``database set aside``, ``nothing is kept`` (in a store in memory), ``messages
+    ``store works`` (again), ``sent in its place`` (a message of a charge point, by the gateway),
+    ``database set aside``, ``nothing is kept`` (in a store in memory), ``messages
     wait`` (at the start).
     ``internal error`` is told while the exception is being handled: a listener can show where it came from.
     """

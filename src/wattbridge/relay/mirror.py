@@ -158,6 +158,10 @@ class Mirrored:
         return self._link.transport
 
     @property
+    def version(self) -> str:
+        return self._link.version
+
+    @property
     def form(self) -> str:
         return self._link.form
 

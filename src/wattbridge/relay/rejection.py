@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from wattbridge.ocpp.messages import Call, CallError, CallResult
+from wattbridge.ocpp.older import NEWEST
 from wattbridge.relay.routes import Reject
 from wattbridge.relay.session import Answer
 
@@ -17,6 +18,7 @@ class Rejection:
     its error (OCPP 1.6, 4.2; OCPP-J 1.6 errata, 3.8)."""
 
     transport = ""
+    version = NEWEST
     form = ""
     away = False
 

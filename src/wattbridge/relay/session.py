@@ -10,12 +10,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from wattbridge.ocpp import local_answers, ocppj, security_extension
 from wattbridge.ocpp.differences import answered_here
 from wattbridge.ocpp.errors import Unreachable, Violation
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Check, Passage, Reply, Side
+from wattbridge.ocpp.local_answers import LocalAnswer
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Check, Note, Passage, Reply, Side
+from wattbridge.ocpp.older import NEWEST, UNKNOWN, Connector, asks_for_connector, understood
 from wattbridge.relay.journal import How, Journal, Record
 from wattbridge.relay.offline import SAFE_TO_REPEAT
 
@@ -28,6 +31,8 @@ UNDELIVERED = frozenset(
 )
 # Answers with which a party has not spoken: whatever sits at its address does not know SOAP.
 NOT_ITS_WORD = frozenset({"malformed", "too_large"})
+# Refusals that are the other party's own.
+ITS_WORD = frozenset({"call_error", "fault"})
 
 
 def still_deliverable(action: str, reply: Reply) -> bool:
@@ -46,12 +51,25 @@ def still_deliverable_after(action: str, reply: Reply) -> bool:
     )
 
 
+def left_unanswered(action: str, reply: Reply, version: str) -> bool:
+    """Whether a charge point that speaks *version* of OCPP-S gets no answer rather than this one.
+
+    To 1.2 and 1.5 a fault says "never send this again" (OCPP 1.5, 8.2): a transaction message gets one only
+    when the central system itself has refused it.
+    """
+    if still_deliverable_after(action, reply):
+        return True
+    is_old = version != NEWEST and action in TRANSACTION_ACTIONS
+    return is_old and isinstance(reply, CallError) and reply.reason not in ITS_WORD
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a link brings back from its party.
 
     ``waited`` is for how many seconds the link waited: for its turn, for a connection, for the reply. The
-    rest of the time that ``Link.call`` took is the gateway's own. ``how`` is as in ``Record``.
+    rest of the time that ``Link.call`` took is the gateway's own. ``how`` is as in ``Record``. ``notes`` tell
+    what was lost where nothing was asked.
     """
 
     reply: Reply
@@ -59,17 +77,22 @@ class Answer:
     answered: Passage | None  # the reply as it was read; None when none came
     waited: float = field(default=0.0, compare=False)
     how: How = ""
+    notes: tuple[Note, ...] = ()
 
 
 class Link(Protocol):
     """How one party is reached.
 
-    ``transport`` is ``"soap"`` or ``"json"``. ``form`` is the form of payloads that it can write as they are
-    (``messages.Original``), ``""`` when there is none: because something has to be changed for this party.
+    ``transport`` is ``"soap"`` or ``"json"``, ``version`` the version of OCPP that is spoken. ``form`` is the
+    form of payloads that it can write as they are (``messages.Original``), ``""`` when there is none: because
+    something has to be changed for this party.
     """
 
     @property
     def transport(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
 
     @property
     def form(self) -> str: ...
@@ -99,6 +122,7 @@ class NoLink:
     """Stands where no link is attached: the party was never heard of."""
 
     transport = ""
+    version = NEWEST
     form = ""
 
     def __init__(self, description: str) -> None:
@@ -117,6 +141,14 @@ class Delivers(Protocol):
     async def ask(self, call: Call) -> Answer: ...
 
     async def for_charge_point(self, call: Call) -> Call: ...
+
+    async def connector(self, call: Call) -> Connector: ...
+
+    async def stand_in_for(self, answer: LocalAnswer, call: Call) -> Reply | None: ...
+
+    def configured(self, call: Call, reply: CallResult) -> None: ...
+
+    def expect_log(self, request_id: int | None) -> None: ...
 
 
 class Relays(Protocol):
@@ -151,11 +183,11 @@ class Session:
     central system told it, None when that is not known. ``connection`` is that of a charge point that keeps
     one, ``gone`` when it was lost; None while there is one, or never was. ``check`` is what happens to
     messages that need no translation and break the schema. ``route`` and ``upstream`` are names of the
-    configuration, ``profile`` is that of the charge point, ``answered_here`` are the actions it must not be
-    asked for; ``upstreams`` are those of two central systems of one route that do not know each other's
-    transactions. ``listener``, ``source``
-    and ``callback`` are where it came from and how it is called, for a store to remember. Without a
-    ``delivery`` nothing is.
+    configuration, ``upstreams`` those of two central systems of one route that do not know each other's
+    transactions; ``profile`` is that of the charge point, ``answered_here`` are the actions it must not be
+    asked for. ``security_as_data_transfer``: a SOAP central system gets the messages of the security
+    extension as DataTransfer. ``listener``, ``source`` and ``callback`` are where it came from and how it is
+    called, for a store to remember. Without a ``delivery`` nothing is.
     """
 
     def __init__(
@@ -174,6 +206,7 @@ class Session:
         self.upstreams: tuple[str, ...] = ()
         self.profile = ""
         self.answered_here: frozenset[str] = frozenset()
+        self.security_as_data_transfer = False
         self.listener = ""
         self.source = ""
         self.callback = ""
@@ -256,12 +289,15 @@ class Session:
             else:
                 if arrived_from is Side.CENTRAL_SYSTEM:
                     answer = await self._ask_charge_point(call)
-                elif self.delivery is not None:
-                    answer = await self.delivery.ask(call)
                 else:
-                    answer = await self.ask(Side.CENTRAL_SYSTEM, call)
+                    if call.original is None and asks_for_connector(call, self._spoken_by_charge_point):
+                        call, notes = understood(call, await self._connector(call))
+                        arrived = replace(arrived, notes=(*arrived.notes, *notes))
+                    answer = await self._ask_central_system(call)
                 reply, asked, answered, waited = answer.reply, answer.asked, answer.answered, answer.waited
                 how = answer.how
+                if answer.notes:
+                    arrived = replace(arrived, notes=(*arrived.notes, *answer.notes))
         except Unreachable as gone:
             details = {"uncertain": True} if gone.asked and arrived_from is Side.CENTRAL_SYSTEM else {}
             reply = CallError("GenericError", gone.description, details, reason=gone.reason)
@@ -281,6 +317,8 @@ class Session:
         if isinstance(reply, CallResult):
             if call.action in TELLING_ACTIONS:
                 self.heartbeat_interval = told_heartbeat_interval(call, reply) or self.heartbeat_interval
+                if self.delivery is not None and answered is not None:
+                    self.delivery.configured(call, reply)
             if arrived_from is Side.CENTRAL_SYSTEM:
                 self.heard = self._clock()
         elif (
@@ -293,11 +331,66 @@ class Session:
             self.after_relay(call, reply)
         return reply, replied
 
+    @property
+    def _spoken_by_charge_point(self) -> str:
+        return self.links[Side.CHARGE_POINT].version
+
+    def _answered_here(self, asked: Side, action: str) -> tuple[LocalAnswer, str] | None:
+        """The row by which the gateway answers itself, and the dialect that lacks the operation."""
+        link = self.links[asked]
+        dialect = f"{link.transport} {link.version}"
+        row = local_answers.find(asked, dialect, action)
+        return None if row is None else (row, dialect)
+
+    async def _connector(self, call: Call) -> Connector:
+        return await self.delivery.connector(call) if self.delivery is not None else UNKNOWN
+
+    async def _ask_central_system(self, call: Call) -> Answer:
+        here = self._answered_here(Side.CENTRAL_SYSTEM, call.action) if call.original is None else None
+        if here is not None:
+            row, dialect = here
+            carried = Answer(row.reply(dialect), None, None)
+            if row.story == "data-transfer" and self.security_as_data_transfer:
+                text = ocppj.write_payload(call.payload)
+                with suppress(Unreachable, Violation):  # it is confirmed and recorded all the same
+                    carried = await self.ask(
+                        Side.CENTRAL_SYSTEM, security_extension.as_data_transfer(call, text)
+                    )
+            return replace(carried, reply=row.reply(dialect), how="local")
+        if self.delivery is not None:
+            return await self.delivery.ask(call)
+        return await self.ask(Side.CENTRAL_SYSTEM, call)
+
+    async def _answer_for_charge_point(self, row: LocalAnswer, dialect: str, call: Call) -> Answer:
+        """Answer what the charge point has no operation for (``local_answers.TABLE``)."""
+        if row.story == "other-name":
+            other = security_extension.in_words_of_soap(call)
+            if isinstance(other, Call):
+                return await self._ask_by_another_name(call, other)
+            if other is not None:
+                return Answer(other, None, None, how="local")
+        reply = await self.delivery.stand_in_for(row, call) if self.delivery is not None else None
+        return Answer(reply or row.reply(dialect), None, None, how="local")
+
+    async def _ask_by_another_name(self, call: Call, other: Call) -> Answer:
+        if self.delivery is not None and call.action == "GetLog":
+            # Before it is asked: the first DiagnosticsStatusNotification may come before its answer.
+            self.delivery.expect_log(call.payload["requestId"])
+        answer = await self._ask_charge_point(other)
+        reply = security_extension.reply_to(call, answer.reply)
+        refused = isinstance(reply, CallError) or reply.payload.get("status") != "Accepted"
+        if self.delivery is not None and call.action == "GetLog" and refused:
+            self.delivery.expect_log(None)
+        return replace(answer, reply=reply)
+
     async def _ask_charge_point(self, call: Call) -> Answer:
         """Ask the charge point; where nobody knows whether it did what it was asked, say so.
 
         Only what changes nothing is asked a second time.
         """
+        here = self._answered_here(Side.CHARGE_POINT, call.action)
+        if here is not None:
+            return await self._answer_for_charge_point(*here, call)
         if self.delivery is not None:
             call = await self.delivery.for_charge_point(call)
         try:

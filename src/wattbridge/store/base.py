@@ -40,7 +40,7 @@ class ChargePoint(Row):
     key: ClassVar[tuple[str, ...]] = ("identity",)
 
     identity: str
-    dialect: str = ""  # what it speaks: "soap 1.6", "json 1.6"
+    dialect: str = ""  # what it speaks: "soap 1.5", "json 1.6"
     listener: str = ""  # where it came in last
     source: str = ""  # the address it came from
     callback: str = ""  # where and how it is called, as the link of SOAP charge points wrote it (JSON)
@@ -65,6 +65,20 @@ class ConnectorStatus(Row):
     connector_id: str
     payload: str  # JSON
     heard: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationKey(Row):
+    """A configuration key of a charge point: what it told, or what it accepted. Passwords are never kept."""
+
+    table: ClassVar[str] = "configuration_key"
+    key: ClassVar[tuple[str, ...]] = ("identity", "key_name")
+
+    identity: str
+    key_name: str
+    value: str | None
+    readonly: int
+    told: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +189,7 @@ class Exchange(Row):
 ROWS: tuple[type[Row], ...] = (
     ChargePoint,
     ConnectorStatus,
+    ConfigurationKey,
     Authorization,
     Transaction,
     Waiting,
