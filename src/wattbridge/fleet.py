@@ -22,7 +22,7 @@ from wattbridge.ocpp.actions import Dialect, dialect
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Side
 from wattbridge.ocpp.payloads import Options
-from wattbridge.profiling import Profile, Profiles
+from wattbridge.profiling import Profile, Profiles, options_by
 from wattbridge.relay.delivery import Deliveries
 from wattbridge.relay.failover import FailOver, WatchedLink
 from wattbridge.relay.journal import Journal
@@ -277,12 +277,9 @@ class Fleet:
         )
 
     def _dialect_by(self, profile: Profile, identity: str, zone: str) -> Dialect:
-        known, of_profile = self.config.chargers.get(identity), profile.section.time.zone
-        if of_profile is not None and not (known and known.zone):
-            zone = of_profile.key
-        prefix = profile.section.soap.prefix
-        options = Options(zone=zone, milliseconds=self.config.time.milliseconds, rules=profile.rules)
-        return dialect("1.6", options if prefix is None else replace(options, prefix=prefix))
+        options = options_by(profile, Options(zone=zone, milliseconds=self.config.time.milliseconds))
+        known = self.config.chargers.get(identity)
+        return dialect("1.6", replace(options, zone=zone) if known and known.zone else options)
 
     def _dialect(self, zone: str, celsius: str = "Celsius") -> Dialect:
         return dialect("1.6", Options(zone=zone, milliseconds=self.config.time.milliseconds, celsius=celsius))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from wattbridge import config
 from wattbridge.config.profiles import NONE, built_in, built_in_names, resolved, rules_of
 from wattbridge.links.handling import Boot, Handling
+from wattbridge.ocpp.payloads import Options
 from wattbridge.ocpp.rules import Rules
 from wattbridge.relay.routes import Condition, FirmwareIs, Heard, ModelLike, VendorLike
 from wattbridge.routing import version_of
@@ -32,6 +33,17 @@ class Profile:
 def profile_of(name: str, section: config.Profile, *, own: bool) -> Profile:
     """*section*, resolved, ready for use."""
     return Profile(name, section, own, rules_of(name, section), _handling(name, section))
+
+
+def options_by(profile: Profile, options: Options) -> Options:
+    """*options* with what a profile says of them; its zone counts only where it has one."""
+    zone, prefix = profile.section.time.zone, profile.section.soap.prefix
+    return replace(
+        options,
+        zone=zone.key if zone is not None else options.zone,
+        prefix=prefix if prefix is not None else options.prefix,
+        rules=profile.rules,
+    )
 
 
 def _handling(name: str, section: config.Profile) -> Handling:

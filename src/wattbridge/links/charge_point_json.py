@@ -108,8 +108,9 @@ class CentralSystemEndpoint:
             return self._refuse(401, text, request, "auth", identity)
         self._tell_wrong_address(place, identity, request)
 
-        subprotocol = _chosen(offered, charge_point.handling.subprotocols)
-        if subprotocol is None and (offered or charge_point.subprotocol_required):
+        also = charge_point.handling.subprotocols
+        subprotocol = _chosen(offered, also)
+        if not is_spoken(offered, also, required=charge_point.subprotocol_required):
             # The rules want the handshake completed without a subprotocol, and the connection closed.
             found = ", ".join(offered)[:200] or "no subprotocol"
             text = f"{found} is offered; expected {SUBPROTOCOLS[0]}"
@@ -343,6 +344,11 @@ class _Goodbye:
 
     async def close(self, reason: str) -> None:
         return None  # it is closing already
+
+
+def is_spoken(offered: tuple[str, ...], also: tuple[str, ...] = (), *, required: bool) -> bool:
+    """Whether who offers these subprotocols is served; who offers none is, unless one is *required*."""
+    return _chosen(offered, also) is not None or not (offered or required)
 
 
 def _chosen(offered: tuple[str, ...], also: tuple[str, ...] = ()) -> str | None:
