@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 
 from wattbridge import config
 from wattbridge.config.profiles import NONE, built_in, built_in_names, resolved, rules_of
@@ -63,7 +62,6 @@ def _handling(name: str, section: config.Profile) -> Handling:
     )
 
 
-@cache
 def conditions_of(section: config.Profile) -> tuple[tuple[Condition, ...], ...]:
     """For each product, what must hold; nothing when a profile is for nobody who does not name it."""
     firmware = (FirmwareIs(tuple(map(version_of, section.firmware))),) if section.firmware else ()
@@ -86,6 +84,7 @@ class Profiles:
         self._of_routes = {route.name: route.profile for route in settings.routes}
         self.routes_choose = any(self._of_routes.values())
         self._ready: dict[str, Profile] = {}
+        self._conditions: dict[str, tuple[tuple[Condition, ...], ...]] = {}
         self._chosen: dict[Boot, Profile | None] = {}
         # One of the operator's own comes first, in the order of the file; of ours the most particular.
         ours = sorted(built_in_names() - self._own.keys(), key=lambda name: (-_detail(built_in(name)), name))
@@ -124,10 +123,12 @@ class Profiles:
 
     def why_not(self, name: str, boot: Boot) -> str:
         """Why the profile *name* is not for such a charge point; "" when it is."""
-        section = self._own[name] if name in self._own else built_in(name)
+        if name not in self._conditions:
+            section = self._own[name] if name in self._own else built_in(name)
+            self._conditions[name] = conditions_of(section)
         heard = Heard("", vendor=boot.vendor, model=boot.model, firmware=boot.firmware)
         reasons = []
-        for conditions in conditions_of(section):
+        for conditions in self._conditions[name]:
             why_not = "; ".join(filter(None, (condition.why_not(heard) for condition in conditions)))
             if not why_not:
                 return ""

@@ -26,8 +26,10 @@ from wattbridge.ocpp.shapes import Field
 from wattbridge.profiling import Profile as Ready
 from wattbridge.profiling import profile_of
 
+JSON = "["  # the form in which changes are easiest to see
 MOST_SAMPLES = 20
 MOST_RULES = 50
+LONGEST = 20  # characters of a vendor and a model (OCPP 1.6, BootNotification.req)
 _ENVELOPE = re.compile(r"<((?:[\w.-]{1,40}:)?)Envelope[\s>].*?</\1Envelope\s*>", re.DOTALL)
 _FRAME = re.compile(r"\[\s*[234]\s*,\s*\"")
 _INDEX = re.compile(r"\[\d+\]")
@@ -37,9 +39,10 @@ _GUESSES = ("OtherError", "Unavailable", "Other", "Outlet", "Rejected")
 
 @dataclass
 class _Draft:
-    """A profile that is being made: what it says, and remarks by the path of what they are about."""
+    """A profile that is being made: what it says, and remarks by the key that they are about."""
 
     said: dict[str, Any]
+    actions: dict[str, str]  # of replies, which do not say it
     remarks: dict[str, str] = field(default_factory=dict)
 
     def ready(self) -> Ready:
@@ -60,7 +63,7 @@ def begin_profile(text: bytes, name: str | None, *, out: TextIO, err: TextIO) ->
         err.write("wattbridge: no message found: neither a SOAP envelope (<…Envelope>) nor a frame ([2,…)\n")
         return 1
     boot = next((boot for boot in map(_boot_in, messages) if boot is not None), None)
-    draft = _Draft({"name": name or _name_of(boot), "title": "What people call it"})
+    draft = _Draft({"name": name or _name_of(boot), "title": "What people call it"}, _answered(messages))
     if boot is not None:
         draft.said["products"] = [_product(boot)]
         if boot.firmware:
@@ -73,20 +76,18 @@ def begin_profile(text: bytes, name: str | None, *, out: TextIO, err: TextIO) ->
     draft.said["requirements"] = ["what whoever installs it has to see to"]
     for message in messages:
         _learn(draft, message)
-    draft.said["samples"] = samples = []
+    samples: list[dict[str, Any]] = []
     for message in messages:
         sample = _sample(draft, message)
         if sample is not None and len(samples) < MOST_SAMPLES:
             samples.append(sample)
-    if not samples:
-        del draft.said["samples"]
+    if samples:
+        draft.said["samples"] = samples
     out.write(_commented(draft))
-    told = len(draft.said) - len(
-        {"name", "title", "products", "evidence", "requirements", "samples"} & draft.said.keys()
-    )
+    rules = draft.said.keys() - {"name", "title", "products", "evidence", "requirements", "samples"}
     err.write(
-        f"wattbridge: {len(messages)} messages, {told} kinds of rules, {len(samples)} samples; look through it, "
-        "then: wattbridge profile test FILE\n"
+        f"wattbridge: {len(messages)} messages, {len(rules)} kinds of rules, {len(samples)} samples. Look "
+        "through it, then: wattbridge profile test FILE\n"
     )
     return 0
 
@@ -113,6 +114,19 @@ def _messages(text: str) -> Iterator[str]:
             return
 
 
+def _answered(messages: list[str]) -> dict[str, str]:
+    """What each CALLRESULT answers, by the CALL with its message id before it."""
+    asked: dict[str, str] = {}
+    found = {}
+    for message in messages:
+        frame: list[Any] = json.loads(message) if message.startswith("[") else [0]
+        if frame[0] == 2 and len(frame) > 2 and isinstance(frame[2], str):
+            asked[frame[1]] = frame[2]
+        elif frame[0] == 3 and frame[1] in asked:
+            found[message] = asked[frame[1]]
+    return found
+
+
 def _boot_in(message: str) -> Boot | None:
     """What a BootNotification says; None for every other message."""
     if message.startswith("["):
@@ -134,9 +148,15 @@ def _name_of(boot: Boot | None) -> str:
 
 
 def _product(boot: Boot) -> dict[str, str]:
-    """A vendor and a model, with nothing in them taken for a pattern."""
+    """A vendor and a model, with nothing in them taken for a pattern.
+
+    Of what is too long, the beginning: it may be cut, and then be known as that.
+    """
     found = {"vendor": boot.vendor, "model": boot.model}
-    return {key: re.sub(r"([\[*?])", r"[\1]", value) for key, value in found.items()}
+    return {
+        key: re.sub(r"([\[*?])", r"[\1]", value[:LONGEST]) + ("*" if len(value) > LONGEST else "")
+        for key, value in found.items()
+    }
 
 
 # --- rules from complaints
@@ -147,7 +167,7 @@ def _learn(draft: _Draft, message: str) -> None:
     for _ in range(MOST_RULES):
         profile = draft.ready()
         try:
-            found = carry(profile, message, _other_form(message), _guessed_action(message))
+            found = carry(profile, message, JSON, draft.actions.get(message))
         except NoMessage:
             return
         except Violation as broken:
@@ -225,7 +245,7 @@ def _usual(known: Field) -> str:
 
 def _said_by_charge_points() -> dict[str, Field]:
     """Every field that charge points send, by its path."""
-    found = {}
+    found: dict[str, Field] = {}
     for described in described_operations():
         commanded = ASKED[described.service] is Side.CHARGE_POINT
         name = f"{described.action}Response" if commanded else described.action
@@ -239,9 +259,9 @@ def _said_by_charge_points() -> dict[str, Field]:
 
 def _sample(draft: _Draft, message: str) -> dict[str, Any] | None:
     """The message as a sample; None where nothing of it can be carried."""
-    action = _guessed_action(message)
+    action = draft.actions.get(message)
     try:
-        found = carry(draft.ready(), message, _other_form(message), action)
+        found = carry(draft.ready(), message, JSON, action)
     except (NoMessage, Violation):
         return None
     what = found.message.operation.action if found.message.operation else "an error"
@@ -257,16 +277,6 @@ def _sample(draft: _Draft, message: str) -> dict[str, Any] | None:
     if quirks:
         sample["quirks"] = quirks
     return sample
-
-
-def _other_form(message: str) -> str:
-    """What a message is carried to: JSON is the form in which changes are easiest to see."""
-    return "["
-
-
-def _guessed_action(message: str) -> str | None:
-    """A CALLRESULT does not say what it answers, and cannot be carried without that."""
-    return None
 
 
 # --- writing
