@@ -285,7 +285,7 @@ def test_what_nothing_is_left_of_goes_with_it() -> None:
 
 def test_an_empty_list_stays_one() -> None:
     edit = Edit("MeterValues", drop=("sampledValue",))
-    empty = {"meterValue": [{"sampledValue": []}]}
+    empty: Payload = {"meterValue": [{"sampledValue": []}]}
     assert edited(METER_VALUES, empty, edit) == (empty, [])
     nothing: Payload = {"meterValue": []}
     assert edited(METER_VALUES, nothing, edit) == (nothing, [])
