@@ -71,7 +71,7 @@ def show_profile(
     for key, value in said.items():
         if key not in ("title", "products", "firmware", "evidence", "requirements", "samples"):
             out.write(f"  {key}: {json.dumps(value, ensure_ascii=False)}\n")
-    out.write(f"  {len(section.samples)} sample{'' if len(section.samples) == 1 else 's'}\n")
+    out.write(f"  {_counted(len(section.samples), 'sample')}\n")
     return 0
 
 
@@ -115,7 +115,8 @@ def test_profiles(
     if as_json:
         out.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     else:
-        out.write(f"{samples} samples of {len(profiles)} profiles, {failures} failed\n")
+        counted = f"{_counted(samples, 'sample')} of {_counted(len(profiles), 'profile')}"
+        out.write(f"{counted}, {failures} failed\n")
     return 1 if failures else 0
 
 
@@ -150,6 +151,10 @@ def find_profile(name: str, given: _Given | None, err: TextIO) -> Ready | None:
         err.write(f"wattbridge: there is no profile {shorten(name)}{hint}\n")
         return None
     return profile_of(name, resolved(name, own), own=name in own)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _config(file: str | None, overrides: Sequence[str], err: TextIO) -> tuple[Config | None, bool]:
