@@ -137,8 +137,8 @@ def test_a_profile_is_begun_with_captured_messages() -> None:
     code, out, err = run("profile", "new", "--from", "trace.txt")
     assert code == 0
     assert err == (
-        "wattbridge: 8 messages, 4 kinds of rules, 6 samples. Look through it, then: "
-        "wattbridge profile test FILE\n"
+        "wattbridge: 8 messages, 6 of them samples; rules: defaults, text, time, unknown. "
+        "Look through it, then: wattbridge profile test FILE\n"
     )
     Path("mine.yaml").write_text(out)
     assert "name: foo-x-cc\n" in out

@@ -84,10 +84,11 @@ def begin_profile(text: bytes, name: str | None, *, out: TextIO, err: TextIO) ->
     if samples:
         draft.said["samples"] = samples
     out.write(_commented(draft))
+    counted = f"{len(messages)} message{'' if len(messages) == 1 else 's'}"
     rules = draft.said.keys() - {"name", "title", "products", "evidence", "requirements", "samples"}
     err.write(
-        f"wattbridge: {len(messages)} messages, {len(rules)} kinds of rules, {len(samples)} samples. Look "
-        "through it, then: wattbridge profile test FILE\n"
+        f"wattbridge: {counted}, {len(samples)} of them samples; rules: {', '.join(sorted(rules)) or 'none'}. "
+        "Look through it, then: wattbridge profile test FILE\n"
     )
     return 0
 
@@ -209,7 +210,9 @@ def _mend(draft: _Draft, path: str, problem: str) -> bool:
             return False
         word = next((guess for guess in _GUESSES if guess in known.enum), known.enum[0])
         unknown[key] = {"becomes": word}
-        draft.remarks["unknown"] = f"a guess; {problem}"[:300]
+        seen = problem.partition(" is not one of ")[0]
+        earlier = draft.remarks.get("unknown", "").removesuffix(" was not known")
+        draft.remarks["unknown"] = f"{earlier + ', ' if earlier else 'a guess: '}{seen} was not known"
         return True
     if known.max_length is not None and "characters, expected at most" in problem:
         if known.type_name == "IdToken":
