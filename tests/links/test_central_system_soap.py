@@ -654,3 +654,57 @@ async def test_the_session_records_what_went_over_the_wire() -> None:
         [record] = world.heard.records
         assert record.asked == Passage("soap", central_system.bodies[0])
         assert (record.other_transport, record.reason) == ("soap", "")
+
+
+# --- central systems of older versions ---
+
+
+def old_answer(element: str, inside: str = "", date: str = "2012/06") -> bytes:
+    return http_response(soap_answer(element, inside).replace("2015/10", date))
+
+
+async def test_a_central_system_of_1_5_is_spoken_to_in_its_words() -> None:
+    status = Call("StatusNotification", {"connectorId": 1, "status": "SuspendedEV", "errorCode": "NoError"})
+    async with (
+        a_central_system(old_answer("statusNotificationResponse")) as central_system,
+        running(central_system.url, ocpp="1.5") as world,
+    ):
+        answer = await world.link.call(status)
+        assert answer.reply == CallResult({})
+        [body] = central_system.bodies
+        assert b'xmlns:ocpp="urn://Ocpp/Cs/2012/06/"' in body
+        assert b"<ocpp:status>Occupied</ocpp:status>" in body
+        assert answer.asked is not None
+        assert [note.rule for note in answer.asked.notes] == ["older-word"]
+        assert (world.link.version, world.link.form) == ("1.5", form_of(SOAP_12, "1.5"))
+
+
+async def test_what_1_5_has_no_words_for_is_confirmed_without_asking() -> None:
+    async with (
+        a_central_system(old_answer("heartbeatResponse", CURRENT_TIME)) as central_system,
+        running(central_system.url, ocpp="1.5") as world,
+    ):
+        answer = await world.link.call(Call("FirmwareStatusNotification", {"status": "Downloading"}))
+        assert (answer.reply, answer.asked, answer.how) == (CallResult({}), None, "local")
+        assert [note.rule for note in answer.notes] == ["older-word"]
+        assert central_system.requests == []
+        assert await world.reply() == TIME
+
+
+async def test_a_boot_in_1_2_is_answered_with_a_time_and_an_interval() -> None:
+    """Its description requires neither."""
+    accepted = old_answer("bootNotificationResponse", "<cs:status>Accepted</cs:status>", "2010/08")
+    boot = Call("BootNotification", {"chargePointVendor": "V", "chargePointModel": "M"})
+    async with (
+        a_central_system(accepted) as central_system,
+        running(central_system.url, ocpp="1.2") as world,
+    ):
+        answer = await world.link.call(boot)
+        assert isinstance(answer.reply, CallResult)
+        assert answer.reply.payload.keys() == {"status", "interval", "currentTime"}
+        assert answer.reply.payload["interval"] == 900
+        assert answer.answered is not None
+        assert [(note.path, note.rule) for note in answer.answered.notes] == [
+            ("BootNotificationResponse.interval", "older-default"),
+            ("BootNotificationResponse.currentTime", "older-default"),
+        ]

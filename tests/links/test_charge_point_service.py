@@ -616,3 +616,36 @@ async def test_zeep_calls_from_the_description() -> None:
 
         assert await asyncio.to_thread(reset) == "Accepted"
         assert link.asked == [Call("Reset", {"type": "Soft"})]
+
+
+# --- central systems of older versions ---
+
+
+@pytest.mark.parametrize(("version", "date"), [("1.5", "2012/06"), ("1.2", "2010/08")])
+async def test_a_call_of_an_older_version_is_answered_in_it(version: str, date: str) -> None:
+    unlock = "<cp:unlockConnectorRequest><cp:connectorId>1</cp:connectorId></cp:unlockConnectorRequest>"
+    async with a_world() as world:
+        link = world.connect()
+        link.outcome = CallResult({"status": "NotSupported"})
+        message = soap_call(identity_header("CP1"), unlock).replace("2015/10", date)
+        response = await world.call(message=message)
+        assert link.asked == [Call("UnlockConnector", {"connectorId": 1})]
+        assert (
+            f'<ocpp:unlockConnectorResponse xmlns:ocpp="urn://Ocpp/Cp/{date}/"><ocpp:status>Rejected'
+            "</ocpp:status></ocpp:unlockConnectorResponse>"
+        ) in response.body
+        [record] = world.heard.records
+        assert [(note.path, note.rule) for note in record.replied.notes] == [
+            ("UnlockConnectorResponse.status", "older-word")
+        ]
+
+
+async def test_what_an_older_version_does_not_have_is_no_operation_of_it() -> None:
+    async with a_world() as world:
+        world.connect()
+        profile = soap_call(identity_header("CP1"), "<cp:triggerMessageRequest/>").replace(
+            "2015/10", "2012/06"
+        )
+        code, _, reason = await world.refused(message=profile)
+        assert reason == "NotImplemented: Body.triggerMessageRequest: is not an operation of OCPP 1.5"
+        assert code == "Receiver"

@@ -49,7 +49,7 @@ from wattbridge.links.charge_points import ChargePoint
 from wattbridge.links.listener import Listener
 from wattbridge.ocpp.actions import dialect
 from wattbridge.ocpp.errors import Unreachable
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage, Payload
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage, Payload, Side
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
 from wattbridge.relay.session import TRANSACTION_ACTIONS, Answer
@@ -939,3 +939,33 @@ async def test_a_closed_link_takes_no_calls() -> None:
     with pytest.raises(Unreachable, match="the charge point is silent; Reset was not sent") as gone:
         await link.call(RESET)
     assert gone.value.reason == "draining"
+
+
+# --- older versions ---
+
+
+def in_1_5(action: str, **more: Any) -> str:
+    return soap_request(action, **more).replace("2015/10", "2012/06")
+
+
+async def test_what_is_known_of_a_charge_point_survives_a_restart_with_its_version() -> None:
+    async with a_world() as world:
+        await post(world.url, in_1_5("Heartbeat", headers=from_header("http://127.0.0.1:9/cp")))
+        session = world.registry.find("CP1")
+        assert session is not None
+        assert '"ocpp": "1.5"' in session.callback
+        assert session.links[Side.CHARGE_POINT].version == "1.5"
+        await post(world.url, soap_request("Heartbeat", headers=from_header("http://127.0.0.1:9/cp")))
+        assert '"ocpp"' not in session.callback
+        assert session.links[Side.CHARGE_POINT].version == "1.6"
+
+
+async def test_the_description_of_an_older_version_is_served() -> None:
+    async with a_world() as world:
+        text = (await get(f"{world.url}?wsdl&version=1.5")).body
+        assert 'targetNamespace="urn://Ocpp/Cs/2012/06/"' in text
+        [name] = set(re.findall(r"\?xsd=([\w.]+)&amp;version=1.5", text))
+        schema = await get(f"{world.url}?xsd={name}&version=1.5")
+        assert 'targetNamespace="urn://Ocpp/Cs/2012/06/"' in schema.body
+        unknown = await get(f"{world.url}?wsdl&version=1.7")
+        assert (unknown.status, unknown.body) == (404, "no such version; there are 1.2, 1.5 and 1.6\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from lxml import etree
 
 from tests.ocpp.strategies import CASES
 from wattbridge.ocpp.actions import JsonCodec, described_operations, dialect
@@ -169,3 +170,49 @@ def test_what_goes_by_another_dialect_is_read_by_it() -> None:
 def test_rules_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="Reset has no field 'kind'"):
         dialect("1.6", Options(rules=Rules(edits=(Edit("Reset", set=(("kind", "x"),)),))))
+
+
+def test_the_security_extension_is_taken_as_it_is() -> None:
+    """OCPP-S, whose descriptions are the program, has none of it."""
+    log = {"logType": "SecurityLog"}
+    codec = JsonCodec(dialect(), Side.CENTRAL_SYSTEM)
+    assert codec.read_call("GetLog", log) == (Call("GetLog", log), [])
+    assert codec.write_result("GetLog", {"status": "Accepted"}) == ({"status": "Accepted"}, [])
+    told = Call("LogStatusNotification", {"status": "Uploaded"})
+    assert codec.write_call(told) == (told.payload, [])
+    assert codec.read_result("LogStatusNotification", {}) == ({}, [])
+    with pytest.raises(Violation, match=r"^GetLog: found array \[\], expected an object$"):
+        codec.read_call("GetLog", [])
+    # Whoever sends it that is not to send it is told so.
+    with pytest.raises(Violation, match="GetLog: is not an action of OCPP"):
+        JsonCodec(dialect(), Side.CHARGE_POINT).read_call("GetLog", log)
+
+
+# ---------------------------------------------------------------------------- older versions
+
+
+@pytest.mark.parametrize(("version", "of_each"), [("1.2", (9, 9)), ("1.5", (10, 15))])
+def test_an_older_version_has_fewer_operations(version: str, of_each: tuple[int, int]) -> None:
+    operations = dialect(version).operations
+    sides = [side for side, _ in operations]
+    assert (sides.count(Side.CENTRAL_SYSTEM), sides.count(Side.CHARGE_POINT)) == of_each
+    assert set(operations) < set(dialect().operations)
+    with pytest.raises(Violation, match=f"TriggerMessage: is not an action of OCPP {version}"):
+        dialect(version).operation(Side.CHARGE_POINT, "TriggerMessage")
+
+
+def test_the_dialect_of_another_version_has_the_same_options() -> None:
+    newest = dialect("1.6", Options(prefix="ns1"))
+    assert newest.of("1.6") is newest
+    assert newest.of("1.5") is dialect("1.5", Options(prefix="ns1"))
+    assert newest.of("1.5").of("1.6") is newest
+
+
+def test_messages_of_an_older_version_are_read_and_written_as_1_6() -> None:
+    response = dialect("1.5").operation(Side.CENTRAL_SYSTEM, "BootNotification").response
+    said = {"status": "Accepted", "currentTime": "2024-05-01T10:00:00Z", "interval": 300}
+    inside = response.write_element(said, "B", [])
+    assert "<ocpp:heartbeatInterval>300</ocpp:heartbeatInterval>" in inside
+    element = etree.fromstring(f'<a xmlns:ocpp="urn://Ocpp/Cs/2012/06/">{inside}</a>')
+    assert response.read_element(element, "B", []) == said
+    assert response.read_json(said) == (said, [])

@@ -579,6 +579,19 @@ class TestMeterValuesOf15:
             ("MeterValues.values[0].value[0].unit", "value-alias")
         ]
 
+    def test_a_unit_that_cannot_be_said_is_lost_alone(self) -> None:
+        """Where the description's own words are all there is."""
+        read = compile_element_reader(OLD_METER_VALUES.fields, Options(), "Older", lenient=True)
+        inside = (
+            f'<connectorId>1</connectorId><values><timestamp>{TIME}</timestamp><value unit="Hz">50</value>'
+        )
+        notes: list[Note] = []
+        payload = read(etree.fromstring(f"<m>{inside}</values></m>"), "MeterValues", notes)
+        assert payload["values"][0]["value"] == [{"value": "50"}]
+        assert [(note.path, note.rule) for note in notes] == [
+            ("MeterValues.values[0].value[0].unit", "unsayable-unit")
+        ]
+
     def test_an_unknown_attribute_is_lost_alone(self) -> None:
         values, notes = read_old_values('<c:value colour="red" value="2">1</c:value>')
         where = "MeterValues.values[0].value[0]"

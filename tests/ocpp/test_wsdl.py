@@ -415,9 +415,9 @@ class Publisher(BaseHTTPRequestHandler):
         if "tenant" in query:
             address += f"?tenant={query['tenant'][0]}"
         if "xsd" in query:
-            body = published_schema(query["xsd"][0], address)
+            body = published_schema(query["xsd"][0], query.get("version", ["1.6"])[0])
         else:
-            body = published(url.path.strip("/"), address)
+            body = published(url.path.strip("/"), address, query.get("version", ["1.6"])[0])
         self.send_response(404 if body is None else 200)
         self.end_headers()
         self.wfile.write(body or b"")
@@ -444,14 +444,22 @@ def foreign_client(location: str, session: requests.Session) -> Any:
 
 class TestPublishing:
     @pytest.mark.parametrize("service", SERVICES)
-    @pytest.mark.parametrize(("tenant", "wsdl"), [("", "?wsdl"), ("?tenant=7", "?tenant=7&wsdl")])
+    @pytest.mark.parametrize(
+        ("tenant", "wsdl", "version"),
+        [
+            ("", "?wsdl", "1.6"),
+            ("?tenant=7", "?tenant=7&wsdl", "1.6"),
+            ("", "?wsdl&version=1.5", "1.5"),
+            ("", "?wsdl&version=1.2", "1.2"),
+        ],
+    )
     def test_a_foreign_client_can_load_what_is_published(
-        self, publisher: str, service: str, tenant: str, wsdl: str
+        self, publisher: str, service: str, tenant: str, wsdl: str, version: str
     ) -> None:
         with requests.Session() as session:
             session.trust_env = False
             client = foreign_client(f"{publisher}/{service}{wsdl}", session)
-            local = foreign_client(str(descriptions_folder() / "1.6" / f"{service}.wsdl"), session)
+            local = foreign_client(str(descriptions_folder() / version / f"{service}.wsdl"), session)
         assert client.service._binding_options["address"] == f"{publisher}/{service}{tenant}"
         assert [str(one) for one in client.service._binding.all().values()] == [
             str(one) for one in local.service._binding.all().values()
@@ -465,9 +473,17 @@ class TestPublishing:
         assert '<soap12:address location="https://gw.example/ocpp/cs"/>' in text
         assert 'schemaLocation="https://gw.example/ocpp/cs?xsd=CentralSystemService.xsd"' in text
 
-    def test_a_schema_names_where_the_included_one_is(self) -> None:
-        text = published_schema("ChargePointService.xsd", "http://gw/cp?a=1&b=<2>") or b""
-        assert b'<xs:include schemaLocation="http://gw/cp?a=1&amp;b=&lt;2&gt;&amp;xsd=types.xsd"/>' in text
+        text = published("CentralSystemService", "http://gw/cs?a=1&b=<2>", "1.5").decode()
+        assert (
+            'schemaLocation="http://gw/cs?a=1&amp;b=&lt;2&gt;&amp;xsd=CentralSystemService.xsd&amp;version=1.5"'
+            in text
+        )
+
+    def test_a_schema_has_in_it_what_it_includes(self) -> None:
+        text = (published_schema("ChargePointService.xsd") or b"").decode()
+        assert "<xs:include" not in text
+        assert '<xs:element name="idTag" type="cp:IdToken"' in text.replace("  ", " ")
+        assert text.count('name="chargeBoxIdentity"') == 1
 
     @pytest.mark.parametrize(
         "name",
@@ -484,10 +500,10 @@ class TestPublishing:
         ],
     )
     def test_only_our_own_schemas_are_published(self, name: str) -> None:
-        assert published_schema(name, "http://gw/cs") is None
+        assert published_schema(name) is None
 
     def test_there_is_no_schema_of_an_unknown_version(self) -> None:
-        assert published_schema("types.xsd", "http://gw/cs", "../1.6") is None
+        assert published_schema("types.xsd", "../1.6") is None
 
     @pytest.mark.parametrize(
         ("service", "version"), [("../1.6/CentralSystemService", "1.6"), ("CentralSystemService", "..")]

@@ -85,9 +85,10 @@ def begin_profile(text: bytes, name: str | None, *, out: TextIO, err: TextIO) ->
         draft.said["samples"] = samples
     out.write(_commented(draft))
     counted = f"{len(messages)} message{'' if len(messages) == 1 else 's'}"
-    rules = draft.said.keys() - {"name", "title", "products", "evidence", "requirements", "samples"}
+    others = {"name", "title", "products", "evidence", "requirements", "samples"}
+    rules = ", ".join(sorted(draft.said.keys() - others)) or "none"
     err.write(
-        f"wattbridge: {counted}, {len(samples)} of them samples; rules: {', '.join(sorted(rules)) or 'none'}. "
+        f"wattbridge: {counted}, {len(samples)} of them samples; rules: {rules}. "
         "Look through it, then: wattbridge profile test FILE\n"
     )
     return 0

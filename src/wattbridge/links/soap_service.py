@@ -18,6 +18,7 @@ from wattbridge.ocpp import soap, wsdl
 from wattbridge.ocpp.actions import Dialect
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.messages import Call, CallError, Passage, Side
+from wattbridge.ocpp.older import BOTH, NEWEST
 from wattbridge.ocpp.payloads import local_name
 from wattbridge.relay.journal import Event, Journal, Record
 from wattbridge.relay.session import Session
@@ -62,10 +63,13 @@ class SoapService:
         asked = {key.lower(): value for key, value in parse_qsl(request.query, keep_blank_values=True)}
         host = request.headers.get("host", "")
         address = f"{self._public_url or 'http://' + (host if _HOST.fullmatch(host) else 'localhost')}{path}"
+        version = asked.get("version") or NEWEST
         if "wsdl" in asked:
-            return HttpResponse(body=_published(self.name, address), content_type=XML)
+            if version not in (*BOTH, NEWEST):
+                return HttpResponse(404, b"no such version; there are 1.2, 1.5 and 1.6\n")
+            return HttpResponse(body=_published(self.name, address, version), content_type=XML)
         if "xsd" in asked:
-            schema = wsdl.published_schema(asked["xsd"], address)
+            schema = wsdl.published_schema(asked["xsd"], version)
             if schema is None:
                 return HttpResponse(404, b"no such schema\n")
             return HttpResponse(body=schema, content_type=XML)
@@ -133,9 +137,9 @@ class SoapService:
 
 
 @lru_cache(maxsize=64)
-def _published(service: str, address: str) -> bytes:
+def _published(service: str, address: str, version: str) -> bytes:
     """The description of a service, not made anew for everybody who looks."""
-    return wsdl.published(service, address)
+    return wsdl.published(service, address, version)
 
 
 def call_error(broken: Violation) -> CallError:

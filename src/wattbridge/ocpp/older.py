@@ -370,6 +370,8 @@ def lift(version: str, name: str, newer: tuple[Field, ...]) -> Conversion | None
     """What makes a payload of *version* a neutral one; None where it is one. *newer* is the shape of 1.6."""
     steps: list[Conversion] = []
     for row in rows_of(version, name):
+        if row.lacking:
+            continue
         if row.only_older:
             steps.append(partial(_leave_out, row))
         elif row.path in _STORIES_UP:
@@ -582,9 +584,9 @@ def lower(version: str, name: str) -> Conversion | None:
 
 def _meter_values_down(version: str) -> Conversion:
     def convert(payload: Payload, path: str, notes: list[Note]) -> Payload:
-        meter_values = payload.pop("meterValue", None)
-        if meter_values is not None:
-            payload["values"] = _lowered(meter_values, f"{path}.meterValue", version, notes)
+        lowered = _lowered(payload.pop("meterValue", []), f"{path}.meterValue", version, notes)
+        if lowered:
+            payload["values"] = lowered
         return payload
 
     return convert
@@ -683,7 +685,7 @@ def _sample_for_15(sample: Payload, path: str, notes: list[Note]) -> Payload | N
         celsius = number - Decimal("273.15") if unit == "K" else (number - 32) * 5 / 9
         text = _plain(celsius.quantize(Decimal("0.01"), ROUND_HALF_UP))
         said = f"{sample['value']} {unit}"
-        add_note(notes, Change(f"{path}.value", excerpt(said), f"{text} Celsius", "older-unit"))
+        add_note(notes, Change(path, excerpt(said), f"{text} Celsius", "older-unit"))
         kept["value"], kept["unit"] = text, "Celsius"
     elif unit in _NOT_IN_15["unit"]:
         if measurand.startswith("Energy."):  # which would then be one in Wh (OCPP 1.5, MeterValue)
@@ -717,7 +719,7 @@ def _sample_for_12(sample: Payload, path: str, notes: list[Note]) -> Payload | N
         _lost(path, said, "OCPP 1.2 takes no larger number than an xs:int", notes, "older-sample")
         return None
     if whole != number or sample.get("unit") == "kWh" or sample["value"] != str(whole):
-        add_note(notes, Change(f"{path}.value", excerpt(said), f"{whole} Wh", "older-unit"))
+        add_note(notes, Change(path, excerpt(said), f"{whole} Wh", "older-unit"))
     return {"value": str(whole), "phase": sample["phase"]} if "phase" in sample else {"value": str(whole)}
 
 

@@ -105,7 +105,8 @@ def read_operations(path: Path) -> tuple[Operation, ...]:
 
 
 def published(service: str, address: str, version: str = "1.6") -> bytes:
-    """The WSDL of *service* for publishing at ``<address>?wsdl``.
+    """The WSDL of *service* for publishing at ``<address>?wsdl``, that of another version than 1.6 at
+    ``<address>?wsdl&version=1.5``.
 
     It names *address* as the service's, and ``<address>?xsd=<file>`` as where its schema is.
     Raises ValueError when there is no such service or version.
@@ -113,18 +114,39 @@ def published(service: str, address: str, version: str = "1.6") -> bytes:
     description = _parse(_description(version, service).read_bytes())
     for element in description.iter(f"{SOAP12}address"):
         element.set("location", address)
-    return _write(description, address)
+    query = "&" if "?" in address else "?"
+    which = "" if version == "1.6" else f"&version={version}"
+    for element in description.iter(f"{XS}import"):
+        element.set("schemaLocation", f"{address}{query}xsd={element.get('schemaLocation')}{which}")
+    return _write(description)
 
 
-def published_schema(name: str, address: str, version: str = "1.6") -> bytes | None:
+def published_schema(name: str, version: str = "1.6") -> bytes | None:
     """The schema *name* for publishing at ``<address>?xsd=<name>``; None when it is not one of ours.
 
-    *name* may come from anywhere: it is compared with the files there are, and never made part of a path.
+    What it includes stands in it: node-soap does not lend a namespace to an included schema that has none
+    (XML Schema 1.0, 4.2.1). *name* may come from anywhere: it is compared with the files there are, and never
+    made part of a path.
     """
     for file in descriptions_folder().glob("*/*.xsd"):
         if (file.parent.name, file.name) == (version, name):
-            return _write(_parse(file.read_bytes()), address)
+            return _write(_with_included(_parse(file.read_bytes()), file.parent))
     return None
+
+
+def _with_included(schema: _Element, folder: Path) -> _Element:
+    for include in schema.findall(f"{XS}include"):
+        included = _parse((folder / str(include.get("schemaLocation"))).read_bytes())
+        prefix = next(name for name, uri in schema.nsmap.items() if uri == schema.get("targetNamespace"))
+        for element in included.iter(f"{XS}*"):
+            for name in ("type", "base"):
+                named = str(element.get(name, ":"))
+                if ":" not in named:
+                    element.set(name, f"{prefix}:{named}")
+        for child in reversed(list(included)):
+            include.addnext(child)
+        schema.remove(include)
+    return schema
 
 
 def _default_action(root: _Element, port_type: _Element, message: str) -> str:
@@ -161,12 +183,9 @@ def _parse(content: bytes) -> _Element:
     return etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True))
 
 
-def _write(document: _Element, address: str) -> bytes:
+def _write(document: _Element) -> bytes:
     from lxml import etree
 
-    query = "&" if "?" in address else "?"
-    for element in document.iter(f"{XS}import", f"{XS}include"):
-        element.set("schemaLocation", f"{address}{query}xsd={element.get('schemaLocation')}")
     return etree.tostring(document, xml_declaration=True, encoding="UTF-8")
 
 
