@@ -165,7 +165,7 @@ class Misfit:
 
 def misfits(profile: Profile) -> Iterator[Misfit]:
     """The rules of a profile, as it is written, that do not fit the messages of OCPP 1.6."""
-    shapes = _Shapes()
+    shapes = _shapes()
     for index, rule in enumerate(profile.fields):
         yield from _misfits_of_fields(rule, ("fields", index), shapes)
     for path, words in profile.values.items():
@@ -226,6 +226,11 @@ def _misfits_of_fields(rule: FieldsRule, loc: Loc, shapes: _Shapes) -> Iterator[
         misfit = shapes.misfit(path, edit, fields)
         if misfit:
             yield Misfit(place, misfit)
+
+
+@cache
+def _shapes() -> _Shapes:
+    return _Shapes()
 
 
 class _Shapes:
