@@ -409,15 +409,14 @@ class Gateway:
 
     def _state(self) -> State:
         states = ("open", "connecting", "backoff")
-        transports = Counter(
-            session.links[Side.CHARGE_POINT].transport for session in self.registry.sessions()
-        )
+        links = (session.links[Side.CHARGE_POINT] for session in self.registry.sessions())
+        spoken = Counter((link.transport, link.version) for link in links)
         deliveries = self.deliveries
         oldest = deliveries.oldest
         return State(
             ready=not self.not_ready_because,
             draining=self._draining,
-            charge_points=dict(transports),
+            charge_points=dict(spoken),
             offline=sum(identity not in self.registry for identity in self.fleet.listed),
             sessions={
                 (name, state): self._counts.links[name, state]

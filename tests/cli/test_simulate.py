@@ -90,6 +90,27 @@ def test_the_two_commands_talk_to_each_other(transport: str) -> None:
         assert (summary["calls"], summary["failed"], summary["problems"]) == (14, 0, [])
 
 
+@pytest.mark.parametrize("version", ["1.5", "1.2"])
+def test_the_two_commands_speak_an_older_ocpp(version: str) -> None:
+    with a_central_system("--soap", "--ocpp", version) as (url, central_system):
+        code, out, err = end(start("charge-point", "--url", url, "--ocpp", version, "-o", "json"))
+        assert (code, err) == (0, "")
+        first, *exchanges, summary = [json.loads(line) for line in out.splitlines()]
+        assert (first["transport"], first["ocpp"]) == ("soap", version)
+        assert (summary["calls"], len(exchanges), summary["failures"]) == (14, 14, [])
+        central_system.send_signal(signal.SIGINT)
+        code, out, err = end(central_system)
+        assert (code, err) == (0, "")
+        assert json.loads(out.splitlines()[-1])["problems"] == []
+
+
+def test_who_speaks_another_ocpp_is_refused() -> None:
+    with a_central_system("--soap", "-q") as (url, _):
+        code, out, _ = end(start("charge-point", "--url", url, "--ocpp", "1.5", "-q"))
+        assert code == 1
+        assert "is no request of CentralSystemService 1.6" in out
+
+
 @pytest.mark.parametrize("scenario", ["charge", "boot-storm", "offline"])
 def test_several_charge_points_play_each_scenario(scenario: str) -> None:
     with a_central_system("--json") as (url, _):
@@ -123,7 +144,7 @@ def test_quirks_that_are_not_lived_with_are_told_and_are_a_failure() -> None:
         central_system.send_signal(signal.SIGTERM)
         code, out, _ = end(central_system)
         assert code == 1  # a rule was broken
-        assert "a SOAP 1.1 envelope; OCPP-S 1.6 is SOAP 1.2" in json.loads(out)["problems"]
+        assert "a SOAP 1.1 envelope; OCPP-S is SOAP 1.2" in json.loads(out)["problems"]
 
 
 @pytest.mark.parametrize("scenario", ["charge", "boot-storm"])
@@ -269,6 +290,9 @@ def test_without_spyne_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
         ("charge-point --url http://[::1", "'http://[::1' names no host"),
         ("charge-point --url ws://x --soap", "ws:// is for --json"),
         ("charge-point --url http://x --json", "http:// is for --soap"),
+        ("charge-point --url http://x --ocpp 2.0", "'2.0' is none of 1.6, 1.5, 1.2"),
+        ("charge-point --url ws://x --ocpp 1.5", "1.5 is spoken over SOAP: add --soap"),
+        ("central-system --json --ocpp 1.2", "1.2 is spoken over SOAP: add --soap"),
         ("charge-point --url ws://x -n 0", "'-n'"),
         ("charge-point --url ws://x --scenario nap", "'nap' is none of charge, boot-storm, offline, quirks"),
         ("charge-point --url ws://x --for soon", "soon"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def a_state() -> State:
     return State(
         ready=True,
         draining=False,
-        charge_points={"soap": 3, "json": 4, "": 1},
+        charge_points={("soap", "1.6"): 3, ("soap", "1.5"): 2, ("json", "1.6"): 4, ("", "1.6"): 1},
         offline=2,
         sessions={("main", "open"): 2, ("main", "backoff"): 1, ("pilot", "backoff"): 4},
         connections={"soap": 5},
@@ -465,6 +466,8 @@ def test_gauges_are_read_when_a_scrape_asks() -> None:
     assert value(metrics, "wattbridge_ready") == 1.0
     assert value(metrics, "wattbridge_draining") == 0.0
     assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.6-soap",state="connected"}') == 3.0
+    assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.5-soap",state="connected"}') == 2.0
+    assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.2-soap",state="connected"}') == 0.0
     assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.6-json",state="connected"}') == 4.0
     assert value(metrics, 'wattbridge_chargers{protocol="none",state="offline"}') == 2.0
     assert value(metrics, 'wattbridge_csms_sessions{state="backoff",upstream="main"}') == 1.0
@@ -520,3 +523,18 @@ def test_the_reference_is_what_the_table_says() -> None:
     """After a change: python -m wattbridge.operation.families > docs/reference/metrics.md"""
     file = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
     assert file.read_text() == families.reference()
+
+
+def test_calls_are_counted_by_the_version_that_is_spoken() -> None:
+    metrics = some_metrics()
+    metrics.count(replace(a_record("Heartbeat"), version="1.5"))
+    protocols = 'charger_protocol="ocpp1.5-soap",csms_protocol="ocpp1.6-json",direction="to_csms"'
+    assert value(metrics, f'wattbridge_calls_total{{action="Heartbeat",{protocols}}}') == 1.0
+
+
+def test_what_the_other_party_has_no_operation_for_is_counted_as_answered_here() -> None:
+    metrics = some_metrics()
+    record = a_record("TriggerMessage", arrived_from=CENTRAL_SYSTEM, asked=False)
+    metrics.count(replace(record, how="local"))
+    assert value(metrics, 'wattbridge_local_answers_total{action="TriggerMessage"}') == 1.0
+    assert value(metrics, 'wattbridge_local_answers_total{action="GetLog"}') == 0.0

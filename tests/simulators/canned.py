@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from wattbridge.simulators.dialects import Version
+
 ACCEPTED = "<status>Accepted</status>"
 BODIES = {
     "Authorize": f"<idTagInfo>{ACCEPTED}</idTagInfo>",
@@ -60,6 +62,20 @@ def result(action: str, relates_to: str) -> Canned:
         action=action, relates_to=relates_to, element=action[0].lower() + action[1:], body=BODIES[action]
     )
     return Canned(200, "application/soap+xml; charset=utf-8", text)
+
+
+def result_of(version: Version) -> Callable[[str, str], Canned]:
+    """As ``result``, in an older OCPP."""
+    namespace = {"1.6": "2015/10", "1.5": "2012/06", "1.2": "2010/08"}[version]
+
+    def answer(action: str, relates_to: str) -> Canned:
+        right = result(action, relates_to)
+        right.body = right.body.replace("Cs/2015/10", f"Cs/{namespace}")
+        if version != "1.6":
+            right.body = right.body.replace("interval>", "heartbeatInterval>")
+        return right
+
+    return answer
 
 
 def fault(action: str, relates_to: str) -> Canned:
@@ -126,7 +142,7 @@ class CannedCentralSystem:
         for (_, text), name in zip(self.requests, self.actions, strict=True):
             if name == action:
                 body = text.partition("Body>")[2].rpartition("</soap-env:Body>")[0]
-                found.append(body.replace(' xmlns:ns0="urn://Ocpp/Cs/2015/10/"', "").replace("ns0:", ""))
+                found.append(re.sub(r' xmlns:ns0="[^"]*"', "", body).replace("ns0:", ""))
         return found
 
     def close(self) -> None:

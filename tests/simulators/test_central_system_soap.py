@@ -403,7 +403,7 @@ async def test_to_soap_1_1_it_says_what_it_speaks(central_system: SoapCentralSys
     answer = await post(central_system, request, Content_Type="text/xml")
     assert (answer.status, answer.headers["Content-Type"]) == (500, "text/xml; charset=utf-8")
     assert "<faultcode>soap:VersionMismatch</faultcode>" in answer.text
-    assert central_system.problems == ["a SOAP 1.1 envelope; OCPP-S 1.6 is SOAP 1.2"]
+    assert central_system.problems == ["a SOAP 1.1 envelope; OCPP-S is SOAP 1.2"]
 
 
 # --- Calling ---------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from wattbridge.simulators.charge_point import ChargePoint
 from wattbridge.simulators.charge_point_json import JsonChargePoint
 from wattbridge.simulators.charge_point_soap import SoapChargePoint
 from wattbridge.simulators.outcomes import Refused
-from wattbridge.simulators.quirks import SOAP_QUIRKS
+from wattbridge.simulators.quirks import quirks_of
 from wattbridge.simulators.scenario import PARTS, ScenarioResult, charging_day, play
 
 from .plugged_in import PluggedIn
@@ -335,7 +335,7 @@ async def test_a_strict_soap_central_system_does_not_live_with_these_quirks() ->
             "white space around an identifier",
             "an empty line before the XML declaration",
         ]
-        assert charge_point.answered == 4 + len(SOAP_QUIRKS)
+        assert charge_point.answered == 4 + len(quirks_of("1.6"))
         local = [
             payload["timestamp"]
             for _, action, payload in central_system.received[4:]
@@ -352,5 +352,5 @@ async def test_a_gateway_lives_with_every_quirk_of_soap_charge_points() -> None:
         SoapChargePoint("CP1", gateway.url) as charge_point,
     ):
         assert await play(charge_point, PARTS["quirks"]) == []
-        assert central_system.heard == 4 + len(SOAP_QUIRKS)
+        assert central_system.heard == 4 + len(quirks_of("1.6"))
         assert central_system.problems == charge_point.problems == []

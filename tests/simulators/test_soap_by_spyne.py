@@ -1,4 +1,4 @@
-"""spyne's models on their own, without our service description: they refuse what OCPP 1.6 does not allow."""
+"""spyne's models on their own, without our service descriptions: they refuse what OCPP does not allow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from wattbridge.simulators.dialects import Version
 from wattbridge.simulators.soap_by_spyne import ENVIRON, Asked, Payload, application
+from wattbridge.simulators.soap_by_zeep import service
 from wattbridge.simulators.soap_rules import Heard
 
 SAMPLE = (
@@ -19,11 +21,14 @@ METER = "<c:meterValuesRequest><c:connectorId>1</c:connectorId>{}</c:meterValues
 class Serving:
     """The WSGI application: what it asked, what it noted, and the status of its answer."""
 
-    def __init__(self, answers: Payload) -> None:
+    def __init__(self, answers: Payload, version: Version = "1.6") -> None:
+        self.description = service("CentralSystemService", version)
         self.answers = answers
         self.asked: list[Payload] = []
         self.notes: list[str] = []
-        self._application = application(self._answer, self.notes.append, qualified_actions=False)
+        self._application = application(
+            self._answer, self.notes.append, self.description, qualified_actions=False
+        )
 
     def _answer(self, asked: Asked, payload: Payload) -> Payload:
         self.asked.append(payload)
@@ -33,7 +38,7 @@ class Serving:
         """Status and text of the response."""
         envelope = (
             '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" '
-            f'xmlns:c="urn://Ocpp/Cs/2015/10/"><s:Header/><s:Body>{body}</s:Body></s:Envelope>'
+            f'xmlns:c="{self.description.namespace}"><s:Header/><s:Body>{body}</s:Body></s:Envelope>'
         ).encode()
         statuses: list[str] = []
 
@@ -90,6 +95,53 @@ def test_what_ocpp_does_not_allow_is_refused(serving: Serving, body: str) -> Non
     assert len(serving.notes) == 1
     assert serving.notes[0].startswith("spyne refuses what the schema allows: ")
     assert serving.asked == []
+
+
+VALUES = "<c:values><c:timestamp>2024-05-01T10:00:00Z</c:timestamp>{}</c:values>"
+
+
+@pytest.mark.parametrize(
+    ("version", "body"),
+    [
+        ("1.5", METER.format(VALUES.format('<c:value unit="A">1</c:value>'))),
+        ("1.5", METER.format(VALUES.format('<c:value phase="L1">1</c:value>'))),
+        ("1.5", METER.format(VALUES.format(""))),
+        ("1.5", METER.format(f"<c:meterValue>{SAMPLE.format('')}</c:meterValue>")),
+        ("1.5", "<c:firmwareStatusNotificationRequest><c:status>Idle</c:status>"
+                "</c:firmwareStatusNotificationRequest>"),
+        ("1.2", METER.format(VALUES.format("<c:value>1.5</c:value>"))),
+        ("1.2", METER.format(VALUES.format('<c:value unit="Wh">1</c:value>'))),
+        ("1.2", METER.format(f"<c:transactionId>7</c:transactionId>{VALUES.format('<c:value>1</c:value>')}")),
+        ("1.2", "<c:dataTransferRequest><c:vendorId>V</c:vendorId></c:dataTransferRequest>"),
+        ("1.2", "<c:statusNotificationRequest><c:connectorId>1</c:connectorId><c:status>Reserved</c:status>"
+                "<c:errorCode>NoError</c:errorCode></c:statusNotificationRequest>"),
+    ],
+)  # fmt: skip
+def test_what_an_older_ocpp_does_not_allow_is_refused(version: Version, body: str) -> None:
+    serving = Serving({}, version)
+    status, text = serving.ask(body)
+    assert status.startswith(("400", "500"))
+    assert "Fault" in text
+    assert serving.asked == []
+
+
+def test_a_text_with_attributes_is_asked_as_an_object() -> None:
+    serving = Serving({}, "1.5")
+    full = 'context="Sample.Clock" format="Raw" measurand="Voltage" location="Outlet" unit="Volt"'
+    status, _ = serving.ask(
+        METER.format(VALUES.format(f"<c:value {full}>230.1</c:value><c:value>7</c:value>"))
+    )
+    assert (status, serving.notes) == ("200 OK", [])
+    voltage = {
+        "value": "230.1",
+        "context": "Sample.Clock",
+        "format": "Raw",
+        "measurand": "Voltage",
+        "location": "Outlet",
+        "unit": "Volt",
+    }
+    readings = [{"timestamp": "2024-05-01T10:00:00Z", "value": [voltage, {"value": "7"}]}]
+    assert serving.asked == [{"connectorId": 1, "values": readings}]
 
 
 def test_what_ocpp_allows_is_asked_as_a_payload() -> None:

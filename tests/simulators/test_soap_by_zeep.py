@@ -410,7 +410,7 @@ def test_soap_1_1_is_answered_in_soap_1_1(party: Party) -> None:
     assert status == 500
     assert '<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/">' in response
     assert "<faultcode>soap:VersionMismatch</faultcode>" in response
-    assert party.problems == ["CP1 callback: a SOAP 1.1 envelope; OCPP-S 1.6 is SOAP 1.2"]
+    assert party.problems == ["CP1 callback: a SOAP 1.1 envelope; OCPP-S is SOAP 1.2"]
 
 
 @pytest.mark.parametrize(

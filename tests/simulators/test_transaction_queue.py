@@ -21,7 +21,7 @@ def a_queue(*, probes: bool = True, attempts: int = 3) -> TransactionQueue:
     """With the messages of one transaction."""
     queue, charge = TransactionQueue(attempts=attempts, retry=60.0, probes=probes), Charge()
     queue.add("StartTransaction", {"idTag": "A"}, charge)
-    queue.add("StopTransaction", {"meterStop": 9}, charge)
+    queue.add("StopTransaction", {"transactionId": -1, "meterStop": 9}, charge)
     return queue
 
 
@@ -86,6 +86,28 @@ def test_of_json_every_failure_is_the_messages_own() -> None:
             sent.append((now, call[0]))
             queue.told(FAILED, now)
     assert sent == [(0, "StartTransaction"), (60, "StartTransaction"), (180, "StartTransaction")]
+
+
+def test_what_was_refused_once_is_never_sent_again_before_1_6() -> None:
+    """OCPP 1.5, 8.2: data is lost, and no Heartbeat is asked whose fault that is."""
+    discarded: list[str] = []
+    queue = a_queue(attempts=3)
+    queue.once = True
+    queue.on_discarded = lambda message: discarded.append(message.action)
+    queue.next(now=0.0)
+    queue.told(UNANSWERED, now=0.0)
+    assert queue.next(now=60.0) == ("StartTransaction", {"idTag": "A"})
+    queue.told(FAILED, now=60.0)
+    assert queue.next(now=60.0) == ("StopTransaction", {"transactionId": -1, "meterStop": 9})
+    assert discarded == ["StartTransaction"]
+    assert counts(queue) == {"unanswered": 1, "failed": 1, "discarded": 1, "sent": 3, "queued": 1}
+
+
+def test_a_message_without_a_number_stays_without_one() -> None:
+    """MeterValues of 1.2 do not say which transaction they are of."""
+    queue = a_queue()
+    queue.add("MeterValues", {"values": []}, Charge(transaction_id=7))
+    assert queue.messages[-1].write() == {"values": []}
 
 
 def test_no_answer_is_no_failure() -> None:

@@ -85,7 +85,7 @@ def figures(result: Result) -> list[str]:
     resent = sum(arrival.again for arrival in ledger.arrivals)
     lines = [
         ("seed", str(plan.seed)),
-        ("charge points", f"{plan.charge_points}, SOAP and JSON, hold and provisional"),
+        ("charge points", f"{plan.charge_points}, JSON, and SOAP of 1.6, 1.5 and 1.2; hold and provisional"),
         ("central system", f"one that speaks {plan.central_system.upper()}"),
         ("store", "memory" if plan.in_memory else "sqlite"),
         ("seconds", f"{ledger.seconds:.0f}"),

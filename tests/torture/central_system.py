@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from tests.torture.ledger import COUNTED_ACTIONS, TRANSACTION_ACTIONS, Arrival, Asked, Ledger, Payload
+from tests.torture.older import speaks
 
 Mode = Literal["well", "slow", "deaf", "mute", "unavailable"]
 NOTED = {*TRANSACTION_ACTIONS, *COUNTED_ACTIONS, "StatusNotification"}
@@ -135,15 +136,21 @@ class CentralSystem(ABC):
                     tasks.create_task(ask(arrival.identity, "RemoteStopTransaction", payload, arrival))
                 else:
                     identity = self._randomly.choice(there)
-                    self._calls += 1
                     busy.add(identity)
-                    tasks.create_task(ask(identity, "GetConfiguration", {"key": [f"Key{self._calls}"]}))
+                    tasks.create_task(ask(identity, *self._about_a_key(identity)))
 
     async def ask_for_configuration(self, identity: str) -> str:
         """The outcome, "" when it cannot be asked."""
-        self._calls += 1
-        asked = await self._call(identity, "GetConfiguration", {"key": [f"Key{self._calls}"]}, None)
+        asked = await self._call(identity, *self._about_a_key(identity), None)
         return asked.outcome if asked is not None else ""
+
+    def _about_a_key(self, identity: str) -> tuple[str, Payload]:
+        """Action and payload of a call that a charge point can answer, about a key that no other is about."""
+        self._calls += 1
+        key = f"Key{self._calls}"
+        if speaks(identity) == "S12":  # which can be told a configuration, and not asked for it
+            return "ChangeConfiguration", {"key": key, "value": "1"}
+        return "GetConfiguration", {"key": [key]}
 
     async def _call(
         self, identity: str, action: str, payload: Payload, arrival: Arrival | None

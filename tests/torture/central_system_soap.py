@@ -87,6 +87,7 @@ class SoapCentralSystem(CentralSystem):
             envelopes.write_request(
                 asked.identity, asked.action, asked.payload, own, address, envelopes.CHARGE_POINT
             ),
+            envelopes.CHARGE_POINT,
         )
         match outcome:
             case posts.NotSent():

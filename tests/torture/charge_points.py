@@ -1,7 +1,8 @@
 """Charge points that behave as good ones do, and write down what they were told.
 
 Transaction messages wait in one queue and are sent until they are answered, each time with another message
-id; what is answered is sometimes sent again all the same, as by devices that restart. Nothing else is.
+id; what is answered is sometimes sent again all the same, as by devices that restart. Nothing else is. Charge
+points of OCPP 1.5 and 1.2 never send again what was refused (OCPP 1.5, 8.2): it is lost, and written down.
 How a message travels is a matter of ``Soap`` and ``Json``.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +25,7 @@ from websockets.typing import Subprotocol
 
 from tests.torture import envelopes, posts
 from tests.torture.ledger import Answer, Heard, Ledger, Payload, Sent, Transaction
+from tests.torture.older import NAMESPACES, as_made, as_written, is_older, speaks
 from tests.torture.posts import NoAnswer, Outcome, Refused
 
 PATIENCE = 8.0  # seconds that a charge point waits for an answer
@@ -106,20 +109,25 @@ class ChargePoint:
 
     async def _notify(self) -> None:
         """Firmware and diagnostics, which have no content to tell one from the next."""
+        first = ("Downloaded", "UploadFailed") if is_older(self.identity) else ("Downloading", "Uploading")
         while True:
             for action, status in (
-                ("FirmwareStatusNotification", "Downloading"),
-                ("DiagnosticsStatusNotification", "Uploading"),
-                ("FirmwareStatusNotification", "Downloaded"),
+                ("FirmwareStatusNotification", first[0]),
+                ("DiagnosticsStatusNotification", first[1]),
+                ("FirmwareStatusNotification", "Installed"),
                 ("DiagnosticsStatusNotification", "Uploaded"),
             ):
                 await self._wait(1.0, 4.0)
                 await self.may_begin.wait()
-                await self._send_once(Sent(self._ledger.moment(), self.identity, action, {"status": status}))
+                await self._send_once(self._new(action, {"status": status}))
 
     async def _connector(self, connector_id: int) -> None:
         while True:
             await self._wait(0.05, 1.0)
+            if speaks(self.identity) == "S12":
+                # Its MeterValues tell by their time alone which transaction they are of, and the time in
+                # whole seconds: no two transactions of a connector share one.
+                await asyncio.sleep(1.01 - time.time() % 1.0)
             await self.may_begin.wait()
             self.charging += 1
             try:
@@ -178,12 +186,16 @@ class ChargePoint:
             self._statuses += 1
             payload = {"connectorId": connector_id, "status": status, "errorCode": "NoError",
                        "info": f"status {self._statuses}", "timestamp": _now()}  # fmt: skip
-            await self._send_once(Sent(self._ledger.moment(), self.identity, "StatusNotification", payload))
+            await self._send_once(self._new("StatusNotification", payload))
 
     # --- what it sends -------------------------------------------------------------------------------------
 
+    def _new(self, action: str, payload: Payload, transaction: Transaction | None = None) -> Sent:
+        made = as_made(self.identity, action, payload)
+        return Sent(self._ledger.moment(), self.identity, action, made, transaction)
+
     def _enqueue(self, action: str, payload: Payload, transaction: Transaction) -> None:
-        sent = Sent(self._ledger.moment(), self.identity, action, payload, transaction)
+        sent = self._new(action, payload, transaction)
         self._ledger.sent.append(sent)
         self.queue.append(sent)
         self._in_queue.set()
@@ -191,13 +203,16 @@ class ChargePoint:
     async def _send_queue(self) -> None:
         while True:
             while self.queue:
-                if await self._send(self.queue[0]):
-                    self._done.append(self.queue.popleft())
+                head = self.queue[0]
+                if not await self._send(head):
+                    await self._wait(0.1, 0.5)
+                    continue
+                self.queue.popleft()
+                if head.answers:
+                    self._done.append(head)
                     if self._randomly.random() < 0.05:
                         self.repeats += 1
                         await self._send(self._randomly.choice(self._done))
-                else:
-                    await self._wait(0.1, 0.5)
             self._in_queue.clear()
             await self._in_queue.wait()
 
@@ -206,7 +221,10 @@ class ChargePoint:
         await self._send(sent)
 
     async def _send(self, sent: Sent) -> bool:
-        """Send it, and write down what comes back. Returns whether it was answered."""
+        """Send it, and write down what comes back. Returns whether there is no more to be done about it."""
+        if sent.transaction is not None and sent.transaction.unknown:
+            sent.dropped = True
+            return True
         payload = dict(sent.payload)
         if sent.transaction is not None and sent.action != "StartTransaction":
             payload = _with_transaction(sent.action, payload, sent.transaction.told[0])
@@ -221,8 +239,11 @@ class ChargePoint:
             return True
         if isinstance(outcome, Refused):
             sent.refusals.append(outcome.text)
-        else:
-            sent.failures.append(f"{self._ledger.seconds:.1f} s: {outcome.text}")
+            if is_older(self.identity) and sent.transaction is not None and not sent.answers:
+                sent.dropped = True
+                sent.transaction.unknown |= sent.action == "StartTransaction"
+            return sent.dropped
+        sent.failures.append(f"{self._ledger.seconds:.1f} s: {outcome.text}")
         return False
 
     async def _call(self, action: str, payload: Payload) -> Outcome:
@@ -251,6 +272,8 @@ class ChargePoint:
         self._ledger.heard.append(Heard(self._ledger.moment(), self.identity, action, payload))
         if action == "GetConfiguration":
             return {"unknownKey": list(payload["key"])}
+        if action == "ChangeConfiguration":
+            return {"status": "NotSupported"}
         if action != "RemoteStopTransaction":
             return None
         for transaction, stop in self._stops.items():
@@ -372,18 +395,20 @@ class Soap:
         self._url = f"http://127.0.0.1:{port}/ocpp/cs"
         self._callbacks = callbacks
         self._callback = callback
+        self._namespace = NAMESPACES[speaks(identity)][0]
 
     async def run(self, hear: Hear) -> None:
         self._callbacks.hear[self._identity] = hear
         await asyncio.Event().wait()
 
     async def call(self, action: str, payload: Payload) -> Outcome:
+        written = as_written(self._identity, action, payload)
         body = envelopes.write_request(
-            self._identity, action, payload, self._callback, self._url, envelopes.CENTRAL_SYSTEM
+            self._identity, action, written, self._callback, self._url, self._namespace
         )
         try:
             async with asyncio.timeout(PATIENCE):
-                return await posts.post(self._url, body)
+                return await posts.post(self._url, body, self._namespace, blames=is_older(self._identity))
         except TimeoutError:
             return NoAnswer(f"no answer in {PATIENCE} s")
 
@@ -405,16 +430,21 @@ class Callbacks:
         try:
             while True:
                 path, body = await posts.read_request(reader)
-                writer.write(posts.write_answer(self._answer(path.rpartition("/")[2], body)))
+                answer = self._answer(path.rpartition("/")[2], body)
+                if answer is None:
+                    return
+                writer.write(posts.write_answer(answer))
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
 
-    def _answer(self, identity: str, body: bytes) -> bytes:
+    def _answer(self, identity: str, body: bytes) -> bytes | None:
+        """None to hang up, as charge points do at what they do not understand: another version of OCPP."""
         request = envelopes.read(body)
+        namespace = NAMESPACES[speaks(identity)][1]
+        if request.namespace != namespace:
+            return None
         reply = self.hear[identity](request.action, request.content)
-        return envelopes.write_response(
-            request.action, reply or {}, request.message_id, envelopes.CHARGE_POINT
-        )
+        return envelopes.write_response(request.action, reply or {}, request.message_id, namespace)

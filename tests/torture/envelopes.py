@@ -1,32 +1,35 @@
-"""Just enough of OCPP-S 1.6 for both parties: envelopes of plain text, read without a schema."""
+"""Just enough of OCPP-S for both parties: envelopes of plain text, read without a schema."""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
 
+from tests.torture.older import NAMESPACES, Text
+
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
 WSA = "http://www.w3.org/2005/08/addressing"
-CENTRAL_SYSTEM = "urn://Ocpp/Cs/2015/10/"
-CHARGE_POINT = "urn://Ocpp/Cp/2015/10/"
+CENTRAL_SYSTEM, CHARGE_POINT = NAMESPACES["SOAP"]
 ANONYMOUS = f"{WSA}/anonymous"
 
 # What is no text, and what may come several times, of all messages here.
 INTEGERS = {"connectorId", "transactionId", "meterStart", "meterStop", "interval"}
 LISTS = {"meterValue", "sampledValue", "key", "configurationKey", "unknownKey"}
+ONE_KEY = "changeConfigurationRequest"  # has one, and no list of them
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """What stands in one: the body's element by local name, and its content in the shape of OCPP-J.
-    ``address`` is where the sender wants to be called."""
+    ``namespace`` is the body's, ``address`` where the sender wants to be called."""
 
     name: str
     content: dict[str, Any]
+    namespace: str
     message_id: str = ""
     identity: str = ""
     address: str = ""
@@ -80,6 +83,7 @@ def read(body: bytes) -> Envelope:
     return Envelope(
         etree.QName(element).localname,
         content if isinstance(content, dict) else {},
+        etree.QName(element).namespace or "",
         root.findtext(f"{{{SOAP}}}Header/{{{WSA}}}MessageID") or "",
         root.findtext(f"{{{SOAP}}}Header/{{*}}chargeBoxIdentity") or "",
         root.findtext(f"{{{SOAP}}}Header/{{{WSA}}}From/{{{WSA}}}Address") or "",
@@ -97,8 +101,11 @@ def _content(payload: dict[str, Any]) -> str:
     parts = []
     for name, value in payload.items():
         for each in value if isinstance(value, list) else [value]:
-            inside = _content(each) if isinstance(each, dict) else escape(str(each))
-            parts.append(f"<o:{name}>{inside}</o:{name}>")
+            attributes = each.attributes if isinstance(each, Text) else ()
+            opening = "".join([f"<o:{name}", *(f" {key}={quoteattr(word)}" for key, word in attributes), ">"])
+            text = each.text if isinstance(each, Text) else each
+            inside = _content(text) if isinstance(text, dict) else escape(str(text))
+            parts.append(f"{opening}{inside}</o:{name}>")
     return "".join(parts)
 
 
@@ -110,7 +117,7 @@ def _read(element: etree._Element) -> Any:
     content: dict[str, Any] = {}
     for child in children:
         name = etree.QName(child).localname
-        if name in LISTS:
+        if name in LISTS and etree.QName(element).localname != ONE_KEY:
             content.setdefault(name, []).append(_read(child))
         else:
             content[name] = _read(child)

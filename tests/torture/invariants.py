@@ -10,14 +10,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.torture.ledger import COUNTED_ACTIONS, TRANSACTION_ACTIONS, Arrival, Ledger, Sent, Transaction
+from tests.torture.ledger import (
+    TRANSACTION_ACTIONS,
+    Arrival,
+    Key,
+    Ledger,
+    Sent,
+    Transaction,
+    has_no_mark,
+)
 
 # The ids that the gateway gives transactions while the central system is away.
 PROVISIONAL = range(2_000_000_000, 2_147_483_648)
 
 # Kind of finding → what the gateway has done.
 KINDS = {
-    "lost": "acknowledged to the charge point, never seen by the central system",
+    "lost": "acknowledged to the charge point, or refused for good, never seen by the central system",
     "doubled": "StartTransaction or StopTransaction that reached the central system as two messages",
     "doubled-readings": "the same of another message",
     "out-of-order": "transaction messages that overtook others of their charge point",
@@ -64,7 +72,7 @@ def findings(ledger: Ledger, *, at_rest: bool, gateway_ids: range = PROVISIONAL)
     return [*found, *_lost(books)] if at_rest else found
 
 
-def missing(ledger: Ledger) -> set[tuple[str, str, str]]:
+def missing(ledger: Ledger) -> set[Key]:
     """Keys of what was acknowledged and has not arrived, or not yet."""
     return {key for key, _ in _missing(_Books(ledger))}
 
@@ -74,8 +82,8 @@ class _Books:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self.sent: dict[tuple[str, str, str], list[Sent]] = defaultdict(list)
-        self.arrivals: dict[tuple[str, str, str], list[Arrival]] = defaultdict(list)
+        self.sent: dict[Key, list[Sent]] = defaultdict(list)
+        self.arrivals: dict[Key, list[Arrival]] = defaultdict(list)
         self.of_transaction: dict[Transaction, list[Sent]] = defaultdict(list)
         for sent in ledger.sent:
             self.sent[sent.key].append(sent)
@@ -106,11 +114,11 @@ class _Books:
         return sent.transaction is not None and given not in sent.transaction.told
 
 
-def _missing(books: _Books) -> Iterator[tuple[tuple[str, str, str], int]]:
+def _missing(books: _Books) -> Iterator[tuple[Key, int]]:
     for key, sent in books.sent.items():
-        acknowledged = sum(1 for each in sent if each.answers)
+        acknowledged = sum(1 for each in sent if each.answers or each.dropped)
         arrived = len(books.arrivals.get(key, ()))
-        if key[1] not in COUNTED_ACTIONS:
+        if not has_no_mark(key):
             acknowledged, arrived = min(acknowledged, 1), min(arrived, 1)
         if acknowledged > arrived:
             yield key, acknowledged - arrived
@@ -118,7 +126,9 @@ def _missing(books: _Books) -> Iterator[tuple[tuple[str, str, str], int]]:
 
 def _lost(books: _Books) -> Iterator[Finding]:
     for key, count in _missing(books):
-        yield _finding("lost", key, f"acknowledged and never seen by the central system ({count})")
+        dropped = any(each.dropped for each in books.sent[key])
+        became = "refused, so that it is not sent again," if dropped else "acknowledged"
+        yield _finding("lost", key, f"{became} and never seen by the central system ({count})")
 
 
 def _unlike_what_was_sent(books: _Books) -> Iterator[Finding]:
@@ -127,15 +137,15 @@ def _unlike_what_was_sent(books: _Books) -> Iterator[Finding]:
         for arrival in arrivals:
             if sent is None:
                 yield _finding("invented", key, f"{arrival.payload}, message id {arrival.message_id}")
-            elif arrival.content != sent[0].payload:
-                yield _finding("altered", key, f"{arrival.content} arrived, {sent[0].payload} was sent")
+            elif arrival.content != sent[0].content:
+                yield _finding("altered", key, f"{arrival.payload} arrived, {sent[0].payload} was sent")
     for arrival, payload in books.ledger.reused:
         yield _finding("reused-id", arrival.key, f"{arrival.message_id} came again with {payload}")
 
 
 def _twice(books: _Books) -> Iterator[Finding]:
     for key, arrivals in books.arrivals.items():
-        if key[1] in COUNTED_ACTIONS or len(arrivals) < 2:
+        if has_no_mark(key) or len(arrivals) < 2:
             continue
         kind = "doubled" if key[1] in ("StartTransaction", "StopTransaction") else "doubled-readings"
         yield _finding(kind, key, f"message ids {', '.join(arrival.message_id for arrival in arrivals)}")
@@ -152,7 +162,7 @@ def _order(books: _Books) -> Iterator[Finding]:
             entry = (sent[0].moment, first, sent[0])
             if key[1] in TRANSACTION_ACTIONS:
                 made[key[0], "out-of-order"].append(entry)
-            elif key[1] == "StatusNotification" and sent[0].answers:
+            elif key[1] == "StatusNotification" and sent[0].answers and not has_no_mark(key):
                 made[key[0], "status-out-of-order"].append(entry)
     for (_, kind), entries in made.items():
         latest = 0
@@ -204,7 +214,7 @@ def _calls(books: _Books) -> Iterator[Finding]:
     ledger = books.ledger
     by_id = {(each.identity, id_): each for each in ledger.transactions for id_ in each.told}
     by_start = {(each.identity, str(each.meter_start)): each for each in ledger.transactions}
-    asked: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    asked: dict[Key, list[int]] = defaultdict(list)
     for call in ledger.asked:
         if call.outcome == "not sent":  # in OCPP-S one calls without knowing whether anybody is there
             continue
@@ -245,5 +255,5 @@ def _about(action: str, payload: dict[str, object]) -> str:
     return str(payload["transactionId"] if action == "RemoteStopTransaction" else payload.get("key"))
 
 
-def _finding(kind: str, key: tuple[str, str, str], text: str) -> Finding:
+def _finding(kind: str, key: Key, text: str) -> Finding:
     return Finding(kind, key[0], f"{key[1]} {key[2]}", text)

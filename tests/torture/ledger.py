@@ -1,8 +1,8 @@
 """What both parties wrote down, in the order in which it happened.
 
 Every message has a mark that no gateway changes: a reading of the meter, which only grows, or a text in
-``info``. By it one message is known on both sides, whatever becomes of its ids. What follows from the books
-is told by ``invariants``.
+``info``; those without one are counted. By it one message is known on both sides, whatever becomes of its
+ids. What follows from the books is told by ``invariants``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.torture.older import as_meant, is_counted
+
 Payload = dict[str, Any]
 
 TRANSACTION_ACTIONS = ("StartTransaction", "MeterValues", "StopTransaction")
 # Notifications whose content comes again, so that only their number can be compared.
 COUNTED_ACTIONS = ("FirmwareStatusNotification", "DiagnosticsStatusNotification")
+
+
+Key = tuple[str, str, str]  # identity, action, mark
+
+
+def has_no_mark(key: Key) -> bool:
+    """Whether messages of the same key are many."""
+    return key[1] in COUNTED_ACTIONS or is_counted(key[0], key[1])
 
 
 def mark(action: str, payload: Payload) -> str:
@@ -29,13 +39,16 @@ def mark(action: str, payload: Payload) -> str:
         case "MeterValues":
             return str(payload["meterValue"][0]["sampledValue"][0]["value"])
         case "StatusNotification":
-            return str(payload["info"])
+            return str(payload.get("info", f"{payload['connectorId']} {payload['status']}"))
     return str(payload["status"])
 
 
 @dataclass(eq=False, slots=True)
 class Transaction:
-    """One transaction as its charge point knows it; ``told`` are the ids it was given, usually one."""
+    """One transaction as its charge point knows it; ``told`` are the ids it was given, usually one.
+
+    It is ``unknown`` when its StartTransaction was refused for good: nothing more is said of it.
+    """
 
     identity: str
     connector_id: int
@@ -43,6 +56,7 @@ class Transaction:
     told: list[int] = field(default_factory=list)
     stopped: bool = False
     remote_stop: bool = False
+    unknown: bool = False
 
     def __str__(self) -> str:
         return f"transaction from {self.meter_start} Wh"
@@ -58,7 +72,10 @@ class Answer:
 
 @dataclass(eq=False, slots=True)
 class Sent:
-    """A message of a charge point; its payload is without transactionId, which belongs to ``transaction``."""
+    """A message of a charge point; its payload is without transactionId, which belongs to ``transaction``.
+
+    One that is ``dropped`` was refused to a charge point of before 1.6, and is never sent again.
+    """
 
     moment: int
     identity: str
@@ -69,10 +86,15 @@ class Sent:
     answers: list[Answer] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    dropped: bool = False
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Key:
         return self.identity, self.action, mark(self.action, self.payload)
+
+    @property
+    def content(self) -> Payload:
+        return as_meant(self.identity, self.action, self.payload)
 
 
 @dataclass(eq=False, slots=True)
@@ -89,12 +111,13 @@ class Arrival:
     again: int = 0
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.identity, self.action, mark(self.action, self.payload)
+    def key(self) -> Key:
+        return self.identity, self.action, mark(self.action, self.content)
 
     @property
     def content(self) -> Payload:
-        return {name: value for name, value in self.payload.items() if name != "transactionId"}
+        content = {name: value for name, value in self.payload.items() if name != "transactionId"}
+        return as_meant(self.identity, self.action, content)
 
 
 @dataclass(eq=False, slots=True)

@@ -51,8 +51,8 @@ async def listening(
         server.close()
 
 
-async def post(url: str, body: bytes) -> Outcome:
-    """Post an envelope, and read what comes back until the connection ends."""
+async def post(url: str, body: bytes, namespace: str, *, blames: bool = False) -> Outcome:
+    """Post an envelope, and read what comes back until the connection ends; as ``read_answer`` has it."""
     parts = urlsplit(url)
     try:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -70,11 +70,15 @@ async def post(url: str, body: bytes) -> Outcome:
             writer.transport.abort()
     except OSError as error:
         return NoAnswer(f"the connection ended: {error}")
-    return read_answer(data)
+    return read_answer(data, namespace, blames=blames)
 
 
-def read_answer(data: bytes) -> Outcome:
-    """What the response says: no answer when it is not whole."""
+def read_answer(data: bytes, namespace: str, *, blames: bool = False) -> Outcome:
+    """What the response says: no answer when it is not whole, or stands in another *namespace*.
+
+    An HTTP status of the server's own is one to a charge point of 1.6; with *blames* it is a refusal, as each
+    one that is an error is to an older one.
+    """
     head, _, body = data.partition(b"\r\n\r\n")
     status = re.match(rb"HTTP/1\.1 (\d+)", head)
     length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
@@ -84,9 +88,11 @@ def read_answer(data: bytes) -> Outcome:
         envelope = envelopes.read(body)
     except ValueError:
         text = f"HTTP {status[1].decode()}: {body[:100].decode(errors='replace')}"
-        return NoAnswer(text) if status[1].startswith(b"5") else Refused(text)
+        return NoAnswer(text) if status[1].startswith(b"5") and not blames else Refused(text)
     if envelope.name == "Fault":
         return Refused(f"HTTP {status[1].decode()}, fault {envelope.content}")
+    if envelope.namespace != namespace:
+        return NoAnswer(f"an answer in {envelope.namespace!r}, which nobody understands here")
     return envelope.content
 
 

@@ -138,9 +138,9 @@ def _of(plan: Plan, name: str) -> random.Random:
 
 
 def _charge_point(plan: Plan, number: int, ledger: Ledger, wires: Wires, callbacks: Callbacks) -> ChargePoint:
-    """SOAP and JSON by turns, and so are those that hold and those that get provisional ids."""
-    policy = ("HOLD", "PROV")[number // 2 % 2]
-    speaks = "JSON" if plan.only_json else ("SOAP", "JSON")[number % 2]
+    """SOAP of three versions and JSON by turns; of each, some hold, and others get provisional ids."""
+    policy = ("HOLD", "PROV")[(number + number // 4) % 2]
+    speaks = "JSON" if plan.only_json else ("SOAP", "JSON", "S15", "S12")[number % 4]
     identity = f"{policy}-{speaks}-{number}"
     randomly = _of(plan, identity)
     if speaks == "JSON":

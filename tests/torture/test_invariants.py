@@ -6,6 +6,7 @@ from tests.torture.invariants import Finding, findings, missing
 from tests.torture.ledger import Answer, Arrival, Asked, Heard, Ledger, Payload, Sent, Transaction
 
 HOLD, PROVISIONAL = "HOLD-SOAP-1", "PROV-JSON-2"
+OF_1_5, OF_1_2 = "HOLD-S15-3", "HOLD-S12-4"
 READING = {"timestamp": "2024-05-01T10:00:00Z", "sampledValue": [{"value": "1001"}]}
 START: Payload = {"connectorId": 1, "idTag": "T", "timestamp": "2024-05-01T10:00:00Z", "meterStart": 1000}
 METER: Payload = {"connectorId": 1, "meterValue": [READING]}
@@ -104,6 +105,73 @@ def test_a_loss_among_notifications_of_the_same_content_is_found() -> None:
     books.arrive(sent)
     books.arrive(sent)
     assert kinds(books) == ["lost"]
+
+
+def test_what_was_refused_for_good_is_lost_unless_it_arrived() -> None:
+    """OCPP 1.5, 8.2: it is never sent again."""
+    books = Books()
+    transaction = books.transaction(7, identity=OF_1_5)
+    books.arrive(books.send("StartTransaction", transaction), 7)
+    stop = books.send("StopTransaction", transaction, answers=0)
+    stop.dropped = True
+    assert findings(books, at_rest=True) == [
+        Finding(
+            "lost",
+            OF_1_5,
+            "StopTransaction 1002",
+            "refused, so that it is not sent again, and never seen by the central system (1)",
+        )
+    ]
+    books.arrive(stop, 7)
+    assert kinds(books) == []
+
+
+def a_status(books: Books, identity: str, status: str, *, answers: int = 1) -> Sent:
+    payload: Payload = {"connectorId": 1, "status": status, "errorCode": "NoError"}
+    sent = Sent(books.moment(), identity, "StatusNotification", payload)
+    sent.answers += [Answer(books.moment(), {}) for _ in range(answers)]
+    books.sent.append(sent)
+    return sent
+
+
+def test_statuses_of_1_2_are_counted() -> None:
+    """They say nothing that tells one from the next; the central system learns more than Occupied."""
+    books = Books()
+    for _ in range(3):
+        sent = a_status(books, OF_1_2, "Occupied")
+    for status in ("Charging", "Preparing"):
+        books.arrive(sent, payload=sent.payload | {"status": status})
+    a_status(books, OF_1_2, "Available")
+    assert [found.about for found in findings(books, at_rest=True)] == [
+        "StatusNotification 1 Occupied",
+        "StatusNotification 1 Available",
+    ]
+
+
+def test_a_status_that_means_something_else_is_found() -> None:
+    books = Books()
+    sent = a_status(books, OF_1_5, "Occupied")
+    sent.payload["info"] = "status 1"
+    books.arrive(sent, payload=sent.payload | {"status": "Finishing"})
+    assert kinds(books) == []
+    books.arrive(sent, payload=sent.payload | {"status": "Available"})
+    assert kinds(books) == ["altered", "doubled-readings"]
+
+
+def test_meter_values_of_1_2_belong_to_the_transaction_of_their_connector() -> None:
+    books = Books()
+    transaction, _ = a_transaction(books, identity=OF_1_2)
+    reading = {"timestamp": "2024-05-01T10:00:00Z", "sampledValue": [{"value": "1003", "unit": "Wh"}]}
+    values = books.send("MeterValues", transaction, {"connectorId": 1, "meterValue": [reading]})
+    said = {"value": "1003", "measurand": "Energy.Active.Import.Register"}
+    arrived: Payload = {"connectorId": 1, "meterValue": [reading | {"sampledValue": [said]}]}
+    books.arrive(values, payload=arrived)
+    assert kinds(books) == ["wrong-id", "wrong-id"]  # of the message, and of the transaction
+    books.arrivals.pop()
+    books.arrive(values, 7, payload=arrived)
+    books.arrivals.sort(key=lambda arrival: arrival.key[1] == "StopTransaction")
+    assert "altered" not in kinds(books)
+    assert "wrong-id" not in kinds(books)
 
 
 def test_a_start_under_two_message_ids_is_doubled() -> None:

@@ -64,8 +64,11 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
-Soap = Annotated[bool, typer.Option("--soap", help="Speak OCPP 1.6 over SOAP.")]
+Soap = Annotated[bool, typer.Option("--soap", help="Speak OCPP over SOAP.")]
 Json = Annotated[bool, typer.Option("--json", help="Speak OCPP 1.6 over JSON, on a WebSocket.")]
+Ocpp = Annotated[
+    str, typer.Option("--ocpp", metavar="1.6|1.5|1.2", help="Which OCPP; the older two only over SOAP.")
+]
 Output = Annotated[
     str,
     typer.Option("--output", "-o", metavar="text|json", help="A line for people or an object for programs."),
@@ -393,6 +396,7 @@ def _charge_point_command(
     ],
     soap: Soap = False,
     json: Json = False,
+    ocpp: Ocpp = "1.6",
     number: Annotated[
         int | None,
         typer.Option("-n", metavar="NUMBER", min=1, max=9999, help="How many.", show_default="1"),
@@ -473,6 +477,7 @@ def _charge_point_command(
 
     \b
       wattbridge simulate charge-point --soap --url http://127.0.0.1:8080/ocpp/cs
+      wattbridge simulate charge-point --ocpp 1.5 --url http://...
       wattbridge simulate charge-point --json --url ws://127.0.0.1:9000/ocpp
       wattbridge simulate charge-point --json --url ws://... -n 100 --for 20s -q
 
@@ -487,7 +492,8 @@ def _charge_point_command(
     With --attempts they do what the specification asks of them when something fails (OCPP 1.6 edition 2,
     3.7.1, and the errata of OCPP-S, 3.2): messages of transactions that are not answered are kept; those that
     are refused as well, unless a SOAP charge point gets an answer to a Heartbeat right after it, or a JSON
-    charge point a CALLERROR. After so many of those a message is discarded, which is a failure.
+    charge point a CALLERROR. After so many of those a message is discarded, which is a failure. Before OCPP
+    1.6 the first refusal is the last: the message is lost (OCPP 1.5, 8.2).
 
     Without --for each does its part once. With it they do it over and over until the time is over, as fast
     as they are answered if there is no --rate; after a boot-storm they stay. They answer all that a central
@@ -496,6 +502,7 @@ def _charge_point_command(
     Exit codes: 0 all went well, 1 something failed or the other side broke a rule, 2 wrong usage.
     """
     transport = _transport(soap, json, url)
+    version = _ocpp(ocpp, transport)
     _check_output(output)
     scenarios = ("charge", "boot-storm", "offline", "quirks")
     _check(scenario in scenarios, "--scenario", f"{scenario!r} is none of {', '.join(scenarios)}")
@@ -511,6 +518,7 @@ def _charge_point_command(
 
     wanted = ChargePoints(
         transport=transport,
+        ocpp=version,
         url=url,
         identities=identities(identity, number),
         scenario=scenario,
@@ -533,6 +541,7 @@ def _charge_point_command(
 def _central_system_command(
     soap: Soap = False,
     json: Json = False,
+    ocpp: Ocpp = "1.6",
     bind: Annotated[
         str, typer.Option("--bind", metavar="HOST:PORT", help="Where it listens; port 0 is any free one.")
     ] = "127.0.0.1:9100",
@@ -559,6 +568,7 @@ def _central_system_command(
     \b
       wattbridge simulate central-system --json --bind 127.0.0.1:9000
       wattbridge simulate central-system --soap --habits steve
+      wattbridge simulate central-system --soap --ocpp 1.5
 
     With --json charge points connect to ws://HOST:PORT/ocpp/IDENTITY, with --soap they post to
     http://HOST:PORT/ocpp; the latter needs `pip install '.[simulators]'`.
@@ -574,6 +584,7 @@ def _central_system_command(
     something is not installed.
     """
     _check(soap != json, "--soap, --json", "say how it speaks: one of the two")
+    version = _ocpp(ocpp, "soap" if soap else "json")
     _check_output(output)
     _check(habits in (None, "steve", "ev-server"), "--habits", f"{habits!r} is neither steve nor ev-server")
     _check(habits is None or soap, "--habits", "they are those of SOAP central systems: add --soap")
@@ -584,6 +595,7 @@ def _central_system_command(
     try:
         code = central_system(
             "soap" if soap else "json",
+            version,
             host,
             port,
             cast(Literal["steve", "ev-server"] | None, habits),
@@ -1187,6 +1199,12 @@ def _transport(soap: bool, json: bool, url: str) -> Literal["soap", "json"]:
     said = "--soap" if json and by_url else "--json" if soap and not by_url else None
     _check(said is None, "--url", f"{scheme}:// is for {said}")
     return "soap" if by_url else "json"
+
+
+def _ocpp(version: str, transport: Literal["soap", "json"]) -> Literal["1.6", "1.5", "1.2"]:
+    _check(version in ("1.6", "1.5", "1.2"), "--ocpp", f"{version!r} is none of 1.6, 1.5, 1.2")
+    _check(version == "1.6" or transport == "soap", "--ocpp", f"{version} is spoken over SOAP: add --soap")
+    return cast(Literal["1.6", "1.5", "1.2"], version)
 
 
 def _host(url: str) -> str | None:

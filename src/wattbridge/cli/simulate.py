@@ -30,6 +30,7 @@ from wattbridge.cli import streams
 if TYPE_CHECKING:
     from wattbridge.simulators.central_system import CentralSystem
     from wattbridge.simulators.charge_point import ChargePoint
+    from wattbridge.simulators.dialects import Version
     from wattbridge.simulators.outcomes import Exchange
 
 GRACE = 3.0  # seconds that a part under way is given to come to its end when the time is over
@@ -47,6 +48,7 @@ class ChargePoints:
     """
 
     transport: Literal["soap", "json"]
+    ocpp: Version
     url: str
     identities: list[str]
     scenario: str
@@ -75,8 +77,13 @@ def charge_points(wanted: ChargePoints, duration: float | None, *, as_json: bool
     who = wanted.identities[0] if count == 1 else f"{wanted.identities[0]} to {wanted.identities[-1]}"
     over, show = asyncio.Event(), _show(as_json, quiet)
     show.begin(
-        f"{who}, OCPP 1.6 {wanted.transport.upper()}, call {wanted.url}",
-        {"transport": wanted.transport, "url": wanted.url, "identities": wanted.identities},
+        f"{who}, OCPP {wanted.ocpp} {wanted.transport.upper()}, call {wanted.url}",
+        {
+            "transport": wanted.transport,
+            "ocpp": wanted.ocpp,
+            "url": wanted.url,
+            "identities": wanted.identities,
+        },
     )
     _make_room_for(count)
     return _run(_play(wanted, duration, over, show), over, show)
@@ -84,6 +91,7 @@ def charge_points(wanted: ChargePoints, duration: float | None, *, as_json: bool
 
 def central_system(
     transport: Literal["soap", "json"],
+    ocpp: Version,
     host: str,
     port: int,
     habits: Literal["steve", "ev-server"] | None,
@@ -103,7 +111,7 @@ def central_system(
     if transport == "soap":
         from wattbridge.simulators.central_system_soap import SoapCentralSystem
 
-        serving = SoapCentralSystem(host=host, port=port, habits=habits)
+        serving = SoapCentralSystem(host=host, port=port, habits=habits, version=ocpp)
     else:
         from wattbridge.simulators.central_system_json import JsonCentralSystem
 
@@ -246,6 +254,7 @@ def _new_charge_point(wanted: ChargePoints, identity: str) -> ChargePoint:
             password=wanted.password,
             ca_file=wanted.ca_file,
             call_timeout=wanted.call_timeout,
+            version=wanted.ocpp,
         )
     from wattbridge.simulators.charge_point_json import JsonChargePoint
 
@@ -295,8 +304,8 @@ async def _serve(
     serving.on_exchange = show.exchange
     async with serving:
         show.begin(
-            f"a central system, OCPP 1.6 {transport.upper()}, at {serving.url}",
-            {"transport": transport, "url": serving.url},
+            f"a central system, OCPP {serving.dialect.version} {transport.upper()}, at {serving.url}",
+            {"transport": transport, "ocpp": serving.dialect.version, "url": serving.url},
         )
         await _pause(over, math.inf if duration is None else duration)
     show.problems += serving.problems

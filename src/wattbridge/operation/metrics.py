@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 
 from wattbridge.ocpp.local_answers import TABLE
 from wattbridge.ocpp.messages import Breach, CallError, Loss, Passage, Side
+from wattbridge.ocpp.older import NEWEST
 from wattbridge.ocpp.reasons import PROFILE_RULES, REASONS
 from wattbridge.operation.families import FAMILIES
 from wattbridge.relay.journal import Event, Journal, Record
@@ -38,7 +39,13 @@ PAGE_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # The values of labels, besides names of the configuration.
 DIRECTIONS = {Side.CHARGE_POINT: "to_csms", Side.CENTRAL_SYSTEM: "to_charger"}  # by the party that asks
 PEERS = {Side.CHARGE_POINT: "charger", Side.CENTRAL_SYSTEM: "csms"}
-PROTOCOLS = {"soap": "ocpp1.6-soap", "json": "ocpp1.6-json"}
+PROTOCOLS = {  # transport, version → name
+    ("soap", "1.6"): "ocpp1.6-soap",
+    ("soap", "1.5"): "ocpp1.5-soap",
+    ("soap", "1.2"): "ocpp1.2-soap",
+    ("json", "1.6"): "ocpp1.6-json",
+}
+TRANSPORTS = ("soap", "json")
 NO_PROTOCOL = "none"  # of a party that is not known, or not there
 CONNECT_REASONS = ("refused", "timeout", "unreachable")
 CONNECTION_REASONS = ("auth", "rate_limited", "duplicate", "unsupported", "busy", "draining")
@@ -59,7 +66,8 @@ MOST_UNKNOWN = 10_000  # identities; who sends more is counted as so many
 class State:
     """The gauges of one moment.
 
-    ``charge_points`` counts those with a session by transport, ``offline`` those configured that have none.
+    ``charge_points`` counts those with a session by transport and version, ``offline`` those configured that
+    have none.
     ``sessions`` counts links by upstream and state, ``connections`` the open TCP connections of each
     listener, ``in_flight`` calls by the party that asked. ``waiting`` messages of ``waiting_bytes`` wait for
     central systems, the oldest since ``waiting_seconds``. ``notes_dropped`` is since the start.
@@ -67,7 +75,7 @@ class State:
 
     ready: bool
     draining: bool
-    charge_points: Mapping[str, int] = field(default_factory=dict)
+    charge_points: Mapping[tuple[str, str], int] = field(default_factory=dict)
     offline: int = 0
     sessions: dict[tuple[str, str], int] = field(default_factory=dict)
     connections: dict[str, int] = field(default_factory=dict)
@@ -84,9 +92,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class _Action:
-    """The series of one direction and action; calls by the transports of who asked and who was asked."""
+    """The series of one direction and action; calls by transport and version of who asked and who was
+    asked."""
 
-    calls: dict[tuple[str, str], Counter]
+    calls: dict[tuple[str, str, str, str], Counter]
     seconds: Histogram
 
 
@@ -203,7 +212,7 @@ class Metrics:
         peer = arrived_from.other
 
         def by_transport(family: Counter, side: Side) -> dict[str, Counter]:
-            return {transport: family.labels(side.value, transport) for transport in PROTOCOLS}
+            return {transport: family.labels(side.value, transport) for transport in TRANSPORTS}
 
         return _Direction(
             actions={"other": self._action(arrived_from, "other")},
@@ -221,11 +230,18 @@ class Metrics:
 
     def _action(self, arrived_from: Side, action: str) -> _Action:
         return _Action(
-            {pair: self._calls_of(arrived_from, action, *pair) for pair in self._met(arrived_from)},
+            {
+                (asking, NEWEST, asked, NEWEST): self._calls_of(
+                    arrived_from, action, (asking, NEWEST), (asked, NEWEST)
+                )
+                for asking, asked in self._met(arrived_from)
+            },
             self._seconds.labels(DIRECTIONS[arrived_from], action),
         )
 
-    def _calls_of(self, arrived_from: Side, action: str, asking: str, asked: str) -> Counter:
+    def _calls_of(
+        self, arrived_from: Side, action: str, asking: tuple[str, str], asked: tuple[str, str]
+    ) -> Counter:
         protocols = PROTOCOLS.get(asking, NO_PROTOCOL), PROTOCOLS.get(asked, NO_PROTOCOL)
         charger, csms = protocols if arrived_from is Side.CHARGE_POINT else protocols[::-1]
         return self._calls.labels(DIRECTIONS[arrived_from], action, charger, csms)
@@ -291,10 +307,10 @@ class Metrics:
         action = record.action if record.action in direction.actions else "other"
         series = direction.actions[action]
         arrived, asked, answered, replied = record.arrived, record.asked, record.answered, record.replied
-        pair = arrived.transport, record.other_transport
-        calls = series.calls.get(pair)
+        met = arrived.transport, record.version, record.other_transport, record.other_version
+        calls = series.calls.get(met)
         if calls is None:
-            calls = series.calls[pair] = self._calls_of(record.arrived_from, action, *pair)
+            calls = series.calls[met] = self._calls_of(record.arrived_from, action, met[:2], met[2:])
         calls.inc()
         series.seconds.observe(record.seconds)
         direction.received[arrived.transport].inc(len(arrived.text))

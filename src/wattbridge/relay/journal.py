@@ -49,6 +49,8 @@ class Record:
     route: str = ""
     upstream: str = ""  # the central system, by its name in the configuration
     other_transport: str = ""  # of the asked party
+    version: str = "1.6"  # of OCPP, that the calling party speaks
+    other_version: str = "1.6"  # and the asked one
     profile: str = ""  # of the charge point
     how: How = ""
 

@@ -445,6 +445,8 @@ class Session:
                 answered=answered,
                 replied=replied,
                 other_transport=self.links[arrived_from.other].transport,
+                version=self.links[arrived_from].version,
+                other_version=self.links[arrived_from.other].version,
                 how=how,
             )
         )

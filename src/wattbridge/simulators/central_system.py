@@ -19,6 +19,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
+from wattbridge.simulators.dialects import DIALECTS, Version
 from wattbridge.simulators.outcomes import Exchange, Unanswered, tell_nobody
 
 Payload = dict[str, Any]
@@ -48,6 +49,7 @@ class CentralSystem:
     ``id_tags`` maps idTags to their AuthorizationStatus, others are Invalid; None accepts every idTag.
     ``passwords`` maps identities to the password of HTTP Basic authentication; None asks for none.
     ``known`` are the identities it serves; None serves everybody. Intervals and timeouts are in seconds.
+    Whatever it says and keeps has the names of OCPP ``version``.
 
     What makes it awkward, to be changed at any time: ``boot_status``; ``answer_delay`` (keep it below the
     other side's timeout, or its next CALL is taken for premature); ``silent_on`` and ``hang_up_on``, actions
@@ -67,7 +69,9 @@ class CentralSystem:
         known: Iterable[str] | None = None,
         call_timeout: float = 30.0,
         now: Callable[[], datetime] = utc_now,
+        version: Version = "1.6",
     ) -> None:
+        self.dialect = DIALECTS[version]
         self.host = host
         self.port = port
         self.heartbeat_interval = heartbeat_interval

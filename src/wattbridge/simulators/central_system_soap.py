@@ -1,4 +1,4 @@
-"""A central system that speaks OCPP 1.6S, as an independent witness: spyne serves CentralSystemService, zeep
+"""A central system that speaks OCPP-S, as an independent witness: spyne serves CentralSystemService, zeep
 calls the charge points' ChargePointService.
 
 Has the surface of ``JsonCentralSystem``. It learns where a charge point can be called from wsa:From, as
@@ -26,6 +26,7 @@ from wattbridge.simulators.central_system import (
     read_basic,
     utc_now,
 )
+from wattbridge.simulators.dialects import Version
 from wattbridge.simulators.outcomes import Exchange, Refused, Unanswered
 from wattbridge.simulators.post_server import Post, PostServer, Response
 from wattbridge.simulators.soap_by_spyne import ENVIRON, NAME, Asked, application
@@ -52,7 +53,7 @@ class _Peer:
 
 
 class SoapCentralSystem(CentralSystem):
-    """One simulated central system; what it can be told is in ``CentralSystem``.
+    """One simulated central system of OCPP ``version``; what it can be told is in ``CentralSystem``.
 
     ``addresses`` maps identities to the URL at which they are called, whatever they say themselves. An error
     of a charge point is a Refused. ``habits`` makes it behave like one that is in use:
@@ -75,6 +76,7 @@ class SoapCentralSystem(CentralSystem):
         habits: Habits | None = None,
         call_timeout: float = 30.0,
         now: Callable[[], datetime] = utc_now,
+        version: Version = "1.6",
     ) -> None:
         super().__init__(
             host=host,
@@ -85,6 +87,7 @@ class SoapCentralSystem(CentralSystem):
             known=known,
             call_timeout=call_timeout,
             now=now,
+            version=version,
         )
         self.addresses = dict(addresses or {})
         self.habits = habits
@@ -113,9 +116,11 @@ class SoapCentralSystem(CentralSystem):
         await asyncio.to_thread(self._open)  # the libraries take their time
 
     def _open(self) -> None:
-        self._application = application(self._answered, self._note, qualified_actions=self.habits == "steve")
-        description = service(NAME)
-        service("ChargePointService")
+        description = service(NAME, self.dialect.version)
+        service("ChargePointService", self.dialect.version)
+        self._application = application(
+            self._answered, self._note, description, qualified_actions=self.habits == "steve"
+        )
         self._callers = concurrent.futures.ThreadPoolExecutor(MOST_CALLS, "central system calls")
         self._server = PostServer(
             "central system",
@@ -128,7 +133,7 @@ class SoapCentralSystem(CentralSystem):
             inflates=True,
         )
         self.port = self._server.port
-        self._rules = Rules(description, self._note, name=NAME, url=self.url, identity=None)
+        self._rules = Rules(description, self._note, url=self.url, identity=None)
 
     async def stop(self) -> None:
         """Stop listening, and cut what is open; a call under way ends by itself."""
@@ -176,6 +181,7 @@ class SoapCentralSystem(CentralSystem):
             message_id=CONSTANT_MESSAGE_ID if ev_server else None,
             identity_namespace=NAMESPACE_OF_1_5 if ev_server else None,
             strict=True,
+            version=self.dialect.version,
         )
 
     async def hang_up(self, identity: str, code: int = 1000) -> None:
@@ -288,11 +294,7 @@ class SoapCentralSystem(CentralSystem):
         if action == "BootNotification":
             if self.boot_status == "Accepted":
                 self._accepted.add(identity)
-            return {
-                "status": self.boot_status,
-                "currentTime": self.timestamp(),
-                "interval": self.heartbeat_interval,
-            }
+            return self.dialect.booted(self.boot_status, self.timestamp(), self.heartbeat_interval)
         if action == "Heartbeat":
             return {"currentTime": self.timestamp()}
         if action == "DataTransfer":

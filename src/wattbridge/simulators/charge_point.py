@@ -24,6 +24,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from wattbridge.simulators.dialects import DIALECTS, Dialect, Version
 from wattbridge.simulators.outcomes import BadStatus, Exchange, Refusal, Unanswered, tell_nobody
 from wattbridge.simulators.transaction_queue import NEVER_TOLD, Message, Outcome, TransactionQueue
 
@@ -62,7 +63,7 @@ class Transaction:
     connector_id: int
     meter_start: int  # Wh
     begun: str
-    samples: list[Payload] = field(default_factory=list)  # the transactionData of StopTransaction
+    samples: list[Payload] = field(default_factory=list)  # readings, the transactionData of StopTransaction
 
 
 @dataclass(slots=True)
@@ -83,8 +84,8 @@ class Connector:
     reservation: Reservation | None = None
 
 
-def factory_settings(connectors: int) -> dict[str, Setting]:
-    return {
+def factory_settings(connectors: int, dialect: Dialect) -> dict[str, Setting]:
+    settings = {
         "AuthorizeRemoteTxRequests": Setting("true"),
         "ConnectorPhaseRotation": Setting("1.RST"),
         "GetConfigurationMaxKeys": Setting("50", readonly=True),
@@ -102,10 +103,16 @@ def factory_settings(connectors: int) -> dict[str, Setting]:
         "TransactionMessageAttempts": Setting("1"),
         "TransactionMessageRetryInterval": Setting("1"),
     }
+    if dialect.version != "1.6":  # which has brought the profiles
+        del settings["SupportedFeatureProfiles"]
+    return {dialect.key(name): setting for name, setting in settings.items()}
 
 
 class ChargePoint:
     """One simulated charge point, but for the transport.
+
+    It thinks in the words of OCPP 1.6, and says what ``version`` has for them; payloads that are given to
+    ``call``, and those in ``received``, have the names of ``version``.
 
     ``now`` gives the time of its messages, with an offset. It says nothing before it is told to; once
     accepted it sends Heartbeat, and while charging MeterValues, at the intervals of its configuration (0:
@@ -130,8 +137,10 @@ class ChargePoint:
         firmware_version: str,
         connectors: int,
         now: Callable[[], datetime],
+        version: Version = "1.6",
     ) -> None:
         self.identity = identity
+        self.dialect = DIALECTS[version]
         self.vendor = vendor
         self.model = model
         self.firmware_version = firmware_version
@@ -142,7 +151,7 @@ class ChargePoint:
         self.accepted = False
         self.connectors = {number: Connector(number) for number in range(1, connectors + 1)}
         self.operative = True  # connector 0: the charge point as a whole
-        self.configuration = factory_settings(connectors)
+        self.configuration = factory_settings(connectors, self.dialect)
         self.profiles: list[tuple[int, Payload]] = []  # (connector, csChargingProfiles)
         self.local_list: dict[str, Payload] = {}
         self.local_list_version = 0
@@ -280,7 +289,7 @@ class ChargePoint:
         """
         answer = await self.boot()
         while answer["status"] != "Accepted":
-            await asyncio.sleep(answer["interval"] or self.own_interval)
+            await asyncio.sleep(self.dialect.interval(answer) or self.own_interval)
             answer = await self.boot()
         await self.notify_all()
         return answer
@@ -322,7 +331,11 @@ class ChargePoint:
         """
         self.configuration["TransactionMessageAttempts"].value = str(attempts)
         self.configuration["TransactionMessageRetryInterval"].value = f"{retry:g}"
-        self.queue = TransactionQueue(probes=self.probes, on_acknowledged=self._acknowledged)
+        self.queue = TransactionQueue(
+            probes=self.probes,
+            once=not self.dialect.repeats_what_was_refused,
+            on_acknowledged=self._acknowledged,
+        )
 
     async def delivered(self) -> None:
         """Wait until all messages of transactions are acknowledged or discarded."""
@@ -384,7 +397,7 @@ class ChargePoint:
         """When (monotonic seconds) something is due without anybody asking, and what."""
         duties: list[tuple[float, Callable[[], object]]] = []
         with self._state:
-            heartbeat = float(self.configuration["HeartbeatInterval"].value)
+            heartbeat = float(self.configuration[self.dialect.key("HeartbeatInterval")].value)
             sample = float(self.configuration["MeterValueSampleInterval"].value)
             charging = [number for number, connector in self.connectors.items() if connector.transaction]
         if self.accepted and heartbeat > 0 and not self.offline:
@@ -428,13 +441,13 @@ class ChargePoint:
     ) -> Payload:
         """A transaction message is tried again, later each time, before it is given up (OCPP 1.6, 3.7.1).
 
-        With a queue, the answer is empty while there is none.
+        What was refused is not, before 1.6. With a queue, the answer is empty while there is none.
         """
         if self.queue is not None and transaction is not None:
             message = self.queue.add(action, payload, transaction)
             self._deliver()
             return message.answer or {}
-        if self.offline and "transactionId" in payload:  # one that begins offline has no id to go on with
+        if self.offline and action != "StartTransaction":  # one that begins offline has no id to go on with
             self.kept.append((action, payload))
             return {}
         attempts = int(self.configuration["TransactionMessageAttempts"].value)
@@ -442,7 +455,10 @@ class ChargePoint:
         for attempt in range(1, attempts):
             try:
                 return self._call(action, payload)
-            except (Refusal, Unanswered):
+            except (Refusal, Unanswered) as failure:
+                refused = isinstance(failure, Refusal | BadStatus)
+                if refused and not self.dialect.repeats_what_was_refused:
+                    raise
                 if self._mouth is None or self._mouth.closing.wait(interval * attempt):
                     raise
         return self._call(action, payload)
@@ -496,9 +512,9 @@ class ChargePoint:
             },
         )
         self.accepted = answer["status"] == "Accepted"
-        if self.accepted:
+        if self.accepted and (interval := self.dialect.interval(answer)):
             with self._state:
-                self.configuration["HeartbeatInterval"].value = str(answer["interval"])
+                self.configuration[self.dialect.key("HeartbeatInterval")].value = str(interval)
         return answer
 
     def _notify_status(
@@ -515,7 +531,7 @@ class ChargePoint:
             "timestamp": self._timestamp(),
         }
         try:
-            return self._call("StatusNotification", payload)
+            return self._call("StatusNotification", self.dialect.status(payload))
         except Unanswered:
             if self.queue is None:
                 raise
@@ -579,10 +595,11 @@ class ChargePoint:
             if transaction is not None:
                 connector.meter += SAMPLE_WH
                 connector.state_of_charge = min(100, connector.state_of_charge + 1)
-            payload = {"connectorId": connector_id, "meterValue": [self._take_sample(connector, context)]}
+            transaction_id = None if transaction is None else transaction.transaction_id
+            reading = self._take_sample(connector, context)
+            payload = self.dialect.meter_values(connector_id, transaction_id, reading)
         if transaction is None:
             return self._call("MeterValues", payload)
-        payload["transactionId"] = transaction.transaction_id
         return self._transaction_call("MeterValues", payload, transaction)
 
     def _stop_transaction(self, connector_id: int, *, reason: str | None, id_tag: str | None) -> Payload:
@@ -598,17 +615,15 @@ class ChargePoint:
                 if number != connector_id or profile["chargingProfilePurpose"] != "TxProfile"
             ]
             transaction.samples.append(self._take_sample(connector, "Transaction.End"))
+        payload = {
+            "transactionId": transaction.transaction_id,
+            "idTag": id_tag,
+            "timestamp": self._timestamp(),
+            "meterStop": connector.meter,
+            "reason": reason,
+        }
         return self._transaction_call(
-            "StopTransaction",
-            {
-                "transactionId": transaction.transaction_id,
-                "idTag": id_tag,
-                "timestamp": self._timestamp(),
-                "meterStop": connector.meter,
-                "reason": reason,
-                "transactionData": transaction.samples,
-            },
-            transaction,
+            "StopTransaction", self.dialect.stop(payload, transaction.samples), transaction
         )
 
     def _finish(self, connector_id: int, reason: str | None, id_tag: str | None) -> Payload:
@@ -672,7 +687,8 @@ class ChargePoint:
 
     def _report(self, action: str, *statuses: str) -> None:
         for status in statuses:
-            self._call(action, {"status": status})
+            if self.dialect.knows(action, status):
+                self._call(action, {"status": status})
 
     # --- The ear ---------------------------------------------------------------------------------------
     # Runs in the threads that serve the central system; answers at once, and leaves the rest to the mouth.
@@ -695,7 +711,7 @@ class ChargePoint:
             self.received.append((action, payload))
             if action in self._refusals:
                 raise self._refusals[action]
-            return self._answers[action](payload)
+            return self.dialect.answer(action, self._answers[action](payload))
 
     def _cancel_reservation(self, asked: Payload) -> Payload:
         for connector_id, connector in self.connectors.items():
@@ -835,13 +851,14 @@ class ChargePoint:
             return {"status": "VersionMismatch"}
         if not differential:
             self.local_list = {}
-        for entry in asked.get("localAuthorizationList", ()):
+        for entry in asked.get(self.dialect.local_list, ()):
             if "idTagInfo" in entry:
                 self.local_list[entry["idTag"]] = entry["idTagInfo"]
             else:
                 self.local_list.pop(entry["idTag"], None)
         self.local_list_version = version
-        return {"status": "Accepted"}
+        # Until 1.6 a list comes with a hash, which the answer confirms (OCPP 1.5, SendLocalList.conf).
+        return {"status": "Accepted"} | ({"hash": asked["hash"]} if "hash" in asked else {})
 
     def _set_charging_profile(self, asked: Payload) -> Payload:
         connector_id, profile = asked["connectorId"], asked["csChargingProfiles"]
@@ -896,7 +913,7 @@ class ChargePoint:
             return transaction is not None and transaction.transaction_id == transaction_id
 
     def _take_sample(self, connector: Connector, context: str) -> Payload:
-        """One meterValue with what such devices measure: phases, state of charge, temperature."""
+        """One reading with what such devices measure: phases, state of charge, temperature."""
         charging = connector.transaction is not None
         amps = "15.9" if charging else "0.0"
         samples: list[Payload] = [
@@ -910,7 +927,7 @@ class ChargePoint:
         samples.append({"value": charge, "measurand": "SoC", "location": "EV", "unit": "Percent"})
         samples.append({"value": "31.5", "measurand": "Temperature", "location": "Body", "unit": "Celsius"})
         samples = [{"context": context, "format": "Raw", "location": "Outlet"} | sample for sample in samples]
-        return {"timestamp": self._timestamp(), "sampledValue": samples}
+        return self.dialect.reading(self._timestamp(), samples)
 
     def _store_profile(self, connector_id: int, profile: Payload) -> None:
         """Keep a charging profile; one of the same id, or of the same purpose and level, is replaced."""

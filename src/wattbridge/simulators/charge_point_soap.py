@@ -1,4 +1,4 @@
-"""A charge point that speaks OCPP 1.6S: zeep speaks for it, and http.server listens."""
+"""A charge point that speaks OCPP-S: zeep speaks for it, and http.server listens."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from wattbridge.simulators.charge_point import ChargePoint, Payload, local_time
+from wattbridge.simulators.dialects import Version
 from wattbridge.simulators.outcomes import Unanswered
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SoapChargePoint(ChargePoint):
-    """One simulated charge point.
+    """One simulated charge point of OCPP ``version``.
 
     ``central_system_url`` is where CentralSystemService is, ``callback_host`` the address it listens on;
     ``callback_url`` is known once it is started. ``password`` is for HTTP Basic authentication, ``ca_file``
@@ -41,6 +42,7 @@ class SoapChargePoint(ChargePoint):
         connectors: int = 2,
         call_timeout: float = 30.0,
         now: Callable[[], datetime] = local_time,
+        version: Version = "1.6",
     ) -> None:
         super().__init__(
             identity,
@@ -49,6 +51,7 @@ class SoapChargePoint(ChargePoint):
             firmware_version=firmware_version,
             connectors=connectors,
             now=now,
+            version=version,
         )
         self.central_system_url = central_system_url
         self.callback_host = callback_host
@@ -77,7 +80,12 @@ class SoapChargePoint(ChargePoint):
         path = f"/ocpp/{urllib.parse.quote(self.identity, safe='')}"
         try:
             self._callbacks = Callbacks(
-                self.identity, self.callback_host, path, self._answer_call, self.problems
+                self.identity,
+                self.callback_host,
+                path,
+                self._answer_call,
+                self.problems,
+                version=self.dialect.version,
             )
         except OSError as problem:
             reason = str(problem) if problem.errno is None else os.strerror(problem.errno)
@@ -91,6 +99,7 @@ class SoapChargePoint(ChargePoint):
             timeout=self.call_timeout,
             password=self.password,
             ca_file=self.ca_file,
+            version=self.dialect.version,
         )
 
     def _disconnect(self) -> None:

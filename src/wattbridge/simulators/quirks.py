@@ -16,6 +16,7 @@ from datetime import datetime
 from wattbridge.simulators.charge_point import CENTRAL_EUROPE, ChargePoint
 from wattbridge.simulators.charge_point_json import QUIRKS, JsonChargePoint
 from wattbridge.simulators.charge_point_soap import SoapChargePoint
+from wattbridge.simulators.dialects import Version
 from wattbridge.simulators.outcomes import Refusal, Unanswered
 from wattbridge.simulators.soap_rules import SOAP_11
 
@@ -42,10 +43,18 @@ STATUS = """\
 <cs:statusNotificationRequest><cs:connectorId>1</cs:connectorId><cs:status>Available</cs:status>\
 <cs:errorCode>NoError</cs:errorCode><cs:timestamp>{local}</cs:timestamp></cs:statusNotificationRequest>"""
 
+METER_VALUES = "<cs:meterValuesRequest><cs:connectorId>1</cs:connectorId>{}</cs:meterValuesRequest>"
+# The last part of the namespaces, by version.
+NAMESPACE_ENDS: dict[Version, str] = {"1.6": "2015/10", "1.5": "2012/06", "1.2": "2010/08"}
+
 
 @dataclass(frozen=True, slots=True)
 class SoapQuirk:
-    """One habit: a request in order, and what becomes of its text, its bytes and its HTTP headers."""
+    """One habit: a request in order, and what becomes of its text, its bytes and its HTTP headers.
+
+    The request is written in the namespaces of 1.6, and sent in those of the charge point's version; only
+    charge points of ``versions`` have the habit.
+    """
 
     name: str
     action: str
@@ -53,6 +62,7 @@ class SoapQuirk:
     text: Callable[[str], str] = str
     octets: Callable[[bytes], bytes] = bytes
     headers: tuple[tuple[str, str], ...] = (("Content-Type", CONTENT_TYPE),)
+    versions: tuple[Version, ...] = ("1.6", "1.5", "1.2")
 
 
 def _without(pattern: str) -> Callable[[str], str]:
@@ -64,7 +74,12 @@ def _with(old: str, new: str) -> Callable[[str], str]:
 
 
 SOAP_QUIRKS = (
-    SoapQuirk("a local time without an offset", "StatusNotification", STATUS),
+    SoapQuirk(
+        "a local time without an offset",
+        "StatusNotification",
+        STATUS,
+        versions=("1.6", "1.5"),  # in 1.2 it has no time
+    ),
     SoapQuirk("no wsa:MessageID", "Heartbeat", HEARTBEAT, _without(r" *<wsa:MessageID>.*</wsa:MessageID>\n")),
     SoapQuirk(
         "a SOAP 1.1 envelope",
@@ -140,7 +155,38 @@ SOAP_QUIRKS = (
         octets=gzip.compress,
         headers=(("Content-Type", CONTENT_TYPE), ("Content-Encoding", "gzip")),
     ),
+    # Below are those of 1.5: what people have made of its meter values, and of its one word for a connector
+    # that is in use.
+    SoapQuirk(
+        "meter values of 1.6 in an envelope of 1.5",
+        "MeterValues",
+        METER_VALUES.format(
+            "<meterValue><timestamp>2024-05-01T10:00:00Z</timestamp><sampledValue><value>1000</value>"
+            "<unit>Wh</unit></sampledValue></meterValue>"
+        ),
+        versions=("1.5",),
+    ),
+    SoapQuirk(
+        "attributes with a prefix",
+        "MeterValues",
+        METER_VALUES.format(
+            "<cs:values><cs:timestamp>2024-05-01T10:00:00Z</cs:timestamp>"
+            '<cs:value cs:unit="Wh" cs:measurand="Energy.Active.Import.Register">1000</cs:value></cs:values>'
+        ),
+        versions=("1.5",),
+    ),
+    SoapQuirk(
+        "a status of 1.6 in an envelope of 1.5",
+        "StatusNotification",
+        "<cs:statusNotificationRequest><cs:connectorId>1</cs:connectorId><cs:status>Preparing</cs:status>"
+        "<cs:errorCode>NoError</cs:errorCode></cs:statusNotificationRequest>",
+        versions=("1.5",),
+    ),
 )
+
+
+def quirks_of(version: Version) -> list[SoapQuirk]:
+    return [quirk for quirk in SOAP_QUIRKS if version in quirk.versions]
 
 
 async def show(charge_point: ChargePoint) -> list[str]:
@@ -148,7 +194,7 @@ async def show(charge_point: ChargePoint) -> list[str]:
     if isinstance(charge_point, SoapChargePoint):
         return [
             f"{charge_point.identity}: {quirk.name}: {problem}"
-            for quirk in SOAP_QUIRKS
+            for quirk in quirks_of(charge_point.dialect.version)
             if (problem := await _post(charge_point, quirk)) is not None
         ]
     assert isinstance(charge_point, JsonChargePoint)
@@ -166,9 +212,10 @@ async def _post(charge_point: SoapChargePoint, quirk: SoapQuirk) -> str | None:
         url=charge_point.central_system_url,
         body=quirk.body.replace("{local}", local),
     )
+    text = quirk.text(text).replace(NAMESPACE_ENDS["1.6"], NAMESPACE_ENDS[charge_point.dialect.version])
     try:
         status, answer = await charge_point.post(
-            quirk.action, quirk.octets(quirk.text(text).encode()), dict(quirk.headers)
+            quirk.action, quirk.octets(text.encode()), dict(quirk.headers)
         )
     except Unanswered as failure:
         return str(failure)

@@ -1,8 +1,8 @@
 """What simulators play: a day of one charge point and one central system, as the demo shows it, and what
 charge points do by themselves towards a central system that nobody here knows.
 
-Knows the simulators and nothing of what stands between them. What does not go as it should is collected, and
-the play goes on.
+Knows the simulators and nothing of what stands between them. Parties of an older OCPP play what they have
+words for. What does not go as it should is collected, and the play goes on.
 """
 
 from __future__ import annotations
@@ -191,8 +191,9 @@ class _Day:
     # --- The parts of the day --------------------------------------------------------------------------
 
     async def _morning(self) -> None:
-        while (answer := await self._step("boot", self.charge_point.boot()))["status"] != "Accepted":
-            await self._rest(answer["interval"])  # what the central system asks for (OCPP 1.6, 4.2)
+        cp = self.charge_point
+        while (answer := await self._step("boot", cp.boot()))["status"] != "Accepted":
+            await self._rest(cp.dialect.interval(answer))  # what the central system asks for (OCPP 1.6, 4.2)
         await self._step("status", self.charge_point.notify_all())
 
     async def _charge_at_the_plug(self) -> None:
@@ -205,10 +206,32 @@ class _Day:
         await self._step("meter values", cp.meter_values(connector_id))
         if self._outage:
             await self._without_a_central_system(connector_id)
-        await self._ask("GetConfiguration", ("unknownKey", ["Sparkle"]), key=["HeartbeatInterval", "Sparkle"])
+        if self._can_be_asked("GetConfiguration"):
+            keys = ["ResetRetries", "Sparkle"]
+            await self._ask("GetConfiguration", ("unknownKey", ["Sparkle"]), key=keys)
         await self._ask(
             "ChangeConfiguration", ("status", "Accepted"), key="ConnectorPhaseRotation", value="1.RST"
         )
+        if self._can_be_asked("SetChargingProfile"):
+            await self._charge_by_a_profile(connector_id, transaction_id)
+        if self._can_be_asked("TriggerMessage"):
+            await self._and_then(
+                "MeterValues",
+                self._ask(
+                    "TriggerMessage",
+                    ("status", "Accepted"),
+                    requestedMessage="MeterValues",
+                    connectorId=connector_id,
+                ),
+            )
+        crossing = "GetLocalListVersion" if self._can_be_asked("GetLocalListVersion") else "ClearCache"
+        await self._at_once(cp.meter_values(connector_id), crossing)
+        await self._step("stop", cp.stop_transaction(connector_id, id_tag=ID_TAG))
+        self._expect_ended(transaction_id, connector_id)
+        await self._step("unplug", cp.notify_status(connector_id, "Finishing"))
+        await self._step("leave", cp.notify_status(connector_id, "Available"))
+
+    async def _charge_by_a_profile(self, connector_id: int, transaction_id: int) -> None:
         await self._ask(
             "SetChargingProfile",
             ("status", "Accepted"),
@@ -234,20 +257,6 @@ class _Day:
         )
         limit = schedule["chargingSchedule"]["chargingSchedulePeriod"][0]["limit"]
         self._expect("GetCompositeSchedule: limit", limit, LIMIT)
-        await self._and_then(
-            "MeterValues",
-            self._ask(
-                "TriggerMessage",
-                ("status", "Accepted"),
-                requestedMessage="MeterValues",
-                connectorId=connector_id,
-            ),
-        )
-        await self._at_once(cp.meter_values(connector_id), "GetLocalListVersion")
-        await self._step("stop", cp.stop_transaction(connector_id, id_tag=ID_TAG))
-        self._expect_ended(transaction_id, connector_id)
-        await self._step("unplug", cp.notify_status(connector_id, "Finishing"))
-        await self._step("leave", cp.notify_status(connector_id, "Available"))
 
     async def _without_a_central_system(self, connector_id: int) -> None:
         """The connection breaks and cannot be made again for a while; what was said meanwhile arrives."""
@@ -281,21 +290,24 @@ class _Day:
             self._ask("RemoteStopTransaction", ("status", "Accepted"), transactionId=transaction_id),
         )
         self._expect_ended(transaction_id, connector_id)
-        await self._ask("UnlockConnector", ("status", "Unlocked"), connectorId=connector_id)
+        unlocked = self.central_system.dialect.unlocked
+        await self._ask("UnlockConnector", ("status", unlocked), connectorId=connector_id)
 
     async def _small_talk(self) -> None:
         cp = self.charge_point
         await self._step("heartbeat", cp.heartbeat())
-        await self._step("data", cp.transfer_data("greeting", "<hello> & goodbye"), ("status", "Accepted"))
-        await self._ask(
-            "DataTransfer",
-            ("data", '{"a": "<b>"}'),
-            vendorId=cp.vendor,
-            messageId="echo",
-            data='{"a": "<b>"}',
-        )
-        await self._step("diagnostics", cp.notify_diagnostics_status("Idle"))
-        await self._step("firmware", cp.notify_firmware_status("Idle"))
+        if self._can_be_asked("DataTransfer"):
+            greeting = cp.transfer_data("greeting", "<hello> & goodbye")
+            await self._step("data", greeting, ("status", "Accepted"))
+            await self._ask(
+                "DataTransfer",
+                ("data", '{"a": "<b>"}'),
+                vendorId=cp.vendor,
+                messageId="echo",
+                data='{"a": "<b>"}',
+            )
+        await self._step("diagnostics", cp.notify_diagnostics_status("Uploaded"))
+        await self._step("firmware", cp.notify_firmware_status("Installed"))
         for received in (cp.received, self.central_system.received):
             del received[:-ENOUGH]
 
@@ -336,6 +348,10 @@ class _Day:
 
     async def _ask(self, action: str, expected: tuple[str, object] | None = None, **payload: Any) -> Payload:
         return await self._step(action, self.central_system.call(self.identity, action, **payload), expected)
+
+    def _can_be_asked(self, action: str) -> bool:
+        """Whether both have a word for it in their versions of OCPP."""
+        return action in self.charge_point.dialect.answers & self.central_system.dialect.answers
 
     async def _and_then(self, action: str, asking: Awaitable[Payload]) -> None:
         """Take a step of the central system, and wait for what the charge point sends because of it."""

@@ -1,7 +1,7 @@
 """OCPP-S as other people's stacks see it: zeep writes and reads, requests and http.server carry, libxml2's
 schema validator judges.
 
-Knows how calls are made and answered in OCPP-S 1.6; what a message means is left to the simulators. Whatever
+Knows how calls are made and answered in OCPP-S; what a message means is left to the simulators. Whatever
 the other party does against the rules is noted as a problem: one sentence each, for tests and the demo.
 Importing zeep takes a while (0.1 s), so the simulators import this module when they start.
 """
@@ -24,6 +24,7 @@ import zeep.wsa
 from lxml import etree
 
 from wattbridge.ocpp.wsdl import descriptions_folder
+from wattbridge.simulators.dialects import Version
 from wattbridge.simulators.outcomes import BadStatus, Refused, Unanswered
 from wattbridge.simulators.post_server import Post, PostServer, Response
 from wattbridge.simulators.soap_rules import (
@@ -36,11 +37,14 @@ from wattbridge.simulators.soap_rules import (
     Rules,
     VersionMismatch,
     addressing,
+    fault_namespace,
+    response_action,
     text_of,
 )
 
 _zeep: Any = zeep  # it calls itself typed, but most of its functions are not
 
+TEXT = "_value_1"  # what zeep calls the text beside attributes
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 Answer = Callable[[str, dict[str, Any]], dict[str, Any]]
@@ -50,12 +54,14 @@ Answer = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
 class Service:
-    """One service description as zeep understands it, and its schema as libxml2 does."""
+    """One service description of OCPP *version* as zeep understands it, and its schema as libxml2 does."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, version: Version) -> None:
+        self.version = version
         settings = _zeep.Settings(strict=True, forbid_dtd=True, forbid_external=True)
         self.document = _zeep.wsdl.Document(str(path), _zeep.Transport(), settings=settings)
         self.binding: Any = next(iter(self.document.bindings.values()))
+        self.name: str = path.stem
         self.namespace: str = self.binding.name.namespace
         self.operations: dict[str, Any] = self.binding.all()
         self.action_of = {
@@ -90,14 +96,14 @@ class Service:
 
 
 @functools.cache
-def _load(name: str, version: str) -> Service:
-    return Service(Path(str(descriptions_folder())) / version / f"{name}.wsdl")
+def _load(name: str, version: Version) -> Service:
+    return Service(Path(str(descriptions_folder())) / version / f"{name}.wsdl", version)
 
 
 _loading = threading.Lock()
 
 
-def service(name: str, version: str = "1.6") -> Service:
+def service(name: str, version: Version = "1.6") -> Service:
     """The description of ``"CentralSystemService"`` or ``"ChargePointService"``; read once per process."""
     with _loading:
         return _load(name, version)
@@ -107,11 +113,24 @@ def plain(value: Any) -> Any:
     """zeep's values as a payload: dicts and lists, times as text, absent fields absent."""
     value = _zeep.helpers.serialize_object(value, dict)
     if isinstance(value, dict):
-        return {name: plain(inner) for name, inner in value.items() if inner is not None and inner != []}
+        present = {name: inner for name, inner in value.items() if inner is not None and inner != []}
+        return {"value" if name == TEXT else name: plain(inner) for name, inner in present.items()}
     if isinstance(value, list):
         return [plain(inner) for inner in value]
     if isinstance(value, date):
         return value.isoformat().replace("+00:00", "Z")
+    return value
+
+
+def for_zeep(value: Any, name: str = "") -> Any:
+    """A payload as zeep wants it: the other way round only what is the text of ``<value unit="Wh">``."""
+    if isinstance(value, list):
+        return [for_zeep(inner, f"{name}[]") for inner in value]
+    if isinstance(value, dict):
+        return {
+            TEXT if (name, field) == ("value[]", "value") else field: for_zeep(inner, field)
+            for field, inner in value.items()
+        }
     return value
 
 
@@ -136,7 +155,8 @@ class _Broken(Exception):
 class Caller:
     """Calls a service of one charge point's with zeep. Blocking, and one call at a time.
 
-    ``calls`` is the service: a charge point calls CentralSystemService, a central system ChargePointService.
+    ``calls`` is the service: a charge point calls CentralSystemService, a central system ChargePointService;
+    ``version`` that of OCPP.
     ``from_address`` stands in wsa:From, None for a caller that sends none. ``message_id`` is for callers that
     have but one, ``identity_namespace`` for those that put chargeBoxIdentity in another namespace than the
     service's. ``strict`` is for callers that would rather raise ValueError than send what breaks the schema.
@@ -159,8 +179,9 @@ class Caller:
         password: str | bytes | None = None,
         ca_file: str | None = None,
         strict: bool = False,
+        version: Version = "1.6",
     ) -> None:
-        self.service = service(calls)
+        self.service = service(calls, version)
         self.identity = identity
         self.url = url
         self.from_address = from_address
@@ -188,13 +209,15 @@ class Caller:
     def call(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
         """Ask the other party and return the payload of its answer.
 
-        Raises Refused for a fault and Unanswered when no usable answer came; a strict caller ValueError when
-        the payload breaks the schema.
+        Raises Refused for a fault, Unanswered when no usable answer came, and ValueError when there is no
+        such action; a strict caller also when the payload breaks the schema.
         """
+        if action not in self.service.operations:
+            raise ValueError(f"{action}: OCPP {self.service.version} has no such call")
         self._transport.last = None
         identity = {self.service.header_name(action): self.identity}
         try:
-            result = self._proxy[action](_soapheaders=identity, **payload)
+            result = self._proxy[action](_soapheaders=identity, **for_zeep(payload))
         except TypeError as unknown:  # zeep knows a field by its keyword only
             raise ValueError(f"{action}: {unknown}") from None
         except zeep.exceptions.Fault as fault:
@@ -283,7 +306,10 @@ class Caller:
             raise _Broken(f"the body holds {len(content)} elements; expected one")
         is_fault = content[0].tag == f"{{{SOAP_12}}}Fault"
         header = envelope.find(f"{{{SOAP_12}}}Header")
-        expected_action = FAULT_ACTION if is_fault else f"/{action}Response"
+        expected_action = FAULT_ACTION
+        if not is_fault:
+            said = text_of(next(iter(addressing(header, "Action")), None))
+            expected_action = response_action(self.service, action, said)
         # (name, what it must be; None for anything). Web Services Addressing 1.0 - Core, 3.3 and 3.4.
         for name, expected in (
             ("Action", expected_action),
@@ -328,13 +354,22 @@ class _Headers(zeep.Plugin):
 class Callbacks:
     """A small HTTP server that offers ChargePointService for one charge point, in threads of its own.
 
-    ``answer(action, payload)`` gives the payload of the answer, or raises Refused to answer with a fault; it
-    is called from the server's threads. ``problems`` receives what the callers do against the rules; a
-    request with a problem that another stack would stumble over gets a fault.
+    ``version`` is that of OCPP. ``answer(action, payload)`` gives the payload of the answer, or raises
+    Refused to answer with a fault; it is called from the server's threads. ``problems`` receives what the
+    callers do against the rules; a request with a problem that another stack would stumble over gets a fault.
     """
 
-    def __init__(self, identity: str, host: str, path: str, answer: Answer, problems: list[str]) -> None:
-        self.service = service("ChargePointService")
+    def __init__(
+        self,
+        identity: str,
+        host: str,
+        path: str,
+        answer: Answer,
+        problems: list[str],
+        *,
+        version: Version = "1.6",
+    ) -> None:
+        self.service = service("ChargePointService", version)
         self.identity = identity
         self.answer = answer
         self.problems = problems
@@ -342,9 +377,7 @@ class Callbacks:
             f"{identity} callbacks", host, 0, path, self.respond, self.note, party="charge point"
         )
         self.url = self._server.url
-        self._rules = Rules(
-            self.service, self.note, name="ChargePointService", url=self.url, identity=identity
-        )
+        self._rules = Rules(self.service, self.note, url=self.url, identity=identity)
 
     def close(self) -> None:
         """Stop serving and close every connection. Blocking, for a moment."""
@@ -369,10 +402,11 @@ class Callbacks:
                 self._write(self._fault(refused), FAULT_ACTION, heard.message_id),
             )
         response = operation.output.serialize(**result).content
+        action = response_action(self.service, heard.action)
         return Response(
             200,
-            f'application/soap+xml; charset=utf-8; action="/{heard.action}Response"',
-            self._write(response, f"/{heard.action}Response", heard.message_id),
+            f'application/soap+xml; charset=utf-8; action="{action}"',
+            self._write(response, action, heard.message_id),
         )
 
     def _fault(self, refused: Refused) -> etree._Element:
@@ -380,7 +414,7 @@ class Callbacks:
             return f"{{{SOAP_12}}}{name}"
 
         envelope: etree._Element = etree.Element(
-            soap("Envelope"), nsmap={"soap": SOAP_12, "cp": self.service.namespace}
+            soap("Envelope"), nsmap={"soap": SOAP_12, "cp": fault_namespace(self.service)}
         )
         fault = etree.SubElement(etree.SubElement(envelope, soap("Body")), soap("Fault"))
         code = etree.SubElement(fault, soap("Code"))

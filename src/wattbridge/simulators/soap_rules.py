@@ -1,8 +1,8 @@
 """What OCPP-S asks of a request, for the simulators of both sides: envelope, headers, and the body by its
 schema.
 
-Knows SOAP 1.2 and WS-Addressing as far as OCPP-S 1.6 uses them. A breach is noted; one that another stack
-would stumble over is refused as well.
+Knows SOAP 1.2 and WS-Addressing as far as OCPP-S uses them, of whichever version. A breach is noted; one that
+another stack would stumble over is refused as well.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, NoReturn, Protocol
 
 from lxml import etree
 
+from wattbridge.simulators.dialects import Version
 from wattbridge.simulators.outcomes import Refused
 
 SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
@@ -39,8 +40,10 @@ class VersionMismatch(Exception):
 
 
 class Description(Protocol):
-    """What the rules ask of a service description."""
+    """What the rules ask of a service description; ``name`` is the service's."""
 
+    name: str
+    version: Version
     namespace: str
     action_of: dict[str, str]
 
@@ -73,10 +76,30 @@ def text_of(element: etree._Element | None) -> str:
     return (element.text or "").strip() if element is not None else ""
 
 
+def fault_namespace(description: Description) -> str:
+    """The namespace of OCPP's fault subcodes (OCPP-S 1.2 and 1.5, 8.2; in 1.6 that of the service)."""
+    older = {"1.2": "urn://Ocpp/2010/08/", "1.5": "urn://Ocpp/2012/02/"}
+    return older.get(description.version, description.namespace)
+
+
+def response_action(description: Description, action: str, said: str = "") -> str:
+    """What is to stand in wsa:Action of a response; *said*, where that is right as well.
+
+    The description of 1.2 names none, so that stacks put there what WS-Addressing makes of the names, in the
+    spelling of CXF: ``urn://Ocpp/Cs/2010/08/CentralSystemService/HeartbeatResponse``.
+    """
+    short = f"/{action}Response"
+    return short if description.version != "1.2" or said == short else qualified_action(description, action)
+
+
+def qualified_action(description: Description, action: str) -> str:
+    return f"{description.namespace}{description.name}/{action}Response"
+
+
 class Rules:
     """Reads requests to one service; ``note`` hears each breach as a sentence.
 
-    ``name`` is the service's, ``url`` where it is. ``identity`` is that of the charge point, None where
+    ``url`` is where it is. ``identity`` is that of the charge point, None where
     there are many.
     """
 
@@ -85,13 +108,11 @@ class Rules:
         description: Description,
         note: Callable[[str], None],
         *,
-        name: str,
         url: str,
         identity: str | None,
     ) -> None:
         self.description = description
         self.note = note
-        self.name = name
         self.url = url
         self.identity = identity
 
@@ -124,7 +145,7 @@ class Rules:
         if document.docinfo.doctype:
             self._refuse("Sender", "ProtocolError", "a document type declaration, which SOAP forbids")
         if envelope.tag == f"{{{SOAP_11}}}Envelope":
-            self.note("a SOAP 1.1 envelope; OCPP-S 1.6 is SOAP 1.2")
+            self.note("a SOAP 1.1 envelope; OCPP-S is SOAP 1.2")
             raise VersionMismatch
         if envelope.tag != f"{{{SOAP_12}}}Envelope":
             self._refuse("Sender", "ProtocolError", f"<{envelope.tag}> is not a SOAP 1.2 envelope")
@@ -139,7 +160,8 @@ class Rules:
         if len(content) != 1:
             self._refuse("Sender", "ProtocolError", f"the body holds {len(content)} elements; expected one")
         if content[0].tag not in self.description.action_of:
-            self._refuse("Receiver", "NotSupported", f"<{content[0].tag}> is no request of {self.name} 1.6")
+            service = f"{self.description.name} {self.description.version}"
+            self._refuse("Receiver", "NotSupported", f"<{content[0].tag}> is no request of {service}")
         return content[0]
 
     def _judge_content_type(self, action: str, content_type: str) -> None:

@@ -1,8 +1,8 @@
 """How a charge point delivers the messages of its transactions: in order, again and again, until it gives up.
 
 The rules of OCPP 1.6 edition 2, 3.7 and 3.7.1, of OCPP-S 1.6 errata, 3.1 and 3.2, and of OCPP 1.6 errata,
-3.18. Knows no clock and no connection: whoever has both asks ``next`` what is to be said, and tells the queue
-what came of it.
+3.18; with ``once`` those of OCPP 1.5, 8.2. Knows no clock and no connection: whoever has both asks ``next``
+what is to be said, and tells the queue what came of it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Message:
     answer: Payload | None = None
 
     def write(self) -> Payload:
-        """Its payload, with the transactionId as it is known by now."""
-        if self.action == "StartTransaction":
+        """Its payload, with the transactionId, where it has one, as that is known by now."""
+        if "transactionId" not in self.payload:
             return dict(self.payload)
         return self.payload | {"transactionId": self.transaction.transaction_id}
 
@@ -67,12 +67,14 @@ class TransactionQueue:
 
     ``attempts`` is TransactionMessageAttempts, ``retry`` TransactionMessageRetryInterval (seconds). With
     ``probes`` a failure is the message's own only when a Heartbeat is answered right after it (OCPP-S errata,
-    3.2); without, each one is. ``on_acknowledged`` and ``on_discarded`` hear of messages that leave.
+    3.2); without, each one is. With ``once`` the first failure is the last: what was refused should not be
+    said again (OCPP 1.5, 8.2). ``on_acknowledged`` and ``on_discarded`` hear of messages that leave.
     """
 
     attempts: int = 3
     retry: float = 60.0
     probes: bool = True
+    once: bool = False
     on_acknowledged: Callable[[Message], None] = lambda message: None
     on_discarded: Callable[[Message], None] = lambda message: None
     messages: deque[Message] = field(default_factory=deque)
@@ -118,8 +120,8 @@ class TransactionQueue:
             self._failed(message, now, its_own=not isinstance(outcome, Outcome))
         elif outcome is Outcome.FAILED:
             self._counts.failed += 1
-            self._probing = self.probes
-            if not self.probes:
+            self._probing = self.probes and not self.once
+            if not self._probing:
                 self._failed(message, now, its_own=True)
         elif outcome is Outcome.UNANSWERED:  # which says nothing of the message
             self._counts.unanswered += 1
@@ -136,7 +138,7 @@ class TransactionQueue:
         """The central system would not have it: that is *its own* fault, or the central system is away."""
         if its_own:
             message.failures += 1
-        if message.failures < self.attempts:
+        if message.failures < self.attempts and not self.once:
             self._due = now + self.retry * max(1, message.failures)
             return
         self._leave(message, now)
