@@ -1,16 +1,23 @@
 """The exchanges under ``tests/exchanges``: whole conversations as files one can read without Python.
 
+All who speak OCPP-S there speak 1.6. Under ``tests/exchanges-of-older-versions`` one of the two speaks an
+older version: in ``1.5-charge_point`` the charge point does, in ``1.2-central_system`` the central system.
+The other one speaks 1.6.
+
 A folder is ``<Action>/<case>``; DataTransfer, which both parties may ask for, is ``DataTransfer`` when the
 charge point asks and ``DataTransfer.from-central-system`` when the central system does. In it stand, in the
 order in which they travel:
 
 - ``1-…`` the call as its sender wrote it, ``2-…`` as the gateway passes it on,
 - ``3-…`` the reply as the other party wrote it, ``4-…`` as the gateway hands it back;
-- ``notes.txt``, where something was changed or lost on the way: a line each, the form of ``note_line``.
+- ``notes.txt``, where something was changed or lost on the way: a line each, the form of ``note_line``;
+- ``before.txt``, where it matters what the same two said before: the exchanges that went before this one, a
+  line each, ``<Action>/<case>`` of the same kind.
 
 A file is named after the party at the other end of that wire, ``charge_point`` or ``central_system``, and
 ends in ``.xml`` where that party speaks OCPP-S, in ``.json`` where it speaks OCPP-J. Without 2 and 3 the
-gateway answers by itself. Message ids that it mints are always ``MESSAGE_ID`` and ``SOAP_MESSAGE_ID``.
+gateway answers by itself. Message ids that it mints are always ``MESSAGE_ID`` and ``SOAP_MESSAGE_ID``, and
+its own time is ``NOW``.
 """
 
 from __future__ import annotations
@@ -22,6 +29,7 @@ from pathlib import Path
 from wattbridge.ocpp.messages import Breach, Loss, Note, Side
 
 EXCHANGES = Path(__file__).parent / "exchanges"
+OF_OLDER_VERSIONS = Path(__file__).parent / "exchanges-of-older-versions"
 
 IDENTITY = "CP3211"
 GATEWAY_URL = "http://wattbridge.example/ocpp"  # in wsa:From of calls; charge points post there
@@ -29,7 +37,10 @@ CHARGE_POINT_URL = "http://10.1.2.3:8080/ocpp"  # in wsa:To of calls to it
 CENTRAL_SYSTEM_URL = "http://central.example/services/CentralSystemService"  # the same, when it speaks OCPP-S
 MESSAGE_ID = "1"
 SOAP_MESSAGE_ID = "urn:uuid:00000000-0000-4000-8000-000000000001"
+NOW = "2024-05-01T10:00:00Z"
 
+_NAMESPACE = re.compile(rb"urn://Ocpp/C[sp]/(\d{4}/\d\d)/")
+_VERSION = {b"2010/08": "1.2", b"2012/06": "1.5", b"2015/10": "1.6"}
 _NAME = re.compile(r"([1-4])-(charge_point|central_system)\.(xml|json)")
 _TRANSPORT = {"xml": "soap", "json": "json"}
 
@@ -40,7 +51,9 @@ class Exchange:
 
     ``folder`` is the name above the case: the action, for most. ``asked_by`` is ``"charge_point"`` or
     ``"central_system"``; ``transports`` tells for both whether they speak ``"soap"`` or ``"json"``.
-    ``messages`` are the files 1 to 4, None where there is none; ``notes`` are the lines of notes.txt.
+    ``messages`` are the files 1 to 4, None where there is none; ``notes`` are the lines of notes.txt, and
+    ``before`` the exchanges of before.txt. ``older`` is who speaks an older version, ``"1.5-charge_point"``;
+    ``""`` where nobody does.
     """
 
     folder: str
@@ -49,10 +62,12 @@ class Exchange:
     transports: dict[str, str]
     messages: tuple[bytes, bytes | None, bytes | None, bytes]
     notes: tuple[str, ...]
+    older: str = ""
+    before: tuple[Exchange, ...] = ()
 
     @property
     def id(self) -> str:
-        return f"{self.folder}/{self.case}"
+        return "/".join(name for name in (self.older, self.folder, self.case) if name)
 
     @property
     def action(self) -> str:
@@ -63,16 +78,29 @@ class Exchange:
         """Whom the call is for."""
         return Side(self.asked_by).other.value
 
+    def version(self, party: str) -> str:
+        """The version of OCPP that *party* speaks.
+
+        The namespace in what the gateway writes to it tells; the folder does where it writes nothing.
+        """
+        written = self.messages[3 if party == self.asked_by else 1]
+        named = _NAMESPACE.search(written) if written and self.transports[party] == "soap" else None
+        if named is not None:
+            return _VERSION[named[1]]
+        version, _, who = self.older.partition("-")
+        return version if who == party else "1.6"
+
     @property
     def answered_here(self) -> bool:
         """The gateway answers by itself; the other party never hears of it."""
         return self.messages[1] is None
 
 
-def load_exchanges(folder: Path = EXCHANGES) -> list[Exchange]:
-    """Every exchange, by name. Raises ValueError naming the file that does not belong, or is not there."""
+def load_exchanges(folder: Path = EXCHANGES, older: str = "") -> list[Exchange]:
+    """Every exchange in a folder, by name. Raises ValueError naming the file that does not belong, or is not
+    there."""
     found = [
-        _load(case)
+        _load(case, older)
         for action in sorted(folder.iterdir())
         if action.is_dir()
         for case in sorted(action.iterdir())
@@ -82,13 +110,29 @@ def load_exchanges(folder: Path = EXCHANGES) -> list[Exchange]:
     return found
 
 
-def _load(case: Path) -> Exchange:
+def load_older_exchanges(folder: Path = OF_OLDER_VERSIONS) -> list[Exchange]:
+    """Every exchange in which somebody speaks an older version, by name. Raises ValueError likewise."""
+    return [
+        exchange
+        for older in sorted(folder.iterdir())
+        if older.is_dir()
+        for exchange in load_exchanges(older, older.name)
+    ]
+
+
+def _load(case: Path, older: str) -> Exchange:
+    if not case.is_dir():
+        raise ValueError(f"{case}: found no such exchange")
     files: dict[int, tuple[str, str, Path]] = {}
     notes: tuple[str, ...] = ()
+    before: tuple[Exchange, ...] = ()
     for file in sorted(case.iterdir()):
         name = _NAME.fullmatch(file.name)
         if file.name == "notes.txt":
             notes = tuple(_content(file).decode().split("\n"))
+        elif file.name == "before.txt":
+            earlier = _content(file).decode().split("\n")
+            before = tuple(_load(case.parent.parent / name, older) for name in earlier)
         elif name is None or int(name[1]) in files:
             raise ValueError(
                 f"{file}: found a file that is no part of an exchange, or the second of its number"
@@ -113,6 +157,8 @@ def _load(case: Path) -> Exchange:
         transports={asked_by: _TRANSPORT[suffix], asked: _TRANSPORT[other_suffix]},
         messages=(contents[1], contents.get(2), contents.get(3), contents[4]),
         notes=notes,
+        older=older,
+        before=before,
     )
 
 

@@ -175,10 +175,17 @@ async def test_another_token_counts_at_once_and_another_address_is_opened(tmp_pa
         assert gateway.admin_address is None
 
 
-def an_administration_of(folder: Path, deliveries: DeliveriesInMemory) -> Administration:
-    """Of a gateway that does not run: only what it keeps is asked for."""
+def an_administration_of(
+    folder: Path, deliveries: DeliveriesInMemory, *, url: str = "ws://127.0.0.1:9/", soap: str = ""
+) -> Administration:
+    """Of a gateway that does not run: only what it keeps is asked for. *url* is that of its central systems,
+    *soap* what is said of those of SOAP."""
     file = folder / "gateway.yaml"
-    file.write_text(CONFIGURATION.format(url="ws://127.0.0.1:9/"))
+    text = CONFIGURATION.format(url=url)
+    if soap:
+        text = text.replace(f'url: "{url}"', f'url: "{url}", {soap}')
+        text = text.replace("name: depot", 'name: depot, public_url: "http://127.0.0.1:8080"')
+    file.write_text(text)
     loaded = load(file)
     gateway = Gateway(loaded.config)
     reloader = Reloader(gateway, partial(load, file), loaded)

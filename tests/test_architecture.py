@@ -26,6 +26,7 @@ MAY_IMPORT = {
 EVERYTHING = {
     *("app", "doors", "fleet", "upstreams", "routing", "reloading", "administration", "keeping"),
     "profiling",
+    "reports",
     *("cli", "__main__", "__init__"),
 }
 

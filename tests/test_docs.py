@@ -17,8 +17,8 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -37,6 +37,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from tests.config.certificates import write_certificates
+from tests.fakes import a_charge_point, soap_central_system
 from tests.interop.running import Running, running
 from tests.kept import PAYLOAD
 from wattbridge.app import Gateway
@@ -54,7 +55,7 @@ from wattbridge.reloading import Reloader
 from wattbridge.simulators.central_system_json import JsonCentralSystem
 from wattbridge.simulators.charge_point_json import JsonChargePoint
 from wattbridge.simulators.charge_point_soap import SoapChargePoint
-from wattbridge.store.base import Transaction, Waiting
+from wattbridge.store.base import ChargePoint, Transaction, Waiting
 from wattbridge.store.memory import MemoryStore
 
 ROOT = Path(__file__).parent.parent
@@ -65,6 +66,7 @@ README = ROOT / "README.md"
 FIRST = ROOT / "docs/guides/first-charge-point.md"
 CALLBACKS = ROOT / "docs/guides/callbacks-and-nat.md"
 TROUBLESHOOTING = ROOT / "docs/guides/troubleshooting.md"
+OLDER = ROOT / "docs/guides/older-charge-points.md"
 ADMIN_API = ROOT / "docs/reference/admin-api.md"
 GRAPHS = ROOT / "grafana/README.md"
 EXAMPLE = ROOT / "deploy/gateway.yaml"
@@ -665,32 +667,92 @@ admin: {bind: "127.0.0.1:0", token: {file: admin-token}}
 
 
 async def test_the_admin_api_answers_as_its_page_shows(tmp_path: Path) -> None:
-    (tmp_path / "admin-token").write_text(SECRETS["ADMIN_TOKEN"], encoding="utf-8")
-    file = tmp_path / "gateway.yaml"
-    file.write_text(WITH_ADMIN, encoding="utf-8")
     store = MemoryStore()
-    gateway = Gateway(load(str(file)).config, store)
-    gateway.reload_with(Reloader(gateway, lambda: load(str(file)), load(str(file))))
     await store.write(
         Waiting("CP3211", 17, "StopTransaction", PAYLOAD, "", kept=time.time()),
         Transaction("CP3211", "2000000017", provisional=1, connector_id="1", id_tag="04E91C5A"),
     )
+    async with a_gateway_with_an_admin_api(tmp_path, WITH_ADMIN, store) as gateway:
+        url = gateway.addresses["field"]
+        await asyncio.to_thread(post, url, envelope("<o:heartbeatRequest/>", namespace=OF_15))
+        # What was said of a charge point before is in the store.
+        await store.write(
+            ChargePoint("CP3211", "soap 1.5", vendor="ACME", model="CC-1", firmware="1.3", heard=time.time())
+        )
+        await asyncio.to_thread(post, url, envelope(A_BAD_STATUS, namespace=OF_15))
+        (tmp_path / "gateway.yaml").write_text(WITH_ADMIN.replace("drain: 1s", "drain: 2s"), encoding="utf-8")
+        asked = {block.marker: block.text for block in blocks(ADMIN_API)}
+        for block in blocks(ADMIN_API):
+            if block.marker.startswith("answer: "):
+                method, path = block.marker.removeprefix("answer: ").split()
+                body = asked.get(f"body: {method} {path}", "")
+                answer = await asyncio.to_thread(ask, f"{gateway.admin_address}{path}", method, body)
+                assert shape(json.loads(answer)) == shape(json.loads(block.text)), block
+
+
+OF_15 = "urn://Ocpp/Cs/2012/06/"
+A_BAD_STATUS = (
+    "<o:statusNotificationRequest><o:connectorId>1</o:connectorId><o:status>Available</o:status>"
+    "<o:errorCode>NoError</o:errorCode><o:mood>good</o:mood></o:statusNotificationRequest>"
+)
+
+
+@asynccontextmanager
+async def a_gateway_with_an_admin_api(folder: Path, text: str, store: MemoryStore) -> AsyncIterator[Gateway]:
+    """The gateway of a configuration *text* that is in *folder*, with the token beside it."""
+    (folder / "admin-token").write_text(SECRETS["ADMIN_TOKEN"], encoding="utf-8")
+    file = folder / "gateway.yaml"
+    file.write_text(text, encoding="utf-8")
+    gateway = Gateway(load(str(file)).config, store)
+    gateway.reload_with(Reloader(gateway, lambda: load(str(file)), load(str(file))))
     ready, stopping = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(gateway.run(stopping, ready.set))
         await ready.wait()
         try:
-            await asyncio.to_thread(post, gateway.addresses["field"], envelope("<o:heartbeatRequest/>"))
-            file.write_text(WITH_ADMIN.replace("drain: 1s", "drain: 2s"), encoding="utf-8")
-            asked = {block.marker: block.text for block in blocks(ADMIN_API)}
-            for block in blocks(ADMIN_API):
-                if block.marker.startswith("answer: "):
-                    method, path = block.marker.removeprefix("answer: ").split()
-                    body = asked.get(f"body: {method} {path}", "")
-                    answer = await asyncio.to_thread(ask, f"{gateway.admin_address}{path}", method, body)
-                    assert shape(json.loads(answer)) == shape(json.loads(block.text)), block
+            yield gateway
         finally:
             stopping.set()
+
+
+BOOT_OF_15 = (
+    "<o:bootNotificationRequest><o:chargePointVendor>ACME</o:chargePointVendor>"
+    "<o:chargePointModel>CC-1</o:chargePointModel><o:firmwareVersion>1.3</o:firmwareVersion>"
+    "</o:bootNotificationRequest>"
+)
+
+
+async def test_reports_are_as_quoted(tmp_path: Path) -> None:
+    [text] = [block.text for block in blocks(OLDER) if block.marker == "file: gateway.yaml"]
+    async with JsonCentralSystem() as cloud, a_charge_point(soap_central_system) as old:
+        for found, meant in (
+            ("0.0.0.0:8080", "127.0.0.1:0"),
+            ("10.20.0.0/16", "127.0.0.0/8"),
+            ("wss://csms.example.com/ocpp", cloud.url),
+            ("https://old.example.com/services/CentralSystemService", old.url),
+        ):
+            assert found in text
+            text = text.replace(found, meant)
+        text += 'metrics: {bind: "127.0.0.1:0"}\nadmin: {bind: "127.0.0.1:0", token: {file: admin-token}}\n'
+        async with a_gateway_with_an_admin_api(tmp_path, text, MemoryStore()) as gateway:
+            url = gateway.addresses["field"]
+            await asyncio.to_thread(post, url, envelope(BOOT_OF_15, namespace=OF_15))
+            async with JsonChargePoint("HAM-0001", f"ws://{url.split('/')[2]}/ocpp") as charge_point:
+                await charge_point.boot()
+                await charge_point.start_transaction("04E91C5A")
+                await charge_point.meter_values()
+                await charge_point.stop_transaction()
+                for identity in ("CP3211", "HAM-0001"):
+                    where = ["--admin", str(gateway.admin_address), "--token-file", f"{tmp_path}/admin-token"]
+                    result = await asyncio.to_thread(
+                        CliRunner().invoke, app, ["chargers", "report", identity, *where]
+                    )
+                    printed = [f"$ wattbridge chargers report {identity}", *result.stdout.splitlines()]
+                    assert without_times(printed) == without_times(marked(OLDER, f"report: {identity}"))
+
+
+def without_times(lines: list[str]) -> list[str]:
+    return [re.sub(r"\d{4}-\d\d-\d\dT[\d:]+Z", "TIME", line) for line in lines]
 
 
 def ask(url: str, method: str, body: str) -> bytes:

@@ -2,7 +2,8 @@
 
 The files are the witnesses: written from the specifications, not by the code. A second opinion comes from
 outside: what the gateway writes is held against the service descriptions by libxml2's own validator, and
-against the JSON schemas of the ``ocpp`` package.
+against the JSON schemas of the ``ocpp`` package. Where a party speaks OCPP 1.2 or 1.5, the descriptions are
+those of its version.
 """
 
 from __future__ import annotations
@@ -29,20 +30,27 @@ from tests.exchange_files import (
     GATEWAY_URL,
     IDENTITY,
     MESSAGE_ID,
+    NOW,
+    OF_OLDER_VERSIONS,
     SOAP_MESSAGE_ID,
     Exchange,
     load_exchanges,
+    load_older_exchanges,
     note_line,
 )
-from wattbridge.ocpp import soap
-from wattbridge.ocpp.actions import JsonCodec, dialect
+from wattbridge.ocpp import local_answers, older, security_extension, soap
+from wattbridge.ocpp.actions import JsonCodec, described_operations, dialect, in_words_of_soap
 from wattbridge.ocpp.differences import answered_here
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Note, Reply, Side
 from wattbridge.ocpp.ocppj import BrokenFrame, CallFrame, Ended, Endpoint, ErrorFrame, ResultFrame
+from wattbridge.ocpp.shapes import Field
 from wattbridge.ocpp.wsdl import descriptions_folder
+from wattbridge.relay.stand_in import StandIn
 
-ALL = load_exchanges()
+OF_16 = load_exchanges()
+OLDER = load_older_exchanges()
+ALL = OF_16 + OLDER
 
 # Who is asked for what (OCPP 1.6, 4 and 5).
 ASKED_OF_THE_CENTRAL_SYSTEM = {
@@ -100,7 +108,6 @@ class RefusedHere(Exception):
 def carry(exchange: Exchange) -> Carried:
     """Take one call across and its reply back, as links and session do it."""
     arrive = {"soap": arrive_as_soap, "json": arrive_as_json}[exchange.transports[exchange.asked_by]]
-    ask = {"soap": ask_over_soap, "json": ask_over_json}[exchange.transports[exchange.asked]]
     asked = Side(exchange.asked)
     try:
         arrived = arrive(exchange.messages[0], asked)
@@ -112,11 +119,73 @@ def carry(exchange: Exchange) -> Carried:
     if here is not None:
         replied, status, notes = arrived.write(here)
         return Carried(None, replied, status, arrived.notes + notes)
-    answer = exchange.messages[2]
-    assert answer is not None, f"the gateway asks the {asked.value} for {arrived.call}"
-    relayed, reply, notes_on_the_way = ask(arrived.call, asked, answer)
+    call, notes_of_before = as_known(arrived.call, exchange)
+    relayed, reply, notes_on_the_way = ask(call, exchange)
     replied, status, notes = arrived.write(reply)
-    return Carried(relayed, replied, status, arrived.notes + notes_on_the_way + notes)
+    return Carried(relayed, replied, status, arrived.notes + notes_of_before + notes_on_the_way + notes)
+
+
+def as_known(call: Call, exchange: Exchange) -> tuple[Call, tuple[Note, ...]]:
+    """*call* with what the exchanges before it tell of it."""
+    if exchange.asked_by != "charge_point":
+        return call, ()
+    for earlier in exchange.before:
+        if earlier.action == "GetLog" and call.action == "DiagnosticsStatusNotification":
+            asked, result = json.loads(earlier.messages[0]), json.loads(earlier.messages[3])
+            if result[2]["status"] == "Accepted":
+                return security_extension.log_status(call.payload, asked[3]["requestId"]), ()
+    if older.asks_for_connector(call, exchange.version("charge_point")):
+        return older.understood(call, connector_of(call, exchange.before))
+    return call, ()
+
+
+def connector_of(call: Call, before: tuple[Exchange, ...]) -> older.Connector:
+    """What was said of the connector that *call* speaks of: is a transaction open, or was one before?"""
+    known = older.UNKNOWN
+    for earlier in before:
+        relayed, reply = (json.loads(message) for message in earlier.messages[1:3] if message is not None)
+        said, answered = relayed[3], reply[2]
+        here = said.get("connectorId") == call.payload["connectorId"]
+        if relayed[2] == "StartTransaction" and here:
+            known = older.Connector(answered["transactionId"])
+        elif relayed[2] == "StopTransaction" and said["transactionId"] == known.transaction_id:
+            known = older.Connector(has_charged=True)
+        elif relayed[2] == "StatusNotification" and here:
+            known = older.UNKNOWN if said["status"] == "Available" else known
+    return known
+
+
+def ask(call: Call, exchange: Exchange) -> tuple[bytes | None, Reply, tuple[Note, ...]]:
+    """Ask the other party, or answer for it; what was written to it is None then."""
+    asked, transport = Side(exchange.asked), exchange.transports[exchange.asked]
+    version = exchange.version(exchange.asked)
+    speaks = f"{transport} {version}"
+    row = local_answers.find(asked, speaks, call.action)
+    if row is not None:
+        other, notes_of_reading = in_words_of_soap(call) if row.story == "other-name" else (None, [])
+        if isinstance(other, Call):
+            relayed, reply, notes = ask(other, exchange)
+            return relayed, security_extension.reply_to(call, reply), (*notes_of_reading, *notes)
+        if row.story == "configuration":
+            return None, as_configured(exchange.before).configuration(call, None), ()
+        return None, other or row.reply(speaks), ()
+    untold = older.untold(call, version) if asked is Side.CENTRAL_SYSTEM else None
+    if untold is not None:
+        return None, *untold
+    answer = exchange.messages[2]
+    assert answer is not None, f"the gateway asks the {asked.value} for {call}"
+    if transport == "json":
+        return ask_over_json(call, asked, answer)
+    return ask_over_soap(call, asked, version, answer)
+
+
+def as_configured(before: tuple[Exchange, ...]) -> StandIn:
+    """Who stands in for a charge point that has accepted these changes of its configuration."""
+    stand_in = StandIn(IDENTITY)
+    for earlier in before:
+        call, result = json.loads(earlier.messages[0]), json.loads(earlier.messages[3])
+        stand_in.configured(Call(call[2], call[3]), CallResult(result[2]), now=0.0)
+    return stand_in
 
 
 def arrive_as_soap(text: bytes, asked: Side) -> Arrived:
@@ -157,13 +226,19 @@ def arrive_as_json(text: bytes, asked: Side) -> Arrived:
     return Arrived(call, (*frame.notes, *notes), write)
 
 
-def ask_over_soap(call: Call, asked: Side, answer: bytes) -> tuple[bytes, Reply, tuple[Note, ...]]:
+def ask_over_soap(
+    call: Call, asked: Side, version: str, answer: bytes
+) -> tuple[bytes, Reply, tuple[Note, ...]]:
     addressing = soap.Addressing(IDENTITY, ENDPOINT_URL[asked.value], GATEWAY_URL)
-    written = soap.write_call(call, addressing, dialect(), asked, lambda: SOAP_MESSAGE_ID)
+    spoken = dialect(version)
+    written = soap.write_call(call, addressing, spoken, asked, lambda: SOAP_MESSAGE_ID)
     status = 500 if b"Fault>" in answer else 200
     content_type = "text/html" if answer.startswith(b"<html") else "application/soap+xml; charset=utf-8"
-    operation = dialect().operation(asked, call.action)
+    operation = spoken.operation(asked, call.action)
     reply, notes = soap.read_reply(status, content_type, answer, operation)
+    if isinstance(reply, CallResult) and call.action == "BootNotification":
+        reply, told = older.with_time(reply, NOW)
+        notes += told
     return written.body, reply, written.notes + notes
 
 
@@ -223,8 +298,8 @@ def text_of(message: bytes | None) -> str | None:
 
 
 @cache
-def service_schema(service: str) -> etree.XMLSchema:
-    return etree.XMLSchema(etree.parse(descriptions_folder() / "1.6" / f"{service}.xsd"))
+def service_schema(version: str, service: str) -> etree.XMLSchema:
+    return etree.XMLSchema(etree.parse(descriptions_folder() / version / f"{service}.xsd"))
 
 
 @cache
@@ -269,14 +344,21 @@ def problems_of(exchange: Exchange, number: int) -> list[str]:
         if etree.QName(payload).localname == "Fault":
             return []
         service = {"central_system": "CentralSystemService", "charge_point": "ChargePointService"}
-        schema = service_schema(service[exchange.asked])
+        schema = service_schema(exchange.version(party), service[exchange.asked])
         return [] if schema.validate(payload) else [str(schema.error_log)]
     frame = json.loads(message, parse_float=Decimal)
     if frame[0] == 4:
         return [] if len(frame) == 5 and isinstance(frame[4], dict) else [f"no CALLERROR: {frame}"]
-    name = exchange.action if frame[0] == 2 else f"{exchange.action}Response"
-    validator = Draft4Validator(json_schema(name), format_checker=formats)
+    validator = Draft4Validator(json_schema(name_of(exchange, number)), format_checker=formats)
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(frame[-1])]
+
+
+def name_of(exchange: Exchange, number: int) -> str:
+    """The name of the schema of a frame; the gateway may ask for something under another name."""
+    action = exchange.action
+    if number in (2, 3):
+        action = json.loads(exchange.messages[1] or b"")[2]
+    return action if number in (1, 2) else f"{action}Response"
 
 
 @exchanges
@@ -299,7 +381,7 @@ def test_full_and_minimal_are_what_the_schemas_allow_from_end_to_end(exchange: E
 
 def test_every_operation_has_its_full_and_its_minimal_exchange() -> None:
     """The 29 operations of OCPP 1.6: 10 that charge points ask for, 19 that central systems do."""
-    cases = {exchange.id: exchange for exchange in ALL}
+    cases = {exchange.id: exchange for exchange in OF_16}
     for folders, asked in (
         (ASKED_OF_THE_CENTRAL_SYSTEM, Side.CENTRAL_SYSTEM),
         (ASKED_OF_THE_CHARGE_POINT, Side.CHARGE_POINT),
@@ -355,7 +437,7 @@ def fields_that_must_stand(schema: dict[str, Any], path: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    "exchange", [exchange for exchange in ALL if exchange.case == "full"], ids=lambda exchange: exchange.id
+    "exchange", [exchange for exchange in OF_16 if exchange.case == "full"], ids=lambda exchange: exchange.id
 )
 def test_full_says_all_that_can_be_said(exchange: Exchange) -> None:
     for name, payload in json_payloads(exchange):
@@ -363,11 +445,152 @@ def test_full_says_all_that_can_be_said(exchange: Exchange) -> None:
 
 
 @pytest.mark.parametrize(
-    "exchange", [exchange for exchange in ALL if exchange.case == "minimal"], ids=lambda exchange: exchange.id
+    "exchange",
+    [exchange for exchange in OF_16 if exchange.case == "minimal"],
+    ids=lambda exchange: exchange.id,
 )
 def test_minimal_says_only_what_must_be_said(exchange: Exchange) -> None:
     for name, payload in json_payloads(exchange):
         assert set(fields_that_stand(payload, name)) == set(fields_that_must_stand(json_schema(name), name))
+
+
+# ---------------------------------------------------------------------------- nothing of 1.2 and 1.5 either
+
+SERVICES = {"charge_point": "ChargePointService", "central_system": "CentralSystemService"}
+# What charge points and central systems of OCPP 1.5 and 1.2 do not have (their service descriptions).
+LACKING = {
+    "1.5": {"ClearChargingProfile", "GetCompositeSchedule", "SetChargingProfile", "TriggerMessage"},
+    "1.2": {
+        "CancelReservation", "ClearChargingProfile", "DataTransfer", "DataTransfer.from-central-system",
+        "GetCompositeSchedule", "GetConfiguration", "GetLocalListVersion", "ReserveNow", "SendLocalList",
+        "SetChargingProfile", "TriggerMessage",
+    },
+}  # fmt: skip
+
+
+def folders_of(version: str) -> dict[str, set[str]]:
+    """By who is asked: the folders of what a version has."""
+    return {
+        "central_system": ASKED_OF_THE_CENTRAL_SYSTEM - LACKING[version],
+        "charge_point": ASKED_OF_THE_CHARGE_POINT - LACKING[version],
+    }
+
+
+@pytest.mark.parametrize("older_party", ["charge_point", "central_system"])
+@pytest.mark.parametrize("version", ["1.5", "1.2"])
+def test_every_operation_of_an_older_version_has_its_full_and_its_minimal_exchange(
+    version: str, older_party: str
+) -> None:
+    """The 25 of OCPP 1.5 and the 18 of OCPP 1.2, whichever of the two parties speaks it."""
+    cases = {exchange.id: exchange for exchange in OLDER}
+    newer_party = Side(older_party).other.value
+    folders = folders_of(version)
+    for asked, names in folders.items():
+        for folder in names:
+            for case in ("full", "minimal"):
+                exchange = cases[f"{version}-{older_party}/{folder}/{case}"]
+                assert exchange.asked == asked, exchange.id
+                assert exchange.transports == {older_party: "soap", newer_party: "json"}, exchange.id
+                assert not exchange.answered_here, exchange.id
+
+    described = {(one.service, one.action) for one in described_operations(version)}
+    assert described == {
+        (SERVICES[asked], name.partition(".")[0]) for asked, names in folders.items() for name in names
+    }
+    assert len(described) == {"1.5": 25, "1.2": 18}[version]
+
+
+@pytest.mark.parametrize("version", ["1.5", "1.2"])
+def test_what_an_older_version_lacks_has_an_exchange_that_is_answered_here(version: str) -> None:
+    here = {(exchange.older, exchange.folder) for exchange in OLDER if exchange.answered_here}
+    for folder in LACKING[version]:
+        asked = "charge_point" if folder in ASKED_OF_THE_CHARGE_POINT else "central_system"
+        assert (f"{version}-{asked}", folder) in here
+
+
+def test_everything_that_is_answered_here_has_an_exchange() -> None:
+    """Every row of ``local_answers.TABLE``, for every version that lacks the operation."""
+    there = {(exchange.older, exchange.folder) for exchange in ALL}
+    for row in local_answers.TABLE:
+        folder, asked = row.action, row.asked.value
+        if folder == "DataTransfer" and row.asked is Side.CHARGE_POINT:
+            folder = "DataTransfer.from-central-system"
+        for speaks in row.lacking:
+            version = speaks.removeprefix("soap ")
+            assert ("" if version == "1.6" else f"{version}-{asked}", folder) in there
+
+
+@pytest.mark.parametrize("exchange", OLDER, ids=lambda exchange: exchange.id)
+def test_folder_is_named_after_who_speaks_the_older_version(exchange: Exchange) -> None:
+    version, _, party = exchange.older.partition("-")
+    assert exchange.transports[party] == "soap"
+    assert exchange.version(party) == version
+    assert exchange.version(Side(party).other.value) == "1.6"
+
+
+def described_fields(fields: tuple[Field, ...], path: str, *, required: bool = False) -> Iterator[str]:
+    """The fields of a service description, or those that must stand; attributes with an ``@``."""
+    for field in fields:
+        if field.place != "text" and (field.required or not required):
+            name = f"{path}.{'@' if field.place == 'attribute' else ''}{field.name}"
+            yield name
+            yield from described_fields(field.fields, name, required=required)
+
+
+def elements_that_stand(element: etree._Element, path: str) -> Iterator[str]:
+    for name in element.attrib:
+        yield f"{path}.@{name!s}"
+    for child in element:
+        name = f"{path}.{etree.QName(child).localname}"
+        yield name
+        yield from elements_that_stand(child, name)
+
+
+def fields_said(exchange: Exchange, number: int) -> tuple[set[str], set[str], set[str]]:
+    """Of a message that a party wrote: the fields that stand in it, that may, and that must."""
+    name = exchange.action if number == 1 else f"{exchange.action}Response"
+    message, party = exchange.messages[number - 1], exchange.asked_by if number == 1 else exchange.asked
+    assert message is not None
+    if exchange.transports[party] == "json":
+        schema, payload = json_schema(name), json.loads(message)[-1]
+        return (
+            set(fields_that_stand(payload, name)),
+            set(fields_that_may_stand(schema, name)),
+            set(fields_that_must_stand(schema, name)),
+        )
+    operation = dialect(exchange.version(party)).operation(Side(exchange.asked), exchange.action)
+    fields = (operation.request if number == 1 else operation.response).fields
+    return (
+        set(elements_that_stand(payload_of(message), name)),
+        set(described_fields(fields, name)),
+        set(described_fields(fields, name, required=True)),
+    )
+
+
+@pytest.mark.parametrize(
+    "exchange", [exchange for exchange in OLDER if exchange.case == "full"], ids=lambda exchange: exchange.id
+)
+def test_full_of_an_older_version_says_all_that_its_parties_can_say(exchange: Exchange) -> None:
+    for number in (1, 3):
+        stand, may, _ = fields_said(exchange, number)
+        assert stand == may
+
+
+# A MeterValues.req without values says nothing, and the gateway answers it itself.
+WITHOUT_WHICH_NOTHING_IS_SAID = {
+    "MeterValues.values", "MeterValues.values.timestamp", "MeterValues.values.value",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "exchange",
+    [exchange for exchange in OLDER if exchange.case == "minimal"],
+    ids=lambda exchange: exchange.id,
+)
+def test_minimal_of_an_older_version_says_only_what_its_parties_must_say(exchange: Exchange) -> None:
+    for number in (1, 3):
+        stand, _, must = fields_said(exchange, number)
+        assert stand - WITHOUT_WHICH_NOTHING_IS_SAID == must
 
 
 # ---------------------------------------------------------------------------- the files themselves
@@ -415,6 +638,7 @@ def test_files_of_a_case_are_loaded_without_their_last_line_feed(tmp_path: Path)
         ({"2-charge_point.xml": b"<a/>\n\n"}, "expected text and one line feed"),
         ({"2-charge_point.xml": b"<a> \xe4</a>\n"}, "byte 4 is not UTF-8"),
         ({"notes.txt": b"\n"}, "expected text and one line feed"),
+        ({"before.txt": b"Reset/gone\n"}, "Reset/gone: found no such exchange"),
     ],
 )
 def test_file_that_does_not_belong_is_named(
@@ -425,5 +649,34 @@ def test_file_that_does_not_belong_is_named(
         load_exchanges(a_case(tmp_path, **files))
 
 
+def test_what_came_before_is_loaded_with_it(tmp_path: Path) -> None:
+    folder = a_case(tmp_path / "1.5-charge_point", **GOOD, **{"before.txt": b"Reset/first\n"})
+    first = folder / "Reset" / "first"
+    first.mkdir()
+    for name, content in GOOD.items():
+        (first / name).write_bytes(content)
+    exchange, earlier = load_older_exchanges(tmp_path)
+    assert (exchange.id, earlier.id) == ("1.5-charge_point/Reset/case", "1.5-charge_point/Reset/first")
+    assert exchange.before == (earlier,)
+    assert (earlier.version("charge_point"), earlier.version("central_system")) == ("1.5", "1.6")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "version"),
+    [
+        (b"urn://Ocpp/Cp/2010/08/", "1.2"),
+        (b"urn://Ocpp/Cp/2012/06/", "1.5"),
+        (b"urn://Ocpp/Cp/2015/10/", "1.6"),
+    ],
+)
+def test_what_is_written_to_a_party_tells_its_version(tmp_path: Path, namespace: bytes, version: str) -> None:
+    files = GOOD | {"2-charge_point.xml": b'<a xmlns="%s"/>\n' % namespace}
+    [exchange] = load_exchanges(a_case(tmp_path, **files))
+    assert exchange.version("charge_point") == version
+
+
 def test_nothing_but_exchanges_stands_in_their_folder() -> None:
     assert [file.name for file in EXCHANGES.iterdir() if not file.is_dir()] == [".gitattributes"]
+    assert [file.name for file in OF_OLDER_VERSIONS.iterdir() if not file.is_dir()] == [".gitattributes"]
+    for kind in OF_OLDER_VERSIONS.iterdir():
+        assert not kind.is_dir() or all(folder.is_dir() for folder in kind.iterdir())

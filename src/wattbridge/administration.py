@@ -16,6 +16,7 @@ from wattbridge.operation.api import Deliveries, Refusal
 from wattbridge.relay.routes import Heard, Route
 from wattbridge.relay.session import Session
 from wattbridge.reloading import CannotReload, Reloaded, Reloader
+from wattbridge.reports import Reports
 from wattbridge.store.base import AnyRow, NotKept, Transaction, Waiting
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Administration:
         self._gateway = gateway
         self._now = now
         self._deliveries = deliveries or gateway.deliveries
+        self._reports = Reports(gateway, self._deliveries.store)
         self._began = time.monotonic()
 
     def info(self) -> dict[str, Any]:
@@ -104,6 +106,17 @@ class Administration:
             raise Refusal(404, "not_connected", f"charge point {identity!r} has no session")
         moved = gateway.registry.move(session, gateway.fleet.leads)
         return {**_session(session), "moved": moved}
+
+    # --- what charge points and central systems speak, and what that costs ---
+
+    async def list_chargers(self, after: str, most: int) -> list[dict[str, Any]]:
+        return await self._reports.list_chargers(after, most)
+
+    async def list_reports(self, after: str, most: int) -> list[dict[str, Any]]:
+        return await self._reports.list_reports(after, most)
+
+    async def show_report(self, identity: str) -> dict[str, Any]:
+        return await self._reports.show(identity)
 
     # --- what waits, and transactions ---
 

@@ -30,6 +30,7 @@ from wattbridge.operation import logs
 from wattbridge.operation.api import AdminPort
 from wattbridge.operation.health import HealthPort
 from wattbridge.operation.history import History
+from wattbridge.operation.losses import Losses
 from wattbridge.operation.metrics import Metrics, State
 from wattbridge.relay.delivery import Deliveries
 from wattbridge.relay.journal import Event, Journal
@@ -77,6 +78,8 @@ class Gateway:
         self.metrics = Metrics(version("wattbridge"), self.fleet.usual.operations, self._state)
         self._set_up_metrics()
         self.metrics.listen_to(self.journal)
+        self.losses = Losses()
+        self.losses.listen_to(self.journal)
         self.history: History | None = None
         if not isinstance(self.deliveries.store, MemoryStore):  # memory is for what the gateway needs
             self.history = History(self.deliveries.store, history_of(config))

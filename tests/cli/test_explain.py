@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from wattbridge.cli import app
 from wattbridge.ocpp.actions import dialect
+from wattbridge.ocpp.local_answers import TABLE
 
 
 def explain(*arguments: str) -> tuple[int, str, str]:
@@ -27,6 +28,7 @@ StartTransaction: charge point → central system
                        · any form of xs:dateTime is read; UTC is written, YYYY-MM-DDTHH:MM:SSZ
   meterStart     1     integer
   reservationId  0..1  integer
+                       · to OCPP 1.2: left out (a loss)
 
 StartTransactionResponse: central system → charge point
   SOAP  <startTransactionResponse> in urn://Ocpp/Cs/2015/10/
@@ -170,10 +172,135 @@ def test_json_tells_the_same_to_programs() -> None:
                     "fractionDigits": None,
                     "enum": [],
                     "remarks": ["any form of xs:dateTime is read; UTC is written, YYYY-MM-DDTHH:MM:SSZ"],
+                    "onlyIn": [],
+                    "older": [],
                 }
             ],
         },
     ]
+
+
+# --- older versions, and what the gateway answers itself
+
+
+def said_of(*arguments: str) -> list[str]:
+    """What is said of a field, each remark on one line."""
+    code, out, err = explain(*arguments)
+    assert (code, err) == (0, "")
+    return [" ".join(remark.split()) for remark in out.split("· ")[1:]]
+
+
+def test_a_field_is_told_with_what_older_versions_make_of_it() -> None:
+    assert said_of("StatusNotification.errorCode") == [
+        "from OCPP 1.2 and 1.5: Mode3Error is EVCommunicationError, its new name",
+        "to OCPP 1.5: EVCommunicationError is Mode3Error; InternalError, LocalListConflict and OverVoltage "
+        "become OtherError",
+        "to OCPP 1.2: EVCommunicationError is Mode3Error; what 1.2 has no word for becomes Mode3Error too, "
+        "so that an error stays one",
+        "source: WSDL ChargePointErrorCode; OCPP 1.6 edition 2, appendix A",
+        "source: WSDL ChargePointErrorCode; OCPP 1.6 edition 2, appendix A; shiv3/ocpp-cp-simulator",
+    ]
+    assert said_of("StatusNotification.vendorId") == ["to OCPP 1.2: left out (a loss)", "source: WSDL 1.2"]
+
+
+def test_a_name_that_only_differs_is_told_as_such() -> None:
+    assert said_of("SendLocalList.localAuthorizationList")[1] == "called localAuthorisationList in OCPP 1.5"
+    assert said_of("BootNotification.interval")[3] == "called heartbeatInterval in OCPP 1.2 and 1.5"
+
+
+def test_what_becomes_of_a_whole_object_is_told_of_what_is_inside() -> None:
+    assert said_of("RemoteStartTransaction.chargingProfileId") == [
+        "to OCPP 1.2 and 1.5: left out (a loss); the transaction is begun without it",
+        "source: WSDL 1.2 and 1.5",
+    ]
+    assert "to OCPP 1.2 and 1.5: meter values are values; what 1.5" in said_of("MeterValues.phase")[1]
+
+
+def test_a_field_that_only_an_older_version_has_is_there() -> None:
+    assert said_of("SendLocalList.req.hash") == [
+        "only in OCPP 1.5",
+        "from OCPP 1.5: left out (a loss)",
+        "source: WSDL 1.5; OCPP 1.6 has no hash",
+    ]
+    [request] = json.loads(explain("SendLocalListRequest.hash", "--json")[1])
+    [field] = request["fields"]
+    assert field["onlyIn"] == ["1.5"]
+    assert [row["up"] for row in field["older"]] == ["left out (a loss)"]
+
+
+def test_an_operation_that_older_versions_lack_says_what_is_answered() -> None:
+    out = explain("ReserveNowRequest")[1]
+    assert out.splitlines()[3] == "  not in OCPP 1.2, answered here: status Rejected"
+    assert "answered here" not in explain("ReserveNowResponse")[1]
+
+
+def test_an_action_of_the_security_extension_is_known_by_what_becomes_of_it() -> None:
+    code, out, err = explain("getlog")
+    assert (code, err) == (0, "")
+    assert out.startswith(
+        "GetLog: central system → charge point, of the security extension of OCPP-J 1.6\n"
+        '  JSON  [2, id, "GetLog", …], as it is\n'
+        "  SOAP  has no such operation; what happens to it there:\n"
+        "        · a DiagnosticsLog is asked for as GetDiagnostics, and "
+    )
+    assert [row["action"] for row in json.loads(explain("GetLog", "--json")[1])] == ["GetLog"]
+    assert explain("GetLog.logType") == (
+        2,
+        "",
+        "wattbridge: the fields of GetLog are not known here: nothing looks into it\n",
+    )
+
+
+def test_local_answers_are_a_table_by_who_is_asked_and_what_that_speaks() -> None:
+    code, out, err = explain("--local-answers")
+    assert (code, err) == (0, "")
+    heads = [line for line in out.splitlines() if line.startswith("Asked of")]
+    assert [head.removesuffix(", which has no such operation") for head in heads] == [
+        "Asked of a charge point that speaks SOAP, OCPP 1.2",
+        "Asked of a charge point that speaks SOAP, OCPP 1.2 or 1.5",
+        "Asked of a charge point that speaks SOAP, OCPP 1.2, 1.5 or 1.6",
+        "Asked of a central system that speaks SOAP, OCPP 1.2",
+        "Asked of a central system that speaks SOAP, OCPP 1.2, 1.5 or 1.6",
+    ]
+    told = " ".join(out.split())
+    for row in TABLE:
+        assert f"{row.action} {row.said}" in told
+        assert f"· {row.source}" in told
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_local_answers_of_one_action_and_for_programs() -> None:
+    assert explain("reservenow", "--local-answers") == (
+        0,
+        "Asked of a charge point that speaks SOAP, OCPP 1.2, which has no such operation\n"
+        "  ReserveNow  status Rejected\n"
+        "              · OCPP 1.6, ReservationStatus\n",
+        "",
+    )
+    rows = json.loads(explain("--local-answers", "--json")[1])
+    assert len(rows) == len(TABLE)
+    assert {
+        "asked": "charge_point",
+        "action": "ReserveNow",
+        "dialects": ["soap 1.2"],
+        "answer": {"status": "Rejected"},
+        "said": "status Rejected",
+        "source": "OCPP 1.6, ReservationStatus",
+    } in rows
+    assert {"DataTransfer"} == {
+        row["action"] for row in json.loads(explain("DataTransfer", "--local-answers", "--json")[1])
+    }
+
+
+def test_what_is_not_answered_here_or_not_asked_is_said_so() -> None:
+    assert explain("TriggerMesage", "--local-answers") == (
+        2,
+        "",
+        "wattbridge: the gateway does not answer 'TriggerMesage' itself (did you mean TriggerMessage?)\n",
+    )
+    code, out, err = explain()
+    assert (code, out) == (2, "")
+    assert "say which, or --local-answers" in err
 
 
 def test_every_message_can_be_explained_and_fits_the_page() -> None:

@@ -52,6 +52,7 @@ def test_help_names_every_command() -> None:
         "version",
         "profile",
         "routes",
+        "chargers",
         "queue",
         "transactions",
         "store",
@@ -99,7 +100,7 @@ def test_every_help_fits_a_terminal(command: str) -> None:
     [
         (["nosuch"], "No such command 'nosuch'."),
         (["run", "--nope"], "No such option: --nope"),
-        (["explain"], "Missing argument 'ACTION[.FIELD]'."),
+        (["explain"], "ACTION[.FIELD]: say which, or --local-answers"),
         (["demo", "--for", "5"], "--for: '5' has no unit: write 5s for seconds (ms, s, m, h, d)"),
         (["translate", "--to", "yaml"], "--to: 'yaml' is neither json nor soap"),
         (["translate", "--celsius", "K"], "--celsius: 'K' is neither Celsius nor Celcius"),

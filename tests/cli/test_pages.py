@@ -10,7 +10,9 @@ from wattbridge.config.profiles import built_in_names
 from wattbridge.ocpp.actions import dialect
 from wattbridge.ocpp.differences import DIFFERENCES, HABITS
 from wattbridge.ocpp.errors import FAULT_BY_CODE
-from wattbridge.ocpp.reasons import REASONS, RULES
+from wattbridge.ocpp.local_answers import TABLE
+from wattbridge.ocpp.older import OLDER_KEYS, ROWS, TRUNCATED
+from wattbridge.ocpp.reasons import LOSSES, REASONS, RULES
 from wattbridge.ocpp.tolerances import VALUE_ALIASES
 
 
@@ -60,6 +62,60 @@ def test_everything_a_profile_may_do_has_words() -> None:
         "p.yaml",
     )
     assert len(list(pages._done(profile))) == 20
+
+
+def test_every_row_of_older_versions_and_every_answer_is_told() -> None:
+    page = pages.translation()
+    for row in ROWS:
+        versions = ", ".join(row.versions)
+        assert f"| `{row.path}` | {versions} | {row.up} | {row.down} | {row.source} |" in page
+    for answer in TABLE:
+        assert f"| `{answer.action}` | {answer.said} | {answer.source} |" in page
+    for newer, old in OLDER_KEYS.items():
+        assert f"| `{newer}` | `{old}` |" in page
+    for rule in LOSSES:
+        assert f"| `{rule}` | {RULES[rule]} | yes" in page
+    for name in TRUNCATED:
+        assert f"`{name}`" in page
+
+
+def section(title: str) -> list[str]:
+    lines = pages.translation().splitlines()
+    begin = lines.index(title)
+    end = next(n for n in range(begin + 1, len(lines)) if lines[n].startswith("#"))
+    return [line for line in lines[begin + 1 : end] if line]
+
+
+def test_an_enumeration_is_told_with_the_words_of_each_version() -> None:
+    status = section("### ChargePointStatus")
+    assert status[0] == "Of `StatusNotification.status`."
+    assert status[1] == "| 1.6 | in 1.5 | in 1.2 |"
+    assert "| `SuspendedEV` | `Occupied` | `Occupied` |" in status
+    assert "| `Reserved` | `Reserved` | `Unavailable` |" in status
+    assert section("### UnlockStatus")[-1] == (
+        "From 1.2, `Accepted` is read as `Unlocked`, `Rejected` is read as `UnlockFailed`."
+    )
+    assert "| `A` | `Amp` | – |" in section("### UnitOfMeasure")
+    assert "| `Idle` | – | – |" in section("### DiagnosticsStatus")
+    assert section("### ResetType") == ["Of `Reset.type`.", "`Hard`, `Soft`; the same in 1.2 and 1.5."]
+    assert section("### UpdateType")[-1].endswith("; the same in 1.5.")
+    assert section("### Phase")[-1].endswith("; not in 1.5 or 1.2.")
+
+
+def test_no_enumeration_has_a_word_that_its_version_does_not() -> None:
+    """What stands in a column is what the service description of that version allows."""
+    for version, column in (("1.5", 2), ("1.2", 3)):
+        its_own = {
+            field.type_name: set(field.enum)
+            for operation in dialect(version).operations.values()
+            for message in (operation.request, operation.response)
+            for _, field in pages.enums(message.fields, message.name)
+        }
+        for name, words in its_own.items():
+            for line in section(f"### {name}"):
+                if line.startswith("| `"):
+                    written = line.split("|")[column].strip(" `")
+                    assert written in {*words, "–"}, (version, name, line)
 
 
 def test_hidden_commands_stay_hidden() -> None:

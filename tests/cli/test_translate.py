@@ -62,6 +62,19 @@ def test_envelope_becomes_a_frame_and_everything_changed_is_told() -> None:
     )
 
 
+def test_what_only_an_older_version_says_is_said_in_words_of_the_newest() -> None:
+    """Nobody here knows whether a transaction is open."""
+    occupied = (
+        '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns="urn://Ocpp/Cs/2012/06/"><s:Header>'
+        "<chargeBoxIdentity>CP3211</chargeBoxIdentity></s:Header><s:Body><statusNotificationRequest>"
+        "<connectorId>1</connectorId><status>Occupied</status><errorCode>NoError</errorCode>"
+        "</statusNotificationRequest></s:Body></s:Envelope>"
+    )
+    code, out, err = translate(occupied, "--explain")
+    assert (code, json.loads(out)[3]["status"]) == (0, "Preparing")
+    assert "# changed: StatusNotification.status: 'Occupied' → 'Preparing' (older-word)" in err
+
+
 def test_without_being_asked_only_losses_are_told() -> None:
     assert translate(START)[2] == "wattbridge: 1 part could not be carried, see --explain\n"
     assert translate(START.replace("colour>", "reservationId>").replace("red", "7"))[2] == ""

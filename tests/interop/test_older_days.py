@@ -108,12 +108,7 @@ async def test_a_central_system_of_1_6_sees_what_a_connector_does(version: Versi
     "version",
     [
         "1.5",
-        pytest.param(
-            "1.2",
-            marks=pytest.mark.xfail(
-                reason="the idTag of 1.2 is a plain string, whose blanks stay", strict=True
-            ),
-        ),
+        "1.2",
     ],
 )
 async def test_a_gateway_lives_with_every_quirk(version: Version) -> None:

@@ -141,6 +141,13 @@ def test_what_a_translation_would_lose_breaks_the_schema_and_what_it_would_chang
     assert breaches([LOSS], BROKEN)[1:] == (Breach("Authorize.idTag", "", "schema", "is missing"),)
 
 
+def test_a_field_that_another_version_has_not_breaks_no_schema() -> None:
+    """The hash of a SendLocalList.req is OCPP 1.5; only where it goes to 1.6 it is lost."""
+    lost = Loss("SendLocalList.hash", "9f2c", "older-field", "OCPP 1.6 has no such field")
+    assert breaches([lost]) == ()
+    assert looked_at([lost], "refuse", None) == (READ, ())
+
+
 def looked_at(notes: list[Note] | Violation, check: Check, unread: Payload | None) -> Any:
     def read() -> tuple[Payload, list[Note]]:
         if isinstance(notes, Violation):

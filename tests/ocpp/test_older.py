@@ -92,8 +92,6 @@ def test_every_field_that_differs_has_a_row_and_every_row_a_field_that_differs(v
     inside = {row.path for row in ROWS if version in row.versions} | {
         f"{row.message}.{row.older_name}" for row in ROWS if version in row.versions and row.older_name
     }
-    # currentTime of 1.2: only who has a clock can say it (links/central_system_soap.py).
-    inside.add("BootNotificationResponse.currentTime")
     unexplained = {
         path for path in differing if not any(f"{path}.".startswith(f"{known}.") for known in inside)
     }
@@ -128,7 +126,7 @@ def test_words_are_words_of_their_versions(version: str) -> None:
 def test_what_1_5_cannot_say_of_a_sample_is_what_its_description_lacks() -> None:
     own = flat(message("1.5", "MeterValues").fields, "MeterValues")
     newest = flat(message("1.6", "MeterValues").neutral, "MeterValues")
-    for name, words in older._NOT_IN_15.items():
+    for name, words in older.NOT_IN_15.items():
         ours = set(own[f"MeterValues.values.value.{name}"].enum)
         theirs = set(newest[f"MeterValues.meterValue.sampledValue.{name}"].enum)
         translated = {"unit": {"A", "V", "K", "Fahrenheit", "Celcius"}}.get(name, set())
@@ -512,6 +510,12 @@ def test_texts_longer_than_1_6_has_them_are_cut_and_names_are_not() -> None:
     assert lines(notes) == [f"BootNotification.chargePointVendor: {'v' * 21} -> {'v' * 20} (older-length)"]
     with pytest.raises(Violation, match=r"Authorize\.idTag: 't+' has 21 characters"):
         up("1.2", "Authorize", f"<idTag>{'t' * 21}</idTag>")
+
+
+def test_blanks_around_an_id_tag_of_1_2_are_no_part_of_it() -> None:
+    payload, notes = up("1.2", "Authorize", f"<idTag>\n  {'t' * 20}\n</idTag>")
+    assert payload == {"idTag": "t" * 20}
+    assert [note.rule for note in notes] == ["trimmed"]
 
 
 # ---------------------------------------------------------------------------- meter values

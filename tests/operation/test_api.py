@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import PATIENCE
-from wattbridge.operation.api import MOST_ROWS, AdminPort, Refusal
+from wattbridge.operation.api import MOST_REPORTS, MOST_ROWS, AdminPort, Refusal
 
 TOKEN = "a-token-of-some-length"
 
@@ -52,6 +52,17 @@ class FakeGateway:
 
     def move(self, identity: str) -> dict[str, Any]:
         return self._answer("move", identity)
+
+    async def list_chargers(self, after: str, most: int) -> list[dict[str, Any]]:
+        self.asked.append(("chargers", after, most))
+        return self.rows[:most]
+
+    async def list_reports(self, after: str, most: int) -> list[dict[str, Any]]:
+        self.asked.append(("reports", after, most))
+        return self.rows[:most]
+
+    async def show_report(self, identity: str) -> dict[str, Any]:
+        return self._answer("report", identity)
 
     async def list_waiting(
         self, charger: str, state: str, after: tuple[str, int] | None, most: int
@@ -186,6 +197,23 @@ async def test_sessions_come_page_by_page() -> None:
         assert rest == {"sessions": [{"charger": "CP2"}]}
         for limit in ("0", "-1", "x", str(MOST_ROWS + 1)):
             assert (await world.ask(f"GET /api/v1/sessions?limit={limit}"))[0] == 400
+
+
+async def test_charge_points_and_reports_come_page_by_page() -> None:
+    async with an_admin_port() as world:
+        world.gateway.rows = [{"charger": f"CP/{number}"} for number in range(3)]
+        page = (await world.ask("GET /api/v1/chargers?limit=2"))[2]
+        assert page == {"chargers": world.gateway.rows[:2], "cursor": "CP/1"}
+        page = (await world.ask("GET /api/v1/reports?cursor=CP%2F1"))[2]
+        assert page == {"reports": world.gateway.rows}
+        await world.ask("GET /api/v1/reports/CP%2F1")
+        assert world.gateway.asked == [
+            ("chargers", "", 2),
+            ("reports", "CP/1", MOST_REPORTS),
+            ("report", "CP/1"),
+        ]
+        status, _, answer = await world.ask(f"GET /api/v1/reports?limit={MOST_REPORTS + 1}")
+        assert (status, answer["title"]) == (400, "limit: found '101', expected 1 to 100")
 
 
 async def test_what_waits_is_listed_page_by_page() -> None:

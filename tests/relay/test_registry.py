@@ -86,6 +86,20 @@ async def test_the_first_message_opens_a_session_and_the_others_find_it() -> Non
         assert world.heard.told("session opened") == [Event("session opened", "CP1")]
 
 
+async def test_what_was_heard_of_a_charge_point_outlives_its_session() -> None:
+    async with a_registry() as world:
+        boot = Call("BootNotification", {"chargePointVendor": "ACME", "chargePointModel": "CC-1"})
+        await speak(world.registry.session(Heard("CP1")), boot)
+        assert world.registry.identities() == ["CP1"]
+        known = Heard("CP1", vendor="ACME", model="CC-1")
+        assert world.registry.heard_of("CP1") == known
+        world.clock.now = 1000.0
+        await world.closed()
+        assert world.registry.identities() == []
+        assert world.registry.heard_of("CP1") == known
+        assert world.registry.heard_of("CP2") is None
+
+
 async def test_a_silent_session_is_closed_after_k_intervals() -> None:
     async with a_registry() as world:
         session = world.registry.session(Heard("CP1"))

@@ -124,6 +124,8 @@ def test_occupied_of_a_rejected_charge_point_asks_nobody() -> None:
 
 # --- meter values of 1.2 ---
 
+AT_THE_END = {"timestamp": "2024-05-01T10:30:00Z", "sampledValue": [{"value": "9"}]}
+
 
 def test_meter_values_belong_to_the_transaction_that_was_open_when_the_meter_was_read() -> None:
     with a_world("1.2") as world:
@@ -147,6 +149,28 @@ def test_meter_values_that_are_repeated_after_the_end_are_the_same_message() -> 
         world.result(stop(101))
         world.result(meter_values(None, number=1))
         assert [action for action, _ in world.got] == ["StartTransaction", "MeterValues", "StopTransaction"]
+
+
+def test_a_repetition_is_one_also_when_the_next_transaction_began_in_the_same_second() -> None:
+    with a_world("1.2") as world:
+        last = Call("MeterValues", {"connectorId": 1, "meterValue": [AT_THE_END]})
+        world.result(start(number=1))
+        world.result(last)
+        world.result(Call("StopTransaction", stop(101).payload | {"timestamp": AT_THE_END["timestamp"]}))
+        world.result(
+            Call("StartTransaction", start(number=2).payload | {"timestamp": AT_THE_END["timestamp"]})
+        )
+        world.result(last)
+        found = [payload["transactionId"] for action, payload in world.got if action == "MeterValues"]
+        assert found == [101]
+
+
+def test_a_clock_that_was_set_back_costs_no_transaction() -> None:
+    with a_world("1.2") as world:
+        world.result(start(number=30))
+        early = {"timestamp": "2024-05-01T09:00:00Z", "sampledValue": [{"value": "1"}]}
+        world.result(Call("MeterValues", {"connectorId": 1, "meterValue": [early]}))
+        assert world.got[-1][1]["transactionId"] == 101
 
 
 def test_meter_values_after_the_end_belong_to_nobody() -> None:

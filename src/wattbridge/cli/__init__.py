@@ -4,7 +4,6 @@ Each command does its work in a module of its own, imported when it is called: n
 than typer, so that ``wattbridge --help`` is there at once. Data goes to standard output, talk to standard
 error. Exit codes: 0 is well, 1 is a negative answer, 2 is wrong usage or a wrong configuration, 3 is
 somebody or something that cannot be reached, 4 is somebody who refuses.
-somebody who cannot be reached, 4 is a gateway that refuses the token.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ import typer
 
 app = typer.Typer(
     name="wattbridge",
-    help="Connect OCPP 1.6 charge points to central systems, whichever of SOAP and JSON each of them speaks.",
+    help="Connect charge points and central systems of OCPP 1.6, 1.5 and 1.2, whichever of SOAP and JSON "
+    "each of them speaks.",
     epilog="New here? `wattbridge demo` shows it at work and needs no setup.",
     no_args_is_help=True,
     add_completion=False,
@@ -42,6 +42,7 @@ queue_app = typer.Typer(help="Messages a gateway keeps for its central systems."
 transactions_app = typer.Typer(
     help="Transactions a gateway knows, with both their numbers.", no_args_is_help=True
 )
+chargers_app = typer.Typer(help="Charge points a gateway knows, and what is lost.", no_args_is_help=True)
 
 
 ConfigFile = Annotated[
@@ -367,19 +368,31 @@ def _translate_command(
 
 @app.command("explain", short_help="Show how an action or a field is carried between SOAP and JSON.")
 def _explain_command(
-    query: Annotated[str, typer.Argument(metavar="ACTION[.FIELD]", hidden=True)],
+    query: Annotated[str | None, typer.Argument(metavar="ACTION[.FIELD]", hidden=True)] = None,
+    answered: Annotated[
+        bool,
+        typer.Option("--local-answers", help="What the gateway answers itself, of all actions or of ACTION."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show how an action, or one field of it, is carried between SOAP and JSON.
+    """Show how an action, or one field of it, is carried between SOAP and JSON, and between versions of OCPP.
 
     \b
       wattbridge explain MeterValues
-      wattbridge explain StartTransaction.idTag
+      wattbridge explain StatusNotification.status
+      wattbridge explain --local-answers
 
-    The table is the one the gateway works with: names, types, and where the two encodings differ.
+    The table is the one the gateway works with: names, types, where the two encodings differ, and what OCPP
+    1.5 and 1.2 make of it.
+
+    Exit codes: 0, or 2 when there is no such action or field.
     """
-    from wattbridge.cli.explain import explain
+    from wattbridge.cli.explain import explain, explain_local_answers
 
+    if answered:
+        raise typer.Exit(explain_local_answers(query, as_json))
+    if query is None:
+        raise typer.BadParameter("say which, or --local-answers", param_hint="ACTION[.FIELD]")
     raise typer.Exit(explain(query, as_json))
 
 
@@ -939,6 +952,66 @@ def _queue_drop_command(
     )
 
 
+@chargers_app.command("list", short_help="List charge points, what they speak, and whether they are there.")
+def _chargers_list_command(
+    limit: Limit = 10_000,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+    as_json: AsJson = False,
+) -> None:
+    """List the charge points that a gateway knows: those that are there, those that were, and those listed.
+
+    \b
+      wattbridge chargers list --token-file admin-token
+
+    Of each: what it speaks, what it told of itself in its BootNotification, its central system and what that
+    speaks, whether it has a session, and how often something was lost of its messages, or of those to it.
+
+    Exit codes: 0 well, 1 a negative answer, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.chargers import list_chargers
+
+    raise typer.Exit(
+        list_chargers(admin, token_file, most=limit, as_json=as_json, out=_for_people(), err=sys.stderr)
+    )
+
+
+@chargers_app.command("report", short_help="Say what is lost, changed and answered on the way.")
+def _chargers_report_command(
+    charger: Annotated[str | None, typer.Argument(metavar="CHARGER", hidden=True)] = None,
+    limit: Limit = 10_000,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+    as_json: AsJson = False,
+) -> None:
+    """Say what becomes of the messages of charge point CHARGER: the compatibility report.
+
+    \b
+      wattbridge chargers report CP3211
+      wattbridge chargers report
+
+    What it and its central system speak; what is lost or changed between the two in each direction; which
+    calls the gateway answers itself, because the other side has no such operation; and what has been lost
+    since the gateway was started, by rule and place. Without CHARGER of all: those that speak alike are told
+    of together.
+
+    Exit codes: 0 well, 1 there is none, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.chargers import report
+
+    raise typer.Exit(
+        report(
+            admin,
+            token_file,
+            charger,
+            most=limit,
+            as_json=as_json,
+            out=_for_people(),
+            err=sys.stderr,
+        )
+    )
+
+
 @transactions_app.command("list", short_help="List transactions.")
 def _transactions_list_command(
     charger: OfCharger = None,
@@ -1137,6 +1210,7 @@ def _profile_new_command(
 
 app.add_typer(profile_app, name="profile")
 app.add_typer(routes_app, name="routes")
+app.add_typer(chargers_app, name="chargers")
 app.add_typer(queue_app, name="queue")
 app.add_typer(transactions_app, name="transactions")
 app.add_typer(store_app, name="store")

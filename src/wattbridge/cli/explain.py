@@ -1,19 +1,24 @@
-"""``wattbridge explain``: how an action or a field is carried, from the data the gateway works with."""
+"""``wattbridge explain``: how an action or a field is carried, and what the gateway answers itself, from the
+data it works with.
+"""
 
 from __future__ import annotations
 
 import difflib
 import json
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from wattbridge.cli.streams import for_people
+from wattbridge.cli.tables import columns_of, wrapped
+from wattbridge.ocpp import local_answers, older, security_extension
 from wattbridge.ocpp.actions import CompiledOperation, Dialect, Message, dialect
+from wattbridge.ocpp.compatibility import happens
 from wattbridge.ocpp.differences import DIFFERENCES, HABITS, Difference
+from wattbridge.ocpp.local_answers import LocalAnswer
 from wattbridge.ocpp.messages import Side
 from wattbridge.ocpp.shapes import Field
 from wattbridge.ocpp.tolerances import FIELD_ALIASES, SALVAGED_LISTS, VALUE_ALIASES
@@ -32,6 +37,7 @@ class Row:
     depth: int
     field: Field
     differences: tuple[Difference, ...]
+    older: tuple[older.Row, ...] = ()
 
     @property
     def cardinality(self) -> str:
@@ -79,6 +85,32 @@ class Row:
             said.append("decimal arithmetic; what has too many decimals is cut towards zero (recorded)")
         return said
 
+    @property
+    def older_remarks(self) -> list[str]:
+        """What older versions make of this field."""
+        told: dict[str, list[str]] = {}  # what is said → of which versions
+
+        def tell(said: str, row: older.Row) -> None:
+            known = told.setdefault(said, [])
+            known += [version for version in row.versions if version not in known]
+
+        for row in self.older:
+            if row.only_older:
+                tell("only in OCPP {}", row)
+            if row.older_name and row.path == self.path:
+                tell(f"called {row.older_name} in OCPP {{}}", row)
+        for row in self.older:
+            if happens(row.up) and row.up != row.down:
+                tell(f"from OCPP {{}}: {row.up}", row)
+        for row in self.older:
+            if happens(row.down) and row.up != row.down:
+                tell(f"to OCPP {{}}: {row.down}", row)
+        return [said.format(and_of(sorted(versions))) for said, versions in told.items()]
+
+    @property
+    def older_sources(self) -> list[str]:
+        return [f"source: {source}" for source in dict.fromkeys(row.source for row in self.older)]
+
     def as_json(self) -> dict[str, Any]:
         field = self.field
         return {
@@ -91,6 +123,11 @@ class Row:
             "fractionDigits": field.fraction_digits,
             "enum": list(field.enum),
             "remarks": self.remarks,
+            "onlyIn": sorted(version for row in self.older if row.only_older for version in row.versions),
+            "older": [
+                {"versions": list(row.versions), "up": row.up, "down": row.down, "source": row.source}
+                for row in self.older
+            ],
         }
 
 
@@ -105,6 +142,10 @@ def explain(query: str, as_json: bool) -> int:
     operations = _operations(compiled, action)
     if not operations:
         known = sorted({operation.action for operation in compiled.operations.values()})
+        for side, actions in security_extension.ACTIONS.items():
+            for one in actions:
+                if one.lower() == action.lower():
+                    return _explain_extension(one, side, wanted, as_json)
         return _unknown(f"there is no action {name!r} in OCPP {compiled.version}", action, known)
     tables = [
         (operation, message, rows(message))
@@ -125,6 +166,88 @@ def explain(query: str, as_json: bool) -> int:
     return 0
 
 
+def explain_local_answers(query: str | None, as_json: bool) -> int:
+    """Print what the gateway answers itself, of one action or of all.
+
+    Returns 0, or 2 when it answers no such action itself.
+    """
+    table = local_answers.TABLE
+    if query is not None:
+        wanted = query.strip().lower()
+        table = tuple(row for row in table if row.action.lower() == wanted)
+        if not table:
+            known = sorted({row.action for row in local_answers.TABLE})
+            return _unknown(f"the gateway does not answer {query!r} itself", query, known)
+    if as_json:
+        sys.stdout.write(json.dumps(list(map(_answer_as_json, table)), indent=2) + "\n")
+        return 0
+    out = for_people(sys.stdout)
+    columns = columns_of(out)
+    lines: list[str] = []
+    for (asked, lacking), rows_of_group in groupby(
+        local_answers_in_order(table), key=lambda row: (row.asked, row.lacking)
+    ):
+        lines += wrapped(f"Asked of {_whom(asked, lacking)}", "", columns)
+        group = list(rows_of_group)
+        width = max(len(row.action) for row in group)
+        sources = {row.source for row in group}
+        for row in group:
+            indent = " " * (width + 4)
+            told = wrapped(row.said, indent, columns, hang="")
+            told[0] = f"  {row.action:<{width}}  {told[0].strip()}"
+            lines += told
+            if len(sources) > 1 or len(group) == 1:
+                lines += wrapped(f"· {row.source}", indent, columns)
+        if len(sources) == 1 < len(group):  # said once for all of them
+            lines.append(f"  · {group[0].source}")
+        lines.append("")
+    out.write("\n".join(lines).rstrip() + "\n")
+    return 0
+
+
+def local_answers_in_order(table: Iterable[LocalAnswer] = local_answers.TABLE) -> list[LocalAnswer]:
+    """Rows of the same party and the same dialects together, those that are for the oldest only first."""
+    return sorted(table, key=lambda row: (row.asked.value != "charge_point", len(row.lacking)))
+
+
+def _whom(asked: Side, lacking: tuple[str, ...]) -> str:
+    versions = and_of([spoken.partition(" ")[2] for spoken in lacking], "or")
+    return f"a {asked.value.replace('_', ' ')} that speaks SOAP, OCPP {versions}, which has no such operation"
+
+
+def _answer_as_json(row: LocalAnswer) -> dict[str, Any]:
+    return {
+        "asked": row.asked.value,
+        "action": row.action,
+        "dialects": list(row.lacking),
+        "answer": row.payload,  # null for a CALLERROR NotSupported
+        "said": row.said,
+        "source": row.source,
+    }
+
+
+def _explain_extension(action: str, asked: Side, wanted: str, as_json: bool) -> int:
+    """An action of the security extension, of which there is no description."""
+    if wanted:
+        sys.stderr.write(f"wattbridge: the fields of {action} are not known here: nothing looks into it\n")
+        return 2
+    if as_json:
+        return explain_local_answers(action, as_json)
+    out = for_people(sys.stdout)
+    columns = columns_of(out)
+    lines = [
+        f"{action}: {SENDERS[asked.other]}, of the security extension of OCPP-J 1.6",
+        f'  JSON  [2, id, "{action}", …], as it is',
+        *wrapped("SOAP  has no such operation; what happens to it there:", "  ", columns),
+    ]
+    for row in local_answers.TABLE:
+        if row.action == action and row.asked is asked:
+            lines += wrapped(f"· {row.said}", " " * 8, columns)
+            lines += wrapped(f"· source: {row.source}", " " * 8, columns)
+    out.write("\n".join(lines) + "\n")
+    return 0
+
+
 def _taken_apart(query: str) -> tuple[str, str, str, str]:
     """What a query asks for: name as given, action, ``req``, ``conf`` or ``""`` for both, and the field."""
     name, _, wanted = query.strip().partition(".")
@@ -138,8 +261,25 @@ def _taken_apart(query: str) -> tuple[str, str, str, str]:
 
 
 def rows(message: Message) -> list[Row]:
-    """Every field of a message in wire order, the fields of an object after it."""
-    return _rows(message.fields, message.name, 0)
+    """Every field of a message in wire order, the fields of an object after it; then what only older versions
+    have."""
+    table = _rows(message.fields, message.name, 0)
+    for row in older.ROWS:
+        if row.message == message.name and row.only_older:
+            table.append(Row(row.path, 0, _field_of(row), (), (row,)))
+    return table
+
+
+def _field_of(row: older.Row) -> Field:
+    """A field that 1.6 does not have, as the newest version that does describes it."""
+    return next(
+        field
+        for operation in dialect(max(row.versions)).operations.values()
+        for message in (operation.request, operation.response)
+        if message.name == row.message
+        for field in message.fields
+        if field.name == row.field
+    )
 
 
 def _rows(fields: tuple[Field, ...], path: str, depth: int) -> list[Row]:
@@ -147,9 +287,16 @@ def _rows(fields: tuple[Field, ...], path: str, depth: int) -> list[Row]:
     for field in fields:
         here = f"{path}.{field.name}"
         differences = tuple(row for row in (*DIFFERENCES, *HABITS) if row.path == here)
-        table.append(Row(here, depth, field, differences))
+        of_older = tuple(row for row in older.ROWS if row.path == here)
+        table.append(Row(here, depth, field, differences, of_older))
         table += _rows(field.fields, here, depth + 1)
     return table
+
+
+def and_of(words: list[str], joint: str = "and") -> str:
+    """``1.2, 1.5 and 1.6``."""
+    *others, last = words
+    return f"{', '.join(others)} {joint} {last}" if others else last
 
 
 def _operations(compiled: Dialect, action: str) -> list[CompiledOperation]:
@@ -161,7 +308,14 @@ def _fitting(table: list[Row], wanted: str) -> list[Row]:
     end = f".{wanted.lower()}"
     paths = [row.path.lower() for row in table if row.path.lower().endswith(end)]
     inside = tuple(f"{path}." for path in paths)
-    return [row for row in table if row.path.lower() in paths or row.path.lower().startswith(inside)]
+    return [
+        # What an older version makes of all that it stands in, it makes of it as well.
+        replace(row, older=tuple(one for one in older.ROWS if f"{row.path}.".startswith(f"{one.path}.")))
+        if row.path.lower() in paths
+        else row
+        for row in table
+        if row.path.lower() in paths or row.path.lower().startswith(inside)
+    ]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -201,15 +355,19 @@ def _asker_or_asked(operation: CompiledOperation, message: Message) -> Side:
 
 def _print_text(tables: Tables, *, whole: bool) -> None:
     out = for_people(sys.stdout)
-    # For reading, whatever the width of the screen; narrower only where the terminal is.
-    columns = min(100, max(60, shutil.get_terminal_size().columns)) if out.isatty() else 100
+    columns = columns_of(out)
     lines = []
     for operation, message, table in tables:
         is_request = message is operation.request
         way = SENDERS[_asker_or_asked(operation, message)]
         form = f'[2, id, "{operation.action}", …]' if is_request else "[3, id, …]"
         lines += [f"{message.name}: {way}", f"  SOAP  <{message.element}> in {operation.described.namespace}"]
-        lines += [f"  JSON  {form}", ""]
+        lines.append(f"  JSON  {form}")
+        for answer in local_answers.TABLE if is_request else ():
+            if (answer.asked, answer.action) == (operation.asked, operation.action):
+                versions = and_of([spoken.partition(" ")[2] for spoken in answer.lacking])
+                lines += wrapped(f"not in OCPP {versions}, answered here: {answer.said}", "  ", columns)
+        lines.append("")
         shallowest = min((row.depth for row in table), default=0)
         width = max((len(row.field.name) + 2 * (row.depth - shallowest) for row in table), default=0)
         for row in table:
@@ -217,17 +375,12 @@ def _print_text(tables: Tables, *, whole: bool) -> None:
             lines.append(f"  {name:<{width}}  {row.cardinality:<4}  {row.kind}".rstrip())
             indent = " " * (width + 10)
             if row.field.enum:
-                lines += _wrapped(", ".join(row.field.enum), indent, columns)
+                lines += wrapped(", ".join(row.field.enum), indent, columns)
             remarks = row.remarks if whole or row.differences else row.remarks[:1]
+            remarks += [*row.older_remarks, *(row.older_sources if whole else ())]
             for remark in remarks:
-                lines += _wrapped(f"· {remark}", indent, columns)
+                lines += wrapped(f"· {remark}", indent, columns)
         if not table:
             lines.append("  no fields")
         lines.append("")
     out.write("\n".join(lines).rstrip() + "\n")
-
-
-def _wrapped(text: str, indent: str, columns: int) -> list[str]:
-    return textwrap.wrap(
-        text, columns, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False
-    )

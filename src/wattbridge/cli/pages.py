@@ -16,18 +16,21 @@ import typer.core
 import typer.main
 
 from wattbridge.cli import app
-from wattbridge.cli.explain import Row, rows
+from wattbridge.cli.explain import Row, and_of, local_answers_in_order, rows
 from wattbridge.config import Profile
 from wattbridge.config.profiles import built_in_names, resolved
 from wattbridge.config.values import write_duration
-from wattbridge.ocpp import tolerances
+from wattbridge.ocpp import older, tolerances
 from wattbridge.ocpp.actions import CompiledOperation, Message, dialect
+from wattbridge.ocpp.compatibility import happens
 from wattbridge.ocpp.differences import DIFFERENCES, HABITS
 from wattbridge.ocpp.errors import FAULT_BY_CODE, FAULT_CODE_BY_WORD
 from wattbridge.ocpp.messages import Side
-from wattbridge.ocpp.reasons import REASONS, RULES
+from wattbridge.ocpp.older import BOTH, LARGEST_INTEGER, NOT_IN_15, OLDER_KEYS, TRUNCATED
+from wattbridge.ocpp.reasons import LOSSES, REASONS, RULES
+from wattbridge.ocpp.shapes import Field
 from wattbridge.profiling import conditions_of
-from wattbridge.relay.session import TRANSACTION_ACTIONS, UNDELIVERED
+from wattbridge.relay.session import ITS_WORD, TRANSACTION_ACTIONS, UNDELIVERED
 
 _MADE = (
     "<!-- Made by `python -m wattbridge.cli.pages {name}`; a test sees that it is what the program does. -->"
@@ -46,7 +49,8 @@ def main(arguments: list[str]) -> int:
 
 
 def translation() -> str:
-    """Every message with every field, every difference, every forgiveness, every error."""
+    """Every message with every field, every enumeration, every difference of encodings and versions, every
+    forgiveness, every loss, every answer of the gateway's own, every error."""
     compiled = dialect()
     of_charge_points = [o for o in compiled.operations.values() if o.asked is Side.CENTRAL_SYSTEM]
     of_central_systems = [o for o in compiled.operations.values() if o.asked is Side.CHARGE_POINT]
@@ -62,6 +66,8 @@ def translation() -> str:
         "## What the central system asks",
         *_operations(of_central_systems),
         "",
+        *_enumerations(),
+        "",
         "## Where the two encodings differ",
         "",
         "The service description of OCPP-S and the schemas of OCPP-J agree on every field but these.",
@@ -74,9 +80,17 @@ def translation() -> str:
             ),
         ),
         "",
+        *_older(),
+        "",
         *_forgiven(),
         "",
+        *_notes(),
+        "",
         *_errors(),
+        "",
+        *_answered_here(),
+        "",
+        *_reasons(),
     )
 
 
@@ -105,6 +119,10 @@ missing, repeated or too long, and many charge points count theirs from 1 in eac
 
 A charge point asks for {up} operations, a central system for {down}; DataTransfer is one of both.
 `wattbridge explain ACTION` shows any of them in the terminal, from the same data.
+
+OCPP 1.5 and 1.2 are SOAP only and say most of this in the same words. Where they do not, "from 1.5" is what
+becomes of it when it comes from that version, "to 1.5" what becomes of it on the way there; all of it stands
+[together below](#older-versions).
 """
 
 
@@ -160,7 +178,147 @@ def _said(row: Row) -> list[str]:
         for way, what in (("SOAP", difference.towards_soap), ("JSON", difference.towards_json)):
             if not what.startswith("nothing to do"):
                 said.append(f"towards {way}: {what}")
+    for older_row in row.older:
+        versions = ", ".join(sorted(older_row.versions))
+        if older_row.only_older:
+            said.append(f"only in OCPP {versions}")
+        if happens(older_row.up):
+            said.append(f"from {versions}: {older_row.up}")
+        if happens(older_row.down):
+            said.append(f"to {versions}: {older_row.down}")
     return list(dict.fromkeys(said))
+
+
+# --- Enumerations, and older versions
+
+
+_ENUMERATIONS = """\
+## Enumerations
+
+Each word is spelled alike in SOAP and JSON. Where OCPP 1.5 or 1.2 has other words, a column says which one is
+written for each; `–` where there is none, which is told of [below](#older-versions). A column of nothing else
+is of a version that has no such field. How words that 1.6 does not have are read stands under the table.
+"""
+
+
+def _enumerations() -> list[str]:
+    lines = [_ENUMERATIONS]
+    shown: dict[str, list[str]] = {}  # type → the fields it is of
+    fields: dict[str, Field] = {}
+    for message in _messages(older.NEWEST):
+        for path, field in enums(message.fields, message.name):
+            shown.setdefault(field.type_name, []).append(path)
+            fields[field.type_name] = field
+    for name in sorted(shown):
+        words = fields[name].enum
+        of = ", ".join(f"`{path}`" for path in dict.fromkeys(shown[name]))
+        lines += [f"### {name}", "", f"Of {of}.", ""]
+        columns = {version: _words_down(version, name, shown[name], words) for version in reversed(BOTH)}
+        if all(list(column.values()) == list(words) or not column for column in columns.values()):
+            lines += [", ".join(f"`{word}`" for word in words) + _also_in(columns), ""]
+            continue
+        head = ("1.6", *(f"in {version}" for version in columns))
+        lines += _table(
+            head, ((f"`{word}`", *(_written(column, word) for column in columns.values())) for word in words)
+        )
+        lines.append("")
+        for version in columns:
+            ups = _words_up(version, shown[name])
+            if ups:
+                said = ", ".join(f"`{word}` is read as `{meant}`" for word, meant in ups.items())
+                lines += [f"From {version}, {said}.", ""]
+    return lines[:-1]
+
+
+def _also_in(columns: dict[str, dict[str, str]]) -> str:
+    having = sorted(version for version, column in columns.items() if column)
+    return f"; the same in {and_of(having)}." if having else "; not in 1.5 or 1.2."
+
+
+def _written(column: dict[str, str], word: str) -> str:
+    written = column.get(word, "")
+    return f"`{written}`" if written else "–"
+
+
+def _messages(version: str) -> Iterator[Message]:
+    for operation in dialect(version).operations.values():
+        yield from (operation.request, operation.response)
+
+
+def enums(fields: Iterable[Field], path: str) -> Iterator[tuple[str, Field]]:
+    for field in fields:
+        here = f"{path}.{field.name}"
+        if field.enum:
+            yield here, field
+        yield from enums(field.fields, here)
+
+
+def _words_down(version: str, name: str, paths: list[str], words: tuple[str, ...]) -> dict[str, str]:
+    """Each word of 1.6 with what is written for it in a message of *version*; nothing when there is no such
+    enumeration."""
+    its_own = {
+        field.type_name: field.enum
+        for message in _messages(version)
+        for _, field in enums(message.fields, message.name)
+    }
+    if name not in its_own:
+        return {}
+    written: dict[str, str] = {}
+    for row in older.ROWS:
+        if row.path in paths and version in row.versions:
+            written |= row.words_down
+    if name == "UnitOfMeasure":  # told by the story of meter values
+        written |= {newer: old for old, newer in older.UNITS_UP.items()}
+    return {word: written.get(word, word) for word in words if written.get(word, word) in its_own[name]}
+
+
+def _words_up(version: str, paths: list[str]) -> dict[str, str]:
+    return {
+        word: meant
+        for row in older.ROWS
+        if row.path in paths and version in row.versions
+        for word, meant in row.words_up.items()
+    }
+
+
+_OLDER = """\
+## Older versions
+
+Between the two sides everything has the form of 1.6, so a message of 1.5 or 1.2 is brought up to it, and what
+goes to a party of those versions is brought down. What is not in this table is the same in all three.
+"""
+_OLDER_TEXTS = """\
+Texts for people have no bounds in 1.5 and 1.2. Of {texts}
+what is longer than 1.6 allows is cut on its way up. What names something (an idTag, a configuration key) is
+never cut: it would then name something else.
+
+Names of configuration keys that 1.5 and 1.2 spell otherwise:
+"""
+_OLDER_METERS = """\
+What 1.5 has no words for in meter values: {words}.
+1.2 takes integers of the energy register only, at most {largest}.
+
+A command of the central system is carried whole or refused, but losses of these rules do not stop it:
+{by_rule}.
+"""
+
+
+def _older() -> list[str]:
+    words = [f"{name} {_words(values)}" for name, values in NOT_IN_15.items()]
+    return [
+        _OLDER,
+        *_table(
+            ("Field", "OCPP", "From there", "On the way there", "Source"),
+            ((f"`{row.path}`", ", ".join(row.versions), row.up, row.down, row.source) for row in older.ROWS),
+        ),
+        "",
+        _OLDER_TEXTS.format(texts=_words(TRUNCATED)),
+        *_table(("1.6", "1.5 and 1.2"), ((f"`{new}`", f"`{old}`") for new, old in OLDER_KEYS.items())),
+        "",
+        _OLDER_METERS.format(
+            words="; ".join(words), largest=LARGEST_INTEGER, by_rule=_words(older.BY_RULE)
+        ).rstrip(),
+    ]
 
 
 _FORGIVEN = """\
@@ -201,10 +359,30 @@ def _forgiven() -> list[str]:
     return [
         _FORGIVEN,
         *_table(("Seen", "What happens"), aliases),
-        "",
-        "The rules by which changes and losses are recorded:",
-        "",
-        *_table(("Rule", "Meaning"), ((f"`{rule}`", meaning) for rule, meaning in RULES.items())),
+    ]
+
+
+_NOTES = """\
+## What is changed and what is lost
+
+Everything that does not arrive as it was sent is recorded, by one of these rules. A loss counts in
+`wattbridge_translation_losses_total` and in [the report on a charge
+point](../guides/older-charge-points.md#the-report).
+"""
+
+
+def _notes() -> list[str]:
+    return [
+        _NOTES,
+        *_table(
+            ("Rule", "Meaning", "A loss"),
+            (
+                (f"`{rule}`", meaning, ("yes, also in commands" if rule in older.BY_RULE else "yes"))
+                if rule in LOSSES
+                else (f"`{rule}`", meaning, "")
+                for rule, meaning in RULES.items()
+            ),
+        ),
     ]
 
 
@@ -215,26 +393,63 @@ A CALLERROR becomes a SOAP fault for a party that speaks SOAP. Its Reason begins
 what the five subcodes of OCPP-S cannot say. A Sender fault has HTTP status 400, a Receiver fault 500.
 """
 _ANSWERED_HERE = """\
-The codes of OCPP-J themselves are understood as subcodes too.
-
 ## What is answered here
 
 Everything is carried to the other party, with these exceptions:
 
+- What the other party has no operation for: [below](#in-the-place-of-the-other-party).
+- DiagnosticsStatusNotification and FirmwareStatusNotification with a status that the central system's version
+  does not have, and MeterValues of which it could be told nothing, are confirmed, and recorded as a loss.
 - MeterValues.req without a meter value is answered with MeterValues.conf: OCPP-J cannot say it.
-- A message that breaks its schema, or asks for what the other party does not answer, is refused to the party
-  that sent it. The text names the place, what was found and what was expected.
+- A message that breaks its schema, or asks for what no such party answers, is refused to the party that sent
+  it. The text names the place, what was found and what was expected.
 - A charge point that is not known is refused: with a SecurityError in SOAP, with 404 before there is a
   WebSocket in JSON. One whose route rejects it is answered by the gateway.
 - {kept} of a SOAP charge point that could not be delivered for
   a reason that may pass are not answered at all: the connection is closed, and the charge point keeps the
   message and sends it again. In JSON they get a CALLERROR, after which it does the same. These may pass:
   {passing}.
+- A fault tells charge points of 1.5 and 1.2 never to send a message again. They get one for these messages
+  only when the central system itself has refused ({its_word}); else no answer at all.
 
+### In the place of the other party
+
+What it is asked for is no operation of what it speaks, so the gateway answers. `wattbridge explain
+--local-answers` prints this table, too.
+"""
+_WHY = """\
 ## Why a call failed
 
 One word each, in the log (`reason=`) and in the label `reason` of the metrics.
 """
+
+
+def _answered_here() -> list[str]:
+    return [
+        _ANSWERED_HERE.format(
+            kept=_words(TRANSACTION_ACTIONS), passing=_words(UNDELIVERED), its_word=_words(ITS_WORD)
+        ),
+        *_table(
+            ("Asked", "What it speaks", "Action", "What it is answered", "Source"),
+            (
+                (
+                    row.asked.value.replace("_", " "),
+                    f"SOAP {', '.join(spoken.partition(' ')[2] for spoken in row.lacking)}",
+                    f"`{row.action}`",
+                    row.said,
+                    row.source,
+                )
+                for row in local_answers_in_order()
+            ),
+        ),
+    ]
+
+
+def _reasons() -> list[str]:
+    return [
+        _WHY,
+        *_table(("Reason", "Meaning"), ((f"`{word}`", meaning) for word, meaning in REASONS.items())),
+    ]
 
 
 def _errors() -> list[str]:
@@ -253,8 +468,7 @@ def _errors() -> list[str]:
             ((f"`{word}`", f"`{code}`") for word, code in FAULT_CODE_BY_WORD.items() if word != code.lower()),
         ),
         "",
-        _ANSWERED_HERE.format(kept=_words(TRANSACTION_ACTIONS), passing=_words(UNDELIVERED)),
-        *_table(("Reason", "Meaning"), ((f"`{word}`", meaning) for word, meaning in REASONS.items())),
+        "The codes of OCPP-J themselves are understood as subcodes too.",
     ]
 
 

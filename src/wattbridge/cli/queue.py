@@ -116,13 +116,13 @@ def drop(
 
 
 def pages(
-    gateway: Admin, name: str, query: dict[str, str | None], most: float
+    gateway: Admin, name: str, query: dict[str, str | None], most: float, page_size: int | None = None
 ) -> tuple[list[dict[str, Any]], bool]:
     """The rows of a list of the API, page by page, at most so many; and whether there are more."""
     asked = {key: value for key, value in query.items() if value}
     rows: list[dict[str, Any]] = []
     while True:
-        page = gateway.get("GET", name, asked | {"limit": str(PAGE)})
+        page = gateway.get("GET", name, asked | {"limit": str(page_size or PAGE)})
         rows += page[name]
         if len(rows) > most:
             return rows[: int(most)], True

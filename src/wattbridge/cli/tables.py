@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
@@ -15,6 +17,18 @@ def write_table(head: Sequence[str], rows: Iterable[Sequence[str]], out: TextIO)
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         out.write(f"{'  '.join(cells).rstrip()}\n")
+
+
+def columns_of(out: TextIO) -> int:
+    """How wide texts are: for reading, whatever the width of the screen; narrower where the terminal is."""
+    return min(100, max(60, shutil.get_terminal_size().columns)) if out.isatty() else 100
+
+
+def wrapped(text: str, indent: str, columns: int, *, hang: str = "  ") -> list[str]:
+    """*text* in lines of so many columns, all behind *indent*, those after the first behind *hang* too."""
+    return textwrap.wrap(
+        text, columns, initial_indent=indent, subsequent_indent=indent + hang, break_on_hyphens=False
+    )
 
 
 def ago(seconds: float) -> str:

@@ -12,7 +12,7 @@ from wattbridge.cli.explain import did_you_mean
 from wattbridge.cli.profiles import find_profile
 from wattbridge.cli.streams import for_messages
 from wattbridge.links.handling import USUAL, Handling
-from wattbridge.ocpp import ocppj, soap
+from wattbridge.ocpp import ocppj, older, soap
 from wattbridge.ocpp.actions import CompiledOperation, Dialect, dialect
 from wattbridge.ocpp.differences import answered_here
 from wattbridge.ocpp.errors import Violation
@@ -81,7 +81,7 @@ def carried(text: bytes, way: Way, compiled: Dialect, action: str | None = None)
 
     Raises NoMessage, or Violation when the message breaks the rules of OCPP.
     """
-    message = _read(text, compiled, action)
+    message = _understood(_read(text, compiled, action))
     written, status, notes = _write(message, way, compiled)
     notes = (*message.notes, *notes)
     here = answered_here(message.content, notes) if isinstance(message.content, Call) else None
@@ -233,6 +233,19 @@ def _read_frame(text: bytes, compiled: Dialect, answered: CompiledOperation | No
         payload, notes = operation.response.read_json(frame.payload)
         content = CallResult(payload)
     return Message("json", operation, content, frame.message_id, "", (*frame.notes, *notes))
+
+
+def _understood(message: Message) -> Message:
+    """What an older version leaves to who knows the connector, by whom nothing is known of it."""
+    call, operation = message.content, message.operation
+    if (
+        not isinstance(call, Call)
+        or operation is None
+        or not older.asks_for_connector(call, operation.version)
+    ):
+        return message
+    call, notes = older.understood(call, older.UNKNOWN)
+    return replace(message, content=call, notes=(*message.notes, *notes))
 
 
 def _asked_for(action: str, compiled: Dialect) -> CompiledOperation:

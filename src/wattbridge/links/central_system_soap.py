@@ -26,7 +26,7 @@ from wattbridge.links.soap_service import SoapService, call_error, new_message_i
 from wattbridge.ocpp import older, soap
 from wattbridge.ocpp.actions import Dialect
 from wattbridge.ocpp.errors import Unreachable, Violation, shown
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Note, Passage, Reply, Side
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage, Reply, Side
 from wattbridge.ocpp.tolerances import WSA_2004, WSA_2005
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.offline import now_text
@@ -229,21 +229,14 @@ class CentralSystemSoap:
             check=self._session.check,
         )
         if isinstance(reply, CallResult) and call.action == "BootNotification":
-            reply, notes = self._with_time(reply, notes)
+            reply, told = older.with_time(reply, now_text(self._wall_clock()))
+            notes += told
         if answer.status in AWAY_STATUSES and isinstance(reply, CallError) and reply.reason in NOT_ITS_WORD:
             reply = replace(reply, reason="unreachable")  # a proxy speaks, and says so
             self._failed(reply.reason, reply.description)
         else:
             self._succeeded()
         return Answer(reply, asked, Passage("soap", answer.body, notes), waited)
-
-    def _with_time(self, reply: CallResult, notes: tuple[Note, ...]) -> tuple[CallResult, tuple[Note, ...]]:
-        """The reply to a BootNotification; in 1.2 it need not tell the time, and 1.6 cannot do without."""
-        if reply.original is not None or "currentTime" in reply.payload:
-            return reply, notes
-        now = now_text(self._wall_clock())
-        told = Change("BootNotificationResponse.currentTime", "", now, "older-default")
-        return CallResult({**reply.payload, "currentTime": now}), (*notes, told)
 
     def _message_id_of(self, call: Call) -> Callable[[], str]:
         """What gives *call* its wsa:MessageID."""

@@ -13,7 +13,7 @@ from typing import Any
 from wattbridge.ocpp import older, security_extension, wsdl
 from wattbridge.ocpp.differences import neutral
 from wattbridge.ocpp.errors import Violation, excerpt
-from wattbridge.ocpp.messages import Call, Note, Payload, Side
+from wattbridge.ocpp.messages import Call, CallError, Note, Payload, Side
 from wattbridge.ocpp.ocppj import FORM
 from wattbridge.ocpp.payloads import (
     ElementReader,
@@ -242,6 +242,24 @@ def dialect(version: str = "1.6", options: Options = DEFAULTS) -> Dialect:
     Raises ValueError when the rules among them do not fit.
     """
     return Dialect(version, described_operations(version), options)
+
+
+def in_words_of_soap(call: Call) -> tuple[Call | CallError | None, list[Note]]:
+    """``security_extension.in_words_of_soap``, and what reading its payload changed.
+
+    Payloads of the extension are passed on unread; what a charge point is asked under another name is read
+    like every other call. A CallError where that breaks its schema.
+    """
+    other = security_extension.in_words_of_soap(call)
+    if not isinstance(other, Call):
+        return other, []
+    try:
+        request = dialect().operation(Side.CHARGE_POINT, other.action).request
+        payload, notes = request.read_json(other.payload)
+    except Violation as broken:
+        problem = f"{call.action}: as {other.action} it breaks the rules: {broken}"
+        return CallError(broken.code, problem, {"path": broken.path}, reason="schema"), []
+    return Call(other.action, payload), notes
 
 
 class JsonCodec:

@@ -44,10 +44,13 @@ def breaches(notes: Iterable[Note], broken: Violation | None = None) -> tuple[Br
     """What breaks the schema in a message that is carried as it is.
 
     *notes* are those of reading it: what a translation would have lost breaks the schema; what it would only
-    have written otherwise does not. *broken* is what ended the reading.
+    have written otherwise does not, nor does a field that another version has not. *broken* is what ended the
+    reading.
     """
     found = [
-        Breach(note.path, note.value, note.rule, note.reason) for note in notes if isinstance(note, Loss)
+        Breach(note.path, note.value, note.rule, note.reason)
+        for note in notes
+        if isinstance(note, Loss) and note.rule != "older-field"
     ]
     if broken is not None:
         found.append(Breach(broken.path, "", "schema", broken.problem))

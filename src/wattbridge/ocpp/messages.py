@@ -52,13 +52,15 @@ class Call:
     """One party asks: ``Call("Reset", {"type": "Hard"})``.
 
     ``original`` is there when nothing needs to be translated: whoever speaks its form writes it as it is.
-    ``message_id`` is the id it has to carry, each time it is sent; empty for a new one.
+    ``message_id`` is the id it has to carry, each time it is sent; empty for a new one. ``added`` are fields
+    that its sender has not said, and that the gateway has put in.
     """
 
     action: str
     payload: Payload
     original: Original | None = field(default=None, compare=False, repr=False)
     message_id: str = field(default="", compare=False)
+    added: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

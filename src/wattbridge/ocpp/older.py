@@ -29,11 +29,12 @@ class Row:
     """One field of 1.6 that older ``versions`` tell otherwise, or do not tell.
 
     ``path`` is ``Action.field.field`` of the neutral form (``ActionResponse`` for a .conf). ``up`` and
-    ``down`` say in words what the gateway does. ``older_name`` is the name in the older versions,
-    ``words_up`` and ``words_down`` translate words of an enumeration; ``unnoted`` words mean the same and
-    need no note. ``lacking``: the older versions have no such field; ``usual`` is what its absence means.
-    ``only_older``: 1.6 has no such field. ``absent``: what stands for it where an older version may leave it
-    out and 1.6 may not. ``transient``: words that the older versions do not have and that are left untold.
+    ``down`` say in words what the gateway does; what is lost they call "a loss". ``older_name`` is the name
+    in the older versions, ``words_up`` and ``words_down`` translate words of an enumeration; ``unnoted``
+    words mean the same and need no note. ``lacking``: the older versions have no such field; ``usual`` is
+    what its absence means. ``only_older``: 1.6 has no such field. ``absent``: what stands for it where an
+    older version may leave it out and 1.6 may not. ``transient``: words that the older versions do not have
+    and that are left untold.
     """
 
     path: str
@@ -72,12 +73,27 @@ SHELLS_INTERVAL = 900  # seconds
 ROWS = (
     Row(
         "BootNotificationResponse.interval",
-        BOTH,
-        "WSDL 1.2 and 1.5: heartbeatInterval, in 1.2 optional; ShellRecharge takes 900 s for none",
-        up="heartbeatInterval is interval; where 1.2 has none, 900 s",
+        ("1.5",),
+        "WSDL 1.5: heartbeatInterval",
+        up="heartbeatInterval is interval",
+        down="interval is heartbeatInterval",
+        older_name="heartbeatInterval",
+    ),
+    Row(
+        "BootNotificationResponse.interval",
+        ("1.2",),
+        "WSDL 1.2: heartbeatInterval, optional; ShellRecharge takes 900 s for none",
+        up="heartbeatInterval is interval; where there is none, 900 s",
         down="interval is heartbeatInterval",
         older_name="heartbeatInterval",
         absent=SHELLS_INTERVAL,
+    ),
+    Row(
+        "BootNotificationResponse.currentTime",
+        ("1.2",),
+        "WSDL 1.2: optional",
+        up="where there is none, the time of the gateway",
+        down="stays",
     ),
     Row(
         "BootNotificationResponse.status",
@@ -176,7 +192,7 @@ ROWS = (
         ("1.5",),
         "WSDL 1.5 TransactionData; SteVe, toOcpp16TransactionData",
         up="the values of all transactionData in one list, as those of MeterValues",
-        down="wrapped in one transactionData, as those of MeterValues",
+        down="wrapped in one transactionData; what is a loss in MeterValues is one here",
     ),
     Row("StopTransaction.transactionData", ("1.2",), "WSDL 1.2", up=_NOTHING, down=_LEFT_OUT, lacking=True),
     Row(
@@ -184,7 +200,7 @@ ROWS = (
         BOTH,
         "WSDL DiagnosticsStatus",
         up="stays",
-        down="Idle and Uploading are confirmed here and not told",
+        down="Idle and Uploading are confirmed here and not told (a loss)",
         transient=("Idle", "Uploading"),
     ),
     Row(
@@ -192,7 +208,7 @@ ROWS = (
         BOTH,
         "WSDL FirmwareStatus",
         up="stays",
-        down="Idle, Downloading and Installing are confirmed here and not told",
+        down="Idle, Downloading and Installing are confirmed here and not told (a loss)",
         transient=("Idle", "Downloading", "Installing"),
     ),
     Row(
@@ -216,7 +232,7 @@ ROWS = (
     *(
         Row(
             path,
-            BOTH,
+            BOTH if path == "ChangeConfiguration.key" else ("1.5",),
             "HeartBeatInterval in OCPP 1.5, HeartbeatInterval in 1.6 (9.1.10)",
             up="keys of 1.2 and 1.5 get their names of 1.6, in whatever letter case they come",
             down="keys that had another name get that",
@@ -329,7 +345,9 @@ def _widened(older: Field, newer: Field | None) -> Field:
         length = newer.max_length
     inside = {one.name: one for one in newer.fields}
     fields = tuple(_widened(one, inside.get(one.name)) for one in older.fields)
-    return replace(older, enum=enum, max_length=length, fields=fields)
+    # 1.2 has texts where later versions have tokens: blanks around one are no part of it.
+    name = newer.type_name if newer.type_name == "IdToken" else older.type_name
+    return replace(older, enum=enum, max_length=length, fields=fields, type_name=name)
 
 
 def _with_samples(older: Field, sampled_value: Field) -> Field:
@@ -484,8 +502,8 @@ def _with_keys(
     return payload
 
 
-_UNITS_UP = {"Amp": "A", "Volt": "V"}
-_UNITS_DOWN = {newer: older for older, newer in _UNITS_UP.items()}
+UNITS_UP = {"Amp": "A", "Volt": "V"}
+_UNITS_DOWN = {newer: older for older, newer in UNITS_UP.items()}
 
 
 def _meter_values_up(version: str) -> Conversion:
@@ -549,7 +567,7 @@ def _samples_of_12(value: Payload) -> list[Payload]:
 def _samples_of_15(value: Payload) -> list[Payload]:
     samples = [*value.get("value", []), *value.get("values", []), *value.get("sampledValue", [])]
     return [
-        {**sample, "unit": _UNITS_UP[sample["unit"]]} if sample.get("unit") in _UNITS_UP else sample
+        {**sample, "unit": UNITS_UP[sample["unit"]]} if sample.get("unit") in UNITS_UP else sample
         for sample in samples
     ]
 
@@ -616,7 +634,7 @@ _REGISTER = "Energy.Active.Import.Register"
 _PER_PHASE = (("L1", "L2", "L3"), ("L1-N", "L2-N", "L3-N"))
 # What three phases have together is their sum; of a voltage, a current or a temperature it is not.
 _ADDED_UP = ("Energy.", "Power.Active.", "Power.Reactive.")
-_NOT_IN_15 = {
+NOT_IN_15 = {
     "measurand": frozenset(
         {
             "Current.Offered", "Frequency", "Power.Factor", "Power.Offered", "RPM", "SoC",
@@ -662,7 +680,7 @@ def _lost(path: str, value: object, why: str, notes: list[Note], rule: str) -> N
 def _sample_for_15(sample: Payload, path: str, notes: list[Note]) -> Payload | None:
     """A sample with nothing in it that 1.5 has no word for; None where it would then say something else."""
     measurand = sample.get("measurand", _REGISTER)
-    if measurand in _NOT_IN_15["measurand"]:
+    if measurand in NOT_IN_15["measurand"]:
         _lost(
             path,
             f"{measurand} {sample.get('value')}",
@@ -673,7 +691,7 @@ def _sample_for_15(sample: Payload, path: str, notes: list[Note]) -> Payload | N
         return None
     kept = dict(sample)
     for name in ("context", "location"):
-        if kept.get(name) in _NOT_IN_15[name]:
+        if kept.get(name) in NOT_IN_15[name]:
             word = kept.pop(name)
             _lost(f"{path}.{name}", word, f"OCPP 1.5 has no such {name}", notes, "older-field")
     unit = kept.get("unit")
@@ -687,7 +705,7 @@ def _sample_for_15(sample: Payload, path: str, notes: list[Note]) -> Payload | N
         said = f"{sample['value']} {unit}"
         add_note(notes, Change(path, excerpt(said), f"{text} Celsius", "older-unit"))
         kept["value"], kept["unit"] = text, "Celsius"
-    elif unit in _NOT_IN_15["unit"]:
+    elif unit in NOT_IN_15["unit"]:
         if measurand.startswith("Energy."):  # which would then be one in Wh (OCPP 1.5, MeterValue)
             _lost(path, f"{sample.get('value')} {unit}", "OCPP 1.5 has no such unit", notes, "older-sample")
             return None
@@ -853,7 +871,16 @@ def understood(call: Call, connector: Connector) -> tuple[Call, tuple[Note, ...]
         return call, ()
     number = connector.transaction_id
     note = Change("MeterValues.transactionId", "", str(number), "open-transaction")
-    return replace(call, payload={**call.payload, "transactionId": number}), (note,)
+    added = (*call.added, "transactionId")
+    return replace(call, payload={**call.payload, "transactionId": number}, added=added), (note,)
+
+
+def with_time(reply: CallResult, now: str) -> tuple[CallResult, tuple[Note, ...]]:
+    """The reply to a BootNotification; in 1.2 it need not tell the time, and 1.6 cannot do without."""
+    if reply.original is not None or "currentTime" in reply.payload:
+        return reply, ()
+    told = Change("BootNotificationResponse.currentTime", "", now, "older-default")
+    return CallResult({**reply.payload, "currentTime": now}), (told,)
 
 
 _TRANSIENT = {

@@ -79,7 +79,7 @@ RULES = {
     "profile-alias": "it was written under the name that the charge point expects",
     "profile-time": "a time was read or written as the profile says",
     # of older versions
-    "older-word": "the other version has no such word, and the nearest one stands for it",
+    "older-word": "the other version has no such word: the nearest one stands for it, or (a loss) none",
     "older-field": "the other version has no such field",
     "older-sample": "the other version cannot say this meter value",
     "older-phase": "the older version cannot tell phases apart",

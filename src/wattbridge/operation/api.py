@@ -21,6 +21,7 @@ from wattbridge.store.base import Store
 
 LARGEST_REQUEST = 64 * 1024  # bytes
 MOST_ROWS = 1000  # in one answer
+MOST_REPORTS = 100  # likewise; a report is as long as a hundred rows
 LONGEST_NUMBER = 40  # digits; OCPP sets no bound to a transactionId
 
 
@@ -78,6 +79,12 @@ class Gateway(Protocol):
 
     def move(self, identity: str) -> dict[str, Any]: ...
 
+    async def list_chargers(self, after: str, most: int) -> list[dict[str, Any]]: ...
+
+    async def list_reports(self, after: str, most: int) -> list[dict[str, Any]]: ...
+
+    async def show_report(self, identity: str) -> dict[str, Any]: ...
+
     async def list_waiting(
         self, charger: str, state: str, after: tuple[str, int] | None, most: int
     ) -> list[dict[str, Any]]: ...
@@ -119,7 +126,10 @@ class AdminPort:
         pages.router.add_get("/api/v1/routes", self._routes)
         pages.router.add_post("/api/v1/routes/test", self._test_route)
         pages.router.add_get("/api/v1/sessions", self._sessions)
+        pages.router.add_get("/api/v1/chargers", self._chargers)
         pages.router.add_post("/api/v1/chargers/{identity}/move", self._move)
+        pages.router.add_get("/api/v1/reports", self._list_reports)
+        pages.router.add_get("/api/v1/reports/{charger}", self._report)
         pages.router.add_get("/api/v1/queue", self._queue)
         pages.router.add_get("/api/v1/queue/{charger}/{position}", self._show_waiting)
         pages.router.add_delete("/api/v1/queue/{charger}/{position}", self._drop)
@@ -187,6 +197,21 @@ class AdminPort:
     async def _move(self, request: web.Request) -> web.Response:
         return _json(self._gateway.move(request.match_info["identity"]))
 
+    # --- what charge points and central systems speak, and what that costs ---
+
+    async def _chargers(self, request: web.Request) -> web.Response:
+        most = _limit(request)
+        found = await self._gateway.list_chargers(request.query.get("cursor", ""), most)
+        return _page("chargers", found, found[-1]["charger"] if len(found) == most else None)
+
+    async def _list_reports(self, request: web.Request) -> web.Response:
+        most = _limit(request, MOST_REPORTS)
+        found = await self._gateway.list_reports(request.query.get("cursor", ""), most)
+        return _page("reports", found, found[-1]["charger"] if len(found) == most else None)
+
+    async def _report(self, request: web.Request) -> web.Response:
+        return _json(await self._gateway.show_report(request.match_info["charger"]))
+
     # --- what waits, and transactions ---
 
     async def _queue(self, request: web.Request) -> web.Response:
@@ -229,10 +254,10 @@ class AdminPort:
         return _json(await self._gateway.set_remote_id(identity, number, remote_id))
 
 
-def _limit(request: web.Request) -> int:
-    limit = request.query.get("limit", str(MOST_ROWS))
-    if not limit.isascii() or not limit.isdecimal() or not 0 < int(limit[:9]) <= MOST_ROWS:
-        raise Refusal(400, "malformed", f"limit: found {limit[:60]!r}, expected 1 to {MOST_ROWS}")
+def _limit(request: web.Request, most: int = MOST_ROWS) -> int:
+    limit = request.query.get("limit", str(most))
+    if not limit.isascii() or not limit.isdecimal() or not 0 < int(limit[:9]) <= most:
+        raise Refusal(400, "malformed", f"limit: found {limit[:60]!r}, expected 1 to {most}")
     return int(limit)
 
 

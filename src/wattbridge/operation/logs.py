@@ -254,6 +254,8 @@ class ExchangeLog:
                 keys["lost"] = ", ".join(losses[:LISTED_LOSSES])
         if record.source:
             keys["source"] = record.source
+        if record.how:
+            keys["how"] = record.how
         if error is None:
             if record.asked is None and not record.how:
                 # The other party never saw it: what was lost on the way here was all there was.
@@ -261,8 +263,6 @@ class ExchangeLog:
             else:
                 self._log.info(SAID[record.how], **keys)
             return
-        if record.how:
-            keys["how"] = record.how
         keys |= {"reason": error.reason, "code": error.code, "description": error.description}
         if not record.replied.text:
             keys["answered"] = False

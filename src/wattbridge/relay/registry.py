@@ -131,6 +131,16 @@ class Registry:
     def sessions(self) -> list[Session]:
         return [kept.session for kept in self._sessions.values()]
 
+    def identities(self) -> list[str]:
+        """Of the charge points that have a session."""
+        return list(self._sessions)
+
+    def heard_of(self, identity: str) -> Heard | None:
+        """What is known of a charge point that was heard since the start; None of any other."""
+        if identity in self._sessions:
+            return self._sessions[identity].heard
+        return self._learned[identity][0] if identity in self._learned else None
+
     def find(self, identity: str) -> Session | None:
         kept = self._sessions.get(identity)
         return kept.session if kept else None

@@ -28,9 +28,12 @@ MOST_OTHERS = 32
 
 
 def content_key(call: Call) -> str:
-    """What a transaction message says, in 32 characters: equal for its repetitions."""
+    """What a transaction message says, in 32 characters: equal for its repetitions, whatever the gateway has
+    put into them."""
     fields = TELLING.get(call.action)
     said = {name: call.payload.get(name) for name in fields} if fields else call.payload
+    if call.added:
+        said = {name: value for name, value in said.items() if name not in call.added}
     try:
         text = orjson.dumps([call.action, said], default=str, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # an integer beyond 64 bits, or half of a surrogate pair

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from wattbridge.ocpp import local_answers, ocppj, security_extension
+from wattbridge.ocpp.actions import in_words_of_soap
 from wattbridge.ocpp.differences import answered_here
 from wattbridge.ocpp.errors import Unreachable, Violation
 from wattbridge.ocpp.local_answers import LocalAnswer
@@ -364,9 +365,10 @@ class Session:
     async def _answer_for_charge_point(self, row: LocalAnswer, dialect: str, call: Call) -> Answer:
         """Answer what the charge point has no operation for (``local_answers.TABLE``)."""
         if row.story == "other-name":
-            other = security_extension.in_words_of_soap(call)
+            other, notes = in_words_of_soap(call)
             if isinstance(other, Call):
-                return await self._ask_by_another_name(call, other)
+                answer = await self._ask_by_another_name(call, other)
+                return replace(answer, notes=(*notes, *answer.notes))
             if other is not None:
                 return Answer(other, None, None, how="local")
         reply = await self.delivery.stand_in_for(row, call) if self.delivery is not None else None

@@ -148,9 +148,8 @@ class StandIn:
 
 
 def _measured(call: Call, here: list[Transaction]) -> int | None:
-    """The transaction that was open when the meter was read.
-
-    By time, so that a repetition of the message belongs to the same one, whatever has ended since.
+    """The transaction that was open when the meter was read, by time; where the time fits none, because a
+    clock was set, the one that is open now.
     """
     values = call.payload.get("meterValue") or [{}]
     when = _text(values[0].get("timestamp"))
@@ -159,7 +158,8 @@ def _measured(call: Call, here: list[Transaction]) -> int | None:
     for row in reversed(here):
         if row.started <= when and (not row.stopped or when <= row.stopped):
             return int(row.local_id)
-    return None
+    running = [row for row in here if not row.stopped]
+    return int(running[0].local_id) if len(running) == 1 else None
 
 
 def _bound(said: dict[object, object] | dict[object, _Status] | dict[object, Payload]) -> None:
