@@ -25,7 +25,7 @@ from wattbridge.ocpp.shapes import Field
 Precision = Literal["", "seconds", "milliseconds"]
 Reader = Callable[[Any, str, list[Note]], Payload]
 Writer = Callable[[Payload, str, list[Note]], Any]
-Change_ = Callable[[Payload, str, list[Note]], None]
+Alter = Callable[[Payload, str, list[Note]], None]
 
 EVERY = "*"  # every field there is
 
@@ -213,7 +213,7 @@ def after_reading(rules: Rules, message: str, fields: tuple[Field, ...], read: R
 
     ``fields`` is the neutral shape. Raises ValueError when a rule does not fit it.
     """
-    changes: list[Change_] = []
+    changes: list[Alter] = []
     kept = [each for each in rules.fallbacks if each.keep]
     if any(fits(f"{message}.{dotted(chain)}", each.path) for chain in chains(fields) for each in kept):
         changes.append(_keep_originals(kept, fields))
@@ -281,12 +281,12 @@ def with_aliases(rules: Rules | None, message: str, fields: tuple[Field, ...]) -
     return tuple(written)
 
 
-def compile_edits(rules: Rules, message: str, fields: tuple[Field, ...], *, lossy: bool) -> list[Change_]:
+def compile_edits(rules: Rules, message: str, fields: tuple[Field, ...], *, lossy: bool) -> list[Alter]:
     """The edits of one message, each a function that changes a payload in place.
 
     Raises ValueError when a path or a value does not fit the message.
     """
-    found: list[Change_] = []
+    found: list[Alter] = []
     for edit in rules.edits:
         if edit.message != message:
             continue
@@ -303,7 +303,7 @@ def compile_edits(rules: Rules, message: str, fields: tuple[Field, ...], *, loss
 _Act = Callable[[list[Payload], str, list[Note]], bool]
 
 
-def _visitor(message: str, chain: tuple[Field, ...], act: _Act) -> Change_:
+def _visitor(message: str, chain: tuple[Field, ...], act: _Act) -> Alter:
     """Go to every place where the last field of *chain* may stand, and *act* there."""
     last = len(chain) - 1
 
@@ -403,9 +403,7 @@ def _plain(message: str, fields: tuple[Field, ...], path: str) -> tuple[Field, .
     return chain
 
 
-def _set(
-    message: str, fields: tuple[Field, ...], path: str, text: str, when: tuple[Condition, ...]
-) -> Change_:
+def _set(message: str, fields: tuple[Field, ...], path: str, text: str, when: tuple[Condition, ...]) -> Alter:
     chain = _plain(message, fields, path)
     value, name = typed(chain[-1], text), chain[-1].name
     hold = _checks(message, fields, chain, when)
@@ -423,7 +421,7 @@ def _set(
 
 def _scaled(
     message: str, fields: tuple[Field, ...], path: str, factor: Decimal, when: tuple[Condition, ...]
-) -> Change_:
+) -> Alter:
     chain = _plain(message, fields, path)
     field = chain[-1]
     if field.enum or field.kind not in ("integer", "decimal", "string"):
@@ -465,7 +463,7 @@ def _dropped(
     profile: str,
     *,
     lossy: bool,
-) -> Change_:
+) -> Alter:
     chain = find(message, fields, path)
     field = chain[-1]
     if field.required and not field.repeated:
@@ -503,7 +501,7 @@ def _dropped(
     return _visitor(message, chain, act)
 
 
-def _keep_originals(fallbacks: list[Fallback], fields: tuple[Field, ...]) -> Change_:
+def _keep_originals(fallbacks: list[Fallback], fields: tuple[Field, ...]) -> Alter:
     """Keep the words that a fallback was read for, as the notes tell them."""
     lengths = {field.name: field.max_length for field in fields}
 
@@ -522,7 +520,7 @@ def _keep_originals(fallbacks: list[Fallback], fields: tuple[Field, ...]) -> Cha
     return change
 
 
-def _precise(chain: tuple[Field, ...], precision: Precision) -> Change_:
+def _precise(chain: tuple[Field, ...], precision: Precision) -> Alter:
     name = chain[-1].name
 
     def act(holders: list[Payload], path: str, notes: list[Note]) -> bool:
@@ -540,7 +538,7 @@ def _precise(chain: tuple[Field, ...], precision: Precision) -> Change_:
     return _visitor("", chain, act)
 
 
-def _aliased(alias: Alias) -> Change_:
+def _aliased(alias: Alias) -> Alter:
     def change(payload: Payload, path: str, notes: list[Note]) -> None:
         if alias.field in payload:
             value = payload.pop(alias.field) if alias.instead else payload[alias.field]
