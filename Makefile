@@ -57,6 +57,7 @@ reference: $(READY)
 	$(BIN)/python -m wattbridge.operation.families > docs/reference/metrics.md
 	$(BIN)/python -m wattbridge.cli.pages translation > docs/reference/translation.md
 	$(BIN)/python -m wattbridge.cli.pages commands > docs/reference/commands.md
+	$(BIN)/python -m wattbridge.cli.pages profiles > docs/reference/profiles.md
 
 # requirements.lock holds everything by hash; the project itself is installed from this folder. Modules are
 # compiled when they are first imported: most never are, and `make demo` is there sooner.

@@ -113,6 +113,7 @@ async def test_sessions_are_told_under_both_names_and_moved(tmp_path: Path) -> N
             "known_as": "CP2",
             "route": "all",
             "upstream": "main",
+            "profile": None,
             "charger_transport": "soap",
             "csms_transport": "json",
             "connected": False,

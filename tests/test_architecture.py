@@ -25,6 +25,7 @@ MAY_IMPORT = {
 # What ties all of that together may import everything; nothing of the above may import these.
 EVERYTHING = {
     *("app", "doors", "fleet", "upstreams", "routing", "reloading", "administration", "keeping"),
+    "profiling",
     "reports",
     *("cli", "__main__", "__init__"),
 }

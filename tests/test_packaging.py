@@ -96,6 +96,9 @@ def test_a_wheel_holds_the_package_and_the_service_descriptions(wheel: Path) -> 
     descriptions = {path.relative_to(ROOT / "wsdl").as_posix() for path in (ROOT / "wsdl").rglob("*.[wx]s*")}
     assert {"1.6/CentralSystemService.wsdl", "1.6/types.xsd"} <= descriptions
     assert {f"wattbridge/wsdl/{name}" for name in descriptions} <= names
+    ours = {path.name for path in (ROOT / "src/wattbridge/profiles").iterdir()}
+    assert {f"wattbridge/profiles/{name}" for name in ours} <= names
+    assert all(name.endswith(".yaml") for name in ours)
     modules = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*.py")}
     assert modules | {"wattbridge/py.typed"} <= names
     version = PROJECT["project"]["version"]

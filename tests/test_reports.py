@@ -134,7 +134,7 @@ async def test_the_profile_is_that_of_the_session(tmp_path: Path) -> None:
         await post(gateway.addresses["main"], soap_request("Heartbeat", "CP2"))
         session = gateway.registry.find("CP2")
         assert session is not None
-        session.profile = "acme-cc1"  # type: ignore[attr-defined]
+        session.profile = "acme-cc1"
         assert (await administration.list_chargers("", 1))[0]["profile"] == "acme-cc1"
         reports = Reports(gateway, gateway.deliveries.store)
         assert (await reports.show("CP2"))["charger_dialect"] == "soap 1.6"

@@ -230,6 +230,7 @@ def _session(session: Session) -> dict[str, Any]:
         "known_as": session.known_as,
         "route": session.route,
         "upstream": session.upstream,
+        "profile": session.profile or None,
         "charger_transport": session.links[Side.CHARGE_POINT].transport,
         "csms_transport": session.links[Side.CENTRAL_SYSTEM].transport,
         "connected": session.connection is not None,

@@ -24,6 +24,7 @@ from wattbridge.doors import Door
 from wattbridge.fleet import Counts, Fleet, Way
 from wattbridge.keeping import history_of, open_store, rules_of
 from wattbridge.links import tls
+from wattbridge.links.handling import Boot
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation import logs
 from wattbridge.operation.api import AdminPort
@@ -140,6 +141,7 @@ class Gateway:
                 self.journal.event(Event("messages wait", text=text))
             if self.history is not None:
                 await self.history.begin()
+            await self._recall()
             async with self.deliveries.running(), asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 restoring: asyncio.Task[None] | None = None
@@ -171,6 +173,17 @@ class Gateway:
         except CannotStart as problem:
             return problem
         return None
+
+    async def _recall(self) -> None:
+        """Learn again what charge points have said they are: it decides how their first message is read."""
+        after: tuple[str, ...] = ()
+        with suppress(NotKept):  # the store says so itself
+            while rows := await self.deliveries.store.find(ChargePoint, after=after):
+                for row in rows:
+                    if row.vendor is not None:
+                        boot = Boot(row.vendor, row.model or "", row.firmware or "")
+                        self.fleet.recall(row.identity, boot)
+                after = (rows[-1].identity,)
 
     async def _restore(self, waiting: list[str]) -> None:
         """Open the sessions of charge points that had one when the gateway stopped, or for which messages
@@ -310,7 +323,7 @@ class Gateway:
         if self.history is not None:
             self.history.go_by(history_of(config))
         for session in self.registry.sessions():
-            self.fleet.follow_answers(session)
+            self.fleet.follow(session)
         for door in closed:
             stopping = door.stop(drain, "the configuration has closed this listener")
             self._tasks.create_task(stopping, name=f"closing listener {door.name}")
@@ -378,7 +391,7 @@ class Gateway:
         registry.is_listed = self.fleet.listed.__contains__
 
     def _set_up_metrics(self) -> None:
-        self.metrics.know(self.config.upstreams, self.config.listeners)
+        self.metrics.know(self.config.upstreams, self.config.listeners, self.fleet.profiles.names())
 
     def _door(self, name: str, fleet: Fleet) -> Door:
         return Door(name, self.config.listeners[name], fleet, self.registry, self.journal)

@@ -112,6 +112,7 @@ class Door:
             protocol=section.protocol,
             versions=section.versions,
             public_url=public_url,
+            hear=fleet.hear,
         )
         endpoint = CentralSystemEndpoint(
             self._registry,
@@ -122,6 +123,7 @@ class Door:
             limits=JsonLimits(
                 call_timeout=config.websocket.call_timeout, close_wait=min(10.0, config.gateway.drain)
             ),
+            hear=fleet.hear,
         )
         listener.upgrade = endpoint.handle
         earlier = self._callbacks

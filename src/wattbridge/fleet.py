@@ -14,10 +14,15 @@ from wattbridge.links import tls
 from wattbridge.links.callbacks import AddressPolicy, CallbackClient, own_addresses
 from wattbridge.links.central_system_json import LinkState
 from wattbridge.links.central_system_soap import Caller
+from wattbridge.links.charge_point_json import ChargePointConnection
+from wattbridge.links.charge_point_soap import ChargePointLink
 from wattbridge.links.charge_points import ChargePoint
+from wattbridge.links.handling import USUAL, Boot
 from wattbridge.ocpp.actions import Dialect, dialect
 from wattbridge.ocpp.errors import Unreachable
+from wattbridge.ocpp.messages import Side
 from wattbridge.ocpp.payloads import Options
+from wattbridge.profiling import Profile, Profiles, options_by
 from wattbridge.relay.delivery import Deliveries
 from wattbridge.relay.failover import FailOver, WatchedLink
 from wattbridge.relay.journal import Journal
@@ -30,6 +35,8 @@ from wattbridge.relay.routes import Heard, Route
 from wattbridge.relay.session import Relays, Session
 from wattbridge.routing import routes_of
 from wattbridge.upstreams import SoapUpstream, UpstreamParty, client_tls, reload_client_tls, same, upstream
+
+MOST_TOLD = 200_000  # charge points of which it is remembered what they said they are
 
 
 class Counts:
@@ -97,9 +104,20 @@ class Fleet:
             if known is None or not same(known, section, drain, public_url):
                 known = upstream(name, section, drain, public_url)
             self.upstreams[name] = known
-        self.listed = {identity: self._charge_point(identity) for identity in config.chargers}
+        self.profiles = Profiles(config)
+        # What charge points have said they are; it outlives configurations.
+        self.told: dict[str, Boot] = earlier.told if earlier else {}
+        self.listed = {
+            identity: self._charge_point(identity, self.profiles.of(identity, "", None))
+            for identity in config.chargers
+        }
         self._names_taken = self._names_of_the_listed()
         self._unlisted = self._charge_point("")
+        # Those that have a profile by what they said, and by which way they came where routes have a say.
+        self._profiled: dict[str, ChargePoint] = {}
+        self._routed: dict[tuple[str, str, str], ChargePoint] = {}
+        for identity, boot in self.told.items():
+            self._remember(identity, boot)
         callbacks = config.callbacks
         binds = [config.metrics.bind, *(section.bind for section in config.listeners.values())]
         self.callback_policy = AddressPolicy(
@@ -168,10 +186,69 @@ class Fleet:
             ):
                 return None  # it would speak for a listed charge point, whatever password that one has
             known = self._unlisted
-        if self._some_require_subprotocol:
-            route = self.route_of(Heard(identity, source, listener))
-            return replace(known, subprotocol_required=route.subprotocol_required)
+        known = self._profiled.get(identity, known)
+        if self._some_require_subprotocol or self.profiles.routes_choose:
+            return self._by_route(known, identity, source, listener)
         return known
+
+    def hear(self, identity: str, source: str, listener: str, boot: Boot) -> ChargePoint | None:
+        """What is configured for a charge point that was let in and has said what it is."""
+        if self.told.get(identity) != boot:
+            self.recall(identity, boot)
+        return self.admit(identity, source, listener)
+
+    def recall(self, identity: str, boot: Boot) -> None:
+        """A charge point has said what it is, now or before the gateway was started."""
+        self.told.pop(identity, None)
+        self.told[identity] = boot
+        if len(self.told) > MOST_TOLD:
+            forgotten = next(iter(self.told))
+            del self.told[forgotten]
+            self._profiled.pop(forgotten, None)
+        self._remember(identity, boot)
+
+    def _remember(self, identity: str, boot: Boot) -> None:
+        profile = self.profiles.of(identity, "", boot)
+        if profile is not None:
+            self._profiled[identity] = self._charge_point(identity, profile)
+        else:
+            self._profiled.pop(identity, None)
+        self._routed.clear()
+
+    def _by_route(self, known: ChargePoint, identity: str, source: str, listener: str) -> ChargePoint:
+        """The same, and what the route says of it that such a charge point takes now."""
+        way = identity, source, listener
+        found = self._routed.get(way)
+        if found is None:
+            boot = self.told.get(identity)
+            heard = Heard(identity, source, listener)
+            if boot is not None:
+                heard = replace(heard, vendor=boot.vendor, model=boot.model, firmware=boot.firmware)
+            route = self.route_of(heard)
+            profile = self.profiles.of(identity, route.name, boot)
+            if (profile.name if profile else "") != known.handling.profile:
+                known = self._charge_point(identity, profile)
+            required = route.subprotocol_required
+            if profile is not None and profile.section.websocket.subprotocol is not None:
+                required = profile.section.websocket.subprotocol == "required"
+            found = replace(known, subprotocol_required=required)
+            if len(self._routed) >= MOST_TOLD:
+                self._routed.clear()
+            self._routed[way] = found
+        return found
+
+    def follow(self, session: Session) -> None:
+        """A session keeps the way it had; what is said of its charge point counts from now on."""
+        self.follow_answers(session)
+        charge_point = self.admit(session.identity, session.source, session.listener)
+        link = session.links[Side.CHARGE_POINT]
+        if charge_point is None:
+            return
+        if isinstance(link, ChargePointConnection):
+            link.go_by(charge_point)
+        elif isinstance(link, ChargePointLink):
+            link.take(charge_point)
+            charge_point.tell(session)
 
     def _names_of_the_listed(self) -> frozenset[str]:
         """What central systems call listed charge points, where that may be another name than their own."""
@@ -179,20 +256,30 @@ class Fleet:
             return frozenset()
         return frozenset(self.route_of(Heard(identity)).known_as(identity) for identity in self.listed)
 
-    def _charge_point(self, identity: str) -> ChargePoint:
+    def _charge_point(self, identity: str, profile: Profile | None = None) -> ChargePoint:
         config = self.config
         known = config.chargers.get(identity)
         password = known.password if known else None
-        ping = config.ping_of(identity)
+        ping = config.ping_of(identity, profile.section.websocket.ping if profile else None)
+        zone = config.zone_of(identity).key
+        compiled = self._dialect(zone) if profile is None else self._dialect_by(profile, identity, zone)
+        required = profile is not None and profile.section.websocket.subprotocol == "required"
         return ChargePoint(
-            self._dialect(config.zone_of(identity).key),
+            compiled,
             callback_url=known.callback_url if known else None,
             to=known.to if known else None,
             password=password.get_secret_value().encode() if password else None,
             ping_interval=ping.every or None,
             ping_timeout=ping.timeout,
             unanswered=config.websocket.unanswered,
+            subprotocol_required=required,
+            handling=profile.handling if profile else USUAL,
         )
+
+    def _dialect_by(self, profile: Profile, identity: str, zone: str) -> Dialect:
+        options = options_by(profile, Options(zone=zone, milliseconds=self.config.time.milliseconds))
+        known = self.config.chargers.get(identity)
+        return dialect("1.6", replace(options, zone=zone) if known and known.zone else options)
 
     def _dialect(self, zone: str, celsius: str = "Celsius") -> Dialect:
         return dialect("1.6", Options(zone=zone, milliseconds=self.config.time.milliseconds, celsius=celsius))

@@ -123,8 +123,8 @@ _ANSWERED = {Side.CHARGE_POINT: "answered_for_charger", Side.CENTRAL_SYSTEM: "an
 
 
 def _profile_of(session: Session | None) -> str | None:
-    """The vendor profile of a charge point, which is named on its session where there are profiles."""
-    return getattr(session, "profile", "") or None
+    """The vendor profile of a charge point, as its session names it."""
+    return (session.profile or None) if session is not None else None
 
 
 def _dialect_of_charge_point(session: Session | None) -> str:

@@ -72,11 +72,11 @@ def _conditions(match: config.Match) -> Iterator[Condition]:
     if match.model:
         yield ModelLike(match.model)
     if match.firmware:
-        yield FirmwareIs(tuple(map(_version, match.firmware)))
+        yield FirmwareIs(tuple(map(version_of, match.firmware)))
 
 
-def _version(text: str) -> str | tuple[Comparison, ...]:
-    """A pattern stays the text it is."""
+def version_of(text: str) -> str | tuple[Comparison, ...]:
+    """What a text says of versions: comparisons, or a pattern, which stays the text it is."""
     comparisons = tuple(
         Comparison(cast(Operator, operator), version) for operator, version in comparisons_of(text)
     )

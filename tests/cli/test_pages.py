@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from wattbridge.cli import pages
+from wattbridge.config import read_profile_text
+from wattbridge.config.profiles import built_in_names
 from wattbridge.ocpp.actions import dialect
 from wattbridge.ocpp.differences import DIFFERENCES, HABITS
 from wattbridge.ocpp.errors import FAULT_BY_CODE
@@ -36,6 +38,30 @@ def test_every_difference_alias_rule_reason_and_error_is_told() -> None:
         assert f"| `{field}`: `{seen}` | read as `{meant}` |" in page
     for word in (*RULES, *REASONS, *FAULT_BY_CODE):
         assert f"\n| `{word}` | " in page
+
+
+def test_every_profile_of_ours_is_told_with_what_it_does() -> None:
+    lines = [line for line in pages.profiles().splitlines() if line.startswith("| ")]
+    for name in built_in_names():
+        [row] = [line for line in lines if f" | `{name}` | " in line]
+        cells = row.removeprefix("| ").removesuffix(" |").split(" | ")
+        assert len(cells) in (5, 6)
+        assert all(cells)
+
+
+def test_everything_a_profile_may_do_has_words() -> None:
+    profile = read_profile_text(
+        "name: p\n"
+        "soap: {prefix: a, from: none, reply_to: no, must_understand: no, to: from, fault_status: 200}\n"
+        "time: {z: local, precision: seconds}\n"
+        "calls: {answered_here: Reset, timeout: 5s, retries: 2}\n"
+        "websocket: {subprotocol: optional, also: ocpp16}\n"
+        "text: {truncate: info}\nvalues: {unit: {Watt: W}}\nunknown: {unit: {becomes: W}}\n"
+        "defaults: {chargePointVendor: V}\naliases: [{action: BootNotification, field: interval, as: x}]\n"
+        "fields: [{action: GetConfiguration, part: response, drop: unknownKey}]\nrewrite: yes\n",
+        "p.yaml",
+    )
+    assert len(list(pages._done(profile))) == 20
 
 
 def test_every_row_of_older_versions_and_every_answer_is_told() -> None:
@@ -102,7 +128,7 @@ def test_a_page_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]
     assert pages.main(["nosuch"]) == pages.main([]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err == "which page? There are: translation, commands\n" * 2
+    assert told.err == "which page? There are: translation, profiles, commands\n" * 2
 
 
 @pytest.mark.parametrize("name", list(pages.PAGES))

@@ -12,7 +12,8 @@ import yaml
 from tests.config.certificates import write_certificates
 from wattbridge.cli.reference import EXAMPLE, SMALLEST
 from wattbridge.config import Config, json_schema, read_text
-from wattbridge.config.models import Entries, Items, Section, Upstream, keys_of, shape_of
+from wattbridge.config.models import Entries, Items, Upstream, keys_of, shape_of
+from wattbridge.config.sections import Section
 from wattbridge.ocpp.errors import FAULT_BY_CODE
 
 jsonschema = pytest.importorskip("jsonschema")

@@ -342,7 +342,8 @@ chargers:
             (
                 "tenants: {}",
                 "6:1: tenants: unknown key: expected version, gateway, listeners, upstreams, routes, "
-                "chargers, callbacks, websocket, sessions, offline, store, time, metrics, admin, logging",
+                "chargers, profiles, callbacks, websocket, sessions, offline, store, time, metrics, admin, "
+                "logging",
             ),
             (
                 "metrics: {bind: 0.0.0.0:8080}",

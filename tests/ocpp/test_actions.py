@@ -10,6 +10,7 @@ from wattbridge.ocpp.actions import JsonCodec, described_operations, dialect, in
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.messages import Call, CallError, Side
 from wattbridge.ocpp.payloads import Options
+from wattbridge.ocpp.rules import Alias, Edit, Rules
 
 TO_CENTRAL_SYSTEM = {
     *("Authorize", "BootNotification", "DataTransfer", "DiagnosticsStatusNotification"),
@@ -115,6 +116,60 @@ def test_a_charge_point_is_asked_and_asks_in_json() -> None:
         codec.read_result("ClearCache", {})
     with pytest.raises(Violation, match="Reset: is not an action that a central system answers"):
         codec.read_call("Reset", {"type": "Hard"})
+
+
+# --- by the rules of a profile
+
+RULES = Rules(
+    "acme",
+    aliases=(Alias("BootNotificationResponse", "interval", "heartbeatInterval"),),
+    edits=(
+        Edit("Reset", set=(("type", "Soft"),)),
+        Edit("StatusNotification", drop=("info",)),
+        Edit("ResetResponse", set=(("status", "Accepted"),)),
+    ),
+)
+
+
+def test_a_charge_point_with_rules_is_read_and_written_by_them() -> None:
+    codec = JsonCodec(dialect("1.6", Options(rules=RULES)), Side.CHARGE_POINT)
+    assert codec.form == ""
+    status = {"connectorId": 1, "status": "Available", "errorCode": "NoError"}
+    call, notes = codec.read_call("StatusNotification", {**status, "info": "x"})
+    assert call.payload == status
+    assert [note.rule for note in notes] == ["profile-dropped"]
+    command = Call("Reset", {"type": "Hard"})
+    assert codec.write_call(command)[0] == {"type": "Soft"}
+    assert command.payload == {"type": "Hard"}
+    assert codec.read_result("Reset", {"status": "Rejected"})[0] == {"status": "Accepted"}
+    boot = {"status": "Accepted", "currentTime": "2024-05-01T10:00:00Z", "interval": 300}
+    assert codec.write_result("BootNotification", boot)[0] == {**boot, "heartbeatInterval": 300}
+
+
+def test_another_name_is_written_by_soap_too() -> None:
+    boot = {"status": "Accepted", "currentTime": "2024-05-01T10:00:00Z", "interval": 300}
+    for version, elements in (
+        ("1.6", "<ocpp:interval>300</ocpp:interval><ocpp:heartbeatInterval>300</ocpp:heartbeatInterval>"),
+        ("1.5", "<ocpp:heartbeatInterval>300</ocpp:heartbeatInterval>"),  # which has that name already
+    ):
+        compiled = dialect("1.6", Options(rules=RULES)).of(version)
+        response = compiled.operation(Side.CENTRAL_SYSTEM, "BootNotification").response
+        written = response.write_element(boot, response.name, [])
+        assert written.count("heartbeatInterval>") == 2
+        assert elements in written
+
+
+def test_what_goes_by_another_dialect_is_read_by_it() -> None:
+    codec = JsonCodec(dialect(), Side.CHARGE_POINT)
+    codec.go_by(dialect("1.6", Options(rules=RULES)))
+    assert (codec.form, codec.write_call(Call("Reset", {"type": "Hard"}))[0]) == ("", {"type": "Soft"})
+    codec.go_by(dialect())
+    assert codec.form == "json 1.6"
+
+
+def test_rules_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="Reset has no field 'kind'"):
+        dialect("1.6", Options(rules=Rules(edits=(Edit("Reset", set=(("kind", "x"),)),))))
 
 
 def test_the_security_extension_is_taken_as_it_is() -> None:

@@ -38,6 +38,7 @@ from wattbridge.ocpp.payloads import (
     namespace_of,
 )
 from wattbridge.ocpp.reasons import RULES
+from wattbridge.ocpp.rules import Rules
 from wattbridge.ocpp.shapes import Field
 
 CS = "urn://Ocpp/Cs/2015/10/"
@@ -1107,3 +1108,46 @@ def test_names_of_elements_are_told_apart() -> None:
     qualified, bare = etree.fromstring(f'<c:a xmlns:c="{CS}"/>'), etree.fromstring("<a/>")
     assert (local_name(qualified), namespace_of(qualified)) == ("a", CS)
     assert (local_name(bare), namespace_of(bare)) == ("a", "")
+
+
+# --- by the rules of a profile
+
+WITH_DEFAULT = Options(rules=Rules(defaults=(("vendor", "ACME"), ("number", "7"))))
+BOOT = (
+    Field("vendor", "string", max_length=20),
+    Field("model", "string"),
+    Field("number", "integer", min_items=0),
+)
+
+
+@pytest.mark.parametrize(
+    ("inside", "rules"),
+    [
+        ("<model>M</model>", ["profile-default", "profile-default"]),
+        ("<vendor/><model>M</model><number> </number>", ["empty-is-absent"] * 2 + ["profile-default"] * 2),
+        ("<vendor> </vendor><model>M</model><number>7</number>", ["empty-is-absent", "profile-default"]),
+    ],
+)
+def test_what_is_missing_or_empty_gets_what_a_profile_says(inside: str, rules: list[str]) -> None:
+    """Huawei's chargePointVendor is empty (evcc #32170)."""
+    read = compile_element_reader(BOOT, WITH_DEFAULT, "Boot", lenient=True)
+    notes: list[Note] = []
+    found = read(etree.fromstring(f"<boot>{inside}</boot>"), "Boot", notes)
+    assert found == {"vendor": "ACME", "model": "M", "number": 7}
+    assert [note.rule for note in notes] == rules
+
+
+@pytest.mark.parametrize(
+    ("payload", "rules"),
+    [
+        ({"model": "M"}, ["profile-default", "profile-default"]),
+        ({"vendor": "", "model": "M", "number": None}, ["empty-is-absent", "null-is-absent"]),
+    ],
+)
+def test_so_does_what_is_missing_in_json(payload: Payload, rules: list[str]) -> None:
+    read = compile_json_reader(BOOT, WITH_DEFAULT, "Boot", lenient=True)
+    notes: list[Note] = []
+    assert read(payload, "Boot", notes) == {"vendor": "ACME", "model": "M", "number": 7}
+    assert [note.rule for note in notes][: len(rules)] == rules
+    with pytest.raises(Violation, match=r"Boot\.model: is missing"):
+        read({}, "Boot", [])

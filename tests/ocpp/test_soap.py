@@ -1878,6 +1878,14 @@ def test_a_call_need_not_be_understood() -> None:
     assert b"<wsa:To>http://a/</wsa:To>" in written.body
 
 
+def test_the_sender_may_be_a_text_and_nobody_need_be_replied_to() -> None:
+    """Java-OCA-OCPP writes and reads wsa:From without an Address; plain stacks know no wsa:ReplyTo."""
+    addressing = Addressing("CP001", "http://a/", "http://gw/", from_is_text=True, reply_to=False)
+    written = write_call(Call("ClearCache", {}), addressing, DIALECT, Side.CHARGE_POINT, lambda: "urn:uuid:1")
+    assert b"<wsa:From>http://gw/</wsa:From>" in written.body
+    assert b"ReplyTo" not in written.body
+
+
 # --- passing a Body as it is -------------------------------------------------------------------------------
 
 

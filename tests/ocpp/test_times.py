@@ -230,3 +230,17 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         return
     assert datetime.fromisoformat(written).tzinfo == UTC
     assert written == text or notes or text[:19] == written[:19]
+
+
+def test_a_z_behind_local_time_does_not_count() -> None:
+    """Chago, until its clock is set (steve #136)."""
+    read = date_time_reader("Europe/Berlin", milliseconds=False, z_is_local=True)
+    assert usual_date_time(milliseconds=False, z_is_local=True)("2019-05-10T16:05:33Z") is None
+    for text, rule in (
+        ("2019-05-10T16:05:33Z", "profile-time"),
+        ("2019-05-10T16:05:33", "zone-assumed"),
+        ("2019-05-10T15:05:33+01:00", "to-utc"),
+    ):
+        notes: list[Note] = []
+        assert read(text, "p", notes) == "2019-05-10T14:05:33Z"
+        assert notes == [Change("p", text, "2019-05-10T14:05:33Z", rule)]

@@ -13,6 +13,7 @@ from lxml import etree
 from tests.ocpp.strategies import ANYTHING, CHARACTERS
 from wattbridge.ocpp.errors import Violation, shown
 from wattbridge.ocpp.messages import Change, Loss, Note
+from wattbridge.ocpp.rules import Fallback, Rules, Word
 from wattbridge.ocpp.shapes import Field, Kind
 from wattbridge.ocpp.values import (
     Options,
@@ -507,3 +508,62 @@ def test_a_word_that_stands_for_another_stands_for_itself_where_there_is_no_othe
     of_1_5 = Field("unit", "string", min_items=0, enum=("Wh", "Amp", "Volt"))
     assert from_text(of_1_5, "Amp") == ("Amp", [])
     assert from_text(of_1_5, "amp") == ("Amp", [Change("p", "amp", "Amp", "value-alias")])
+
+
+# --- by the rules of a profile
+
+
+def by_rules(field: Field, value: str, rules: Rules) -> tuple[Any, list[Note]]:
+    """*value* read from an element, and the same from JSON."""
+    options, path = Options(rules=rules), f"Some.{field.name}"
+    readers = compile_value_readers(field, options, path)
+    notes: list[Note] = []
+    quick = readers.quick_text(value)
+    found = quick if quick is not None else readers.read_text(value, "p", notes)
+    json_notes: list[Note] = []
+    quick = readers.quick_json(value)
+    assert (quick if quick is not None else readers.read_json(value, "p", json_notes)) == found
+    assert json_notes == notes
+    return found, notes
+
+
+def test_a_word_of_a_profile_is_read_whatever_the_schema_says() -> None:
+    rules = Rules(words=(Word("unit", "Watt", "W"), Word("unit", "A", "W")))
+    for seen in ("Watt", "A"):
+        assert by_rules(UNIT, seen, rules) == ("W", [Change("p", seen, "W", "profile-value")])
+    assert by_rules(UNIT, "Celsius", rules) == ("Celsius", [])
+    assert by_rules(UNIT, "C", rules) == ("Celsius", [Change("p", "C", "Celsius", "value-alias")])
+
+
+def test_an_unknown_word_becomes_what_a_profile_names() -> None:
+    rules = Rules(fallbacks=(Fallback("unit", "W"),))
+    assert by_rules(UNIT, "furlong", rules) == ("W", [Change("p", "furlong", "W", "profile-fallback")])
+    with pytest.raises(Violation, match="is not one of"):
+        by_rules(UNIT, "furlong", Rules(fallbacks=(Fallback("other", "W"),)))
+
+
+def test_a_text_is_cut_where_a_profile_says_so() -> None:
+    reason = "7 characters, at most 5 may stand here: cut"
+    loss = Loss("p", "1234567", "profile-truncated", reason)
+    assert by_rules(INFO, "1234567", Rules(truncated=("info",))) == ("12345", [loss])
+    with pytest.raises(Violation, match="expected at most 5"):
+        by_rules(INFO, "1234567", Rules(truncated=("other",)))
+
+
+def test_a_field_with_a_default_is_absent_when_it_is_empty() -> None:
+    readers = compile_value_readers(INFO, Options(rules=Rules(defaults=(("info", "x"),))), "Some.info")
+    assert not readers.keeps_empty
+    for blank in ("", "  "):
+        assert readers.quick_text(blank) is None
+        assert readers.quick_json(blank) is None
+    assert readers.quick_text("abc") == "abc"
+
+
+def test_a_z_may_stand_behind_local_time() -> None:
+    readers = compile_value_readers(
+        TIME, Options(zone="Europe/Berlin", rules=Rules(z_is_local=True)), "Some.timestamp"
+    )
+    notes: list[Note] = []
+    assert readers.quick_text("2019-05-10T16:05:33Z") is None
+    assert readers.read_text("2019-05-10T16:05:33Z", "p", notes) == "2019-05-10T14:05:33Z"
+    assert [note.rule for note in notes] == ["profile-time"]

@@ -33,6 +33,10 @@ simulate_app = typer.Typer(
 )
 config_app = typer.Typer(help="About the format of the configuration file.", no_args_is_help=True)
 routes_app = typer.Typer(help="About which charge point goes where.", no_args_is_help=True)
+profile_app = typer.Typer(
+    help="What makes of charge points do otherwise than OCPP says, and what is done about it.",
+    no_args_is_help=True,
+)
 store_app = typer.Typer(help="About what is remembered over a restart.", no_args_is_help=True)
 queue_app = typer.Typer(help="Messages a gateway keeps for its central systems.", no_args_is_help=True)
 transactions_app = typer.Typer(
@@ -309,11 +313,23 @@ def _translate_command(
         typer.Option("--celsius", metavar="WORD", help="The unit in JSON: Celsius or Celcius."),
     ] = "Celsius",
     zone: Annotated[
-        str, typer.Option("--zone", metavar="ZONE", help="The zone of times that have no offset.")
-    ] = "UTC",
+        str | None,
+        typer.Option(
+            "--zone", metavar="ZONE", help="The zone of times that have no offset.", show_default="UTC"
+        ),
+    ] = None,
     milliseconds: Annotated[
         bool, typer.Option("--milliseconds", help="Write times with milliseconds.")
     ] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="P",
+            help="The profile of the charge point: one that comes with the gateway, or a file.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Translate the message in FILE: a SOAP envelope to an OCPP-J frame, or a frame to an envelope.
 
@@ -328,7 +344,8 @@ def _translate_command(
     """
     _check(to is None or to in ("json", "soap"), "--to", f"{to!r} is neither json nor soap")
     _check(celsius in ("Celsius", "Celcius"), "--celsius", f"{celsius!r} is neither Celsius nor Celcius")
-    _check_zone(zone, "--zone")
+    if zone is not None:
+        _check_zone(zone, "--zone")
     message = _read_message(file)
     from wattbridge.cli.translate import translate
 
@@ -342,6 +359,7 @@ def _translate_command(
             celsius=celsius,
             zone=zone,
             milliseconds=milliseconds,
+            profile=profile,
             out=sys.stdout,
             err=sys.stderr,
         )
@@ -1092,6 +1110,105 @@ def _transactions_map_command(
     )
 
 
+@profile_app.command("list", short_help="List the profiles there are.")
+def _profile_list_command(
+    config: ConfigFile = None, overrides: Overrides = None, as_json: AsJson = False
+) -> None:
+    """List the profiles that come with the gateway, and with -c those of a configuration.
+
+    Exit codes: 0, or 2 when the configuration cannot be used.
+    """
+    from wattbridge.cli.profiles import list_profiles
+
+    raise typer.Exit(
+        list_profiles(config, overrides or (), as_json=as_json, out=_for_people(), err=sys.stderr)
+    )
+
+
+@profile_app.command("show", short_help="Show what one profile says.")
+def _profile_show_command(
+    name: Annotated[str, typer.Argument(metavar="PROFILE", hidden=True)],
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what one profile says, with everything it extends: whom it is for, where that was seen, what an
+    installer has to see to, and its rules.
+
+    PROFILE is a name that `wattbridge profile list` shows, with -c also one of a configuration, or a file.
+
+    Exit codes: 0, or 2 when there is no such profile, or it is wrong.
+    """
+    from wattbridge.cli.profiles import show_profile
+
+    raise typer.Exit(
+        show_profile(name, config, overrides or (), as_json=as_json, out=_for_people(), err=sys.stderr)
+    )
+
+
+@profile_app.command("test", short_help="Run the samples of profiles.")
+def _profile_test_command(
+    name: Annotated[str | None, typer.Argument(metavar="PROFILE", hidden=True)] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the samples of one profile, or of all: each message is carried, and compared with what is written.
+
+    PROFILE is as in `wattbridge profile show`.
+
+    \b
+      wattbridge profile test
+      wattbridge profile test my-profile.yaml
+
+    Exit codes: 0 all hold, 1 one does not, 2 there is no such profile, or it is wrong.
+    """
+    from wattbridge.cli.profiles import test_profiles
+
+    raise typer.Exit(
+        test_profiles(name, config, overrides or (), as_json=as_json, out=_for_people(), err=sys.stderr)
+    )
+
+
+@profile_app.command("new", short_help="Begin a profile with captured messages.")
+def _profile_new_command(
+    file: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Captured messages: SOAP envelopes and frames of OCPP-J, with anything between them. "
+            "- is standard input.",
+            show_default=False,
+        ),
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Its name.", show_default="what a BootNotification says"),
+    ] = None,
+) -> None:
+    """Begin a profile with captured messages, and print it.
+
+    Products are taken from a BootNotification among the messages, rules from what reading them complains
+    about, and the messages become samples. What the rules should say is a guess, and marked as such.
+
+    \b
+      wattbridge profile new --from trace.txt > my-profile.yaml
+      wattbridge profile test my-profile.yaml
+
+    Messages may hold idTags and addresses: look through the file before you pass it on.
+
+    Exit codes: 0, 1 no message was found, 2 wrong usage.
+    """
+    if name is not None:
+        _check_name(name, "--name")
+    messages = _read_message(file)
+    from wattbridge.cli.profile_new import begin_profile
+
+    raise typer.Exit(begin_profile(messages, name, out=_for_messages(), err=sys.stderr))
+
+
+app.add_typer(profile_app, name="profile")
 app.add_typer(routes_app, name="routes")
 app.add_typer(chargers_app, name="chargers")
 app.add_typer(queue_app, name="queue")
@@ -1214,6 +1331,15 @@ def _check_identity(text: str, option: str) -> None:
 
     try:
         read_identity(text)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint=option) from None
+
+
+def _check_name(text: str, option: str) -> None:
+    from wattbridge.config.values import read_name
+
+    try:
+        read_name(text)
     except ValueError as problem:
         raise typer.BadParameter(str(problem), param_hint=option) from None
 

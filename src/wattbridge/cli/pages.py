@@ -1,9 +1,9 @@
-"""Two pages of ``docs/reference``, made from what the program itself works with.
+"""Pages of ``docs/reference``, made from what the program itself works with.
 
     python -m wattbridge.cli.pages translation > docs/reference/translation.md
 
-Likewise ``commands``. The pages of configuration and metrics are made where those are described:
-``reference.py``, ``operation/families.py``. ``make reference`` writes them all.
+Likewise ``commands`` and ``profiles``. The pages of configuration and metrics are made where those are
+described: ``reference.py``, ``operation/families.py``. ``make reference`` writes them all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import typer.main
 
 from wattbridge.cli import app
 from wattbridge.cli.explain import Row, and_of, local_answers_in_order, rows
+from wattbridge.config import Profile
+from wattbridge.config.profiles import built_in_names, resolved
+from wattbridge.config.values import write_duration
 from wattbridge.ocpp import older, tolerances
 from wattbridge.ocpp.actions import CompiledOperation, Message, dialect
 from wattbridge.ocpp.compatibility import happens
@@ -26,6 +29,7 @@ from wattbridge.ocpp.messages import Side
 from wattbridge.ocpp.older import BOTH, LARGEST_INTEGER, NOT_IN_15, OLDER_KEYS, TRUNCATED
 from wattbridge.ocpp.reasons import LOSSES, REASONS, RULES
 from wattbridge.ocpp.shapes import Field
+from wattbridge.profiling import conditions_of
 from wattbridge.relay.session import ITS_WORD, TRANSACTION_ACTIONS, UNDELIVERED
 
 _MADE = (
@@ -468,6 +472,108 @@ def _errors() -> list[str]:
     ]
 
 
+# --- Vendor profiles
+
+_SUPPORTED = """\
+Charge points that need more than what is [forgiven](translation.md#what-is-forgiven) everybody, each with
+where that was seen. What is not in these tables is not known to need anything. How a charge point gets its
+profile, and how to write one: [Vendor profiles](../guides/vendor-profiles.md).
+
+`wattbridge profile show NAME` prints a profile with its rules, `wattbridge profile test` runs the samples of
+all.
+
+## By what they say they are
+
+The profile of these is chosen by their BootNotification.
+"""
+_NAMED = """\
+
+## By name
+
+What a charge point says of itself does not tell whether it needs one of these. Whoever needs it names it,
+for one charge point (`chargers.IDENTITY.profile`) or for a route.
+"""
+
+
+def profiles() -> str:
+    """Every profile that comes with the gateway."""
+    known = [(name, resolved(name, {})) for name in sorted(built_in_names())]
+    head = ("Charge points", "Profile", "What is done", "Seen", "To see to")
+    return _page(
+        "# Supported charge points",
+        "",
+        _MADE.format(name="profiles"),
+        "",
+        _SUPPORTED,
+        *_table(
+            (*head[:2], "For", *head[2:]),
+            (_profile(name, profile) for name, profile in known if profile.products),
+        ),
+        _NAMED,
+        *_table(head, (_profile(name, profile) for name, profile in known if not profile.products)),
+    )
+
+
+def _profile(name: str, profile: Profile) -> tuple[str, ...]:
+    told = [" and ".join(map(str, conditions)) for conditions in conditions_of(profile)]
+    return (
+        profile.title or name,
+        f"`{name}`",
+        *(["; ".join(f"`{each}`" for each in told)] if told else []),
+        "; ".join(_done(profile)),
+        "; ".join(profile.evidence),
+        "; ".join(profile.requirements),
+    )
+
+
+def _done(profile: Profile) -> Iterator[str]:
+    """What a profile does, in words."""
+    time, soap, calls, websocket = profile.time, profile.soap, profile.calls, profile.websocket
+    if soap.prefix:
+        yield f"elements are written with the prefix `{soap.prefix}`"
+    if soap.from_header != "address":
+        yield "no wsa:From" if soap.from_header == "none" else "wsa:From is a text"
+    if not soap.reply_to:
+        yield "no wsa:ReplyTo"
+    if not soap.must_understand:
+        yield "nothing has to be understood"
+    if soap.to == "from":
+        yield "wsa:To is the address it gives itself"
+    if soap.fault_status:
+        yield f"faults have status {soap.fault_status}"
+    if time.z == "local":
+        yield "a Z behind its times does not count"
+    if time.precision:
+        yield f"times are written in {time.precision}"
+    if calls.answered_here:
+        yield f"{_words(calls.answered_here)}: answered by the gateway"
+    if calls.timeout:
+        yield f"calls may take {write_duration(calls.timeout)}"
+    if calls.retries:
+        yield f"calls that did not reach it are tried again, at most {calls.retries} times"
+    if websocket.subprotocol == "optional":
+        yield "served without a subprotocol, whatever its route says"
+    if websocket.also:
+        yield f"{_words(websocket.also)}: taken for ocpp1.6"
+    if profile.text.truncate:
+        yield f"{_words(profile.text.truncate)}: cut to the length OCPP allows"
+    for path, words in profile.values.items():
+        yield from (f"`{path}` `{seen}` is `{meant}`" for seen, meant in words.items())
+    for path, unknown in profile.unknown.items():
+        yield f"unknown words of `{path}` become `{unknown.becomes}`"
+    for path, value in profile.defaults.items():
+        yield f"`{path}` that is empty or missing is `{value}`"
+    for alias in profile.aliases:
+        yield f"`{alias.field}` of {alias.action} is written as `{alias.name}`, too"
+    for rule in profile.fields:
+        what = [f"`{path}` is set to `{value}`" for path, value in rule.set.items()]
+        what += [f"`{path}` is dropped" for path in rule.drop]
+        what += [f"`{path}` is multiplied by {factor}" for path, factor in rule.scale.items()]
+        yield f"{rule.action}.{'conf' if rule.part == 'response' else 'req'}: {', '.join(what)}"
+    if profile.rewrite:
+        yield "messages are mended where they could pass as they are"
+
+
 # --- The command line
 
 
@@ -526,6 +632,7 @@ def _words(words: Iterable[str], joint: str = "and") -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "translation": translation,
+    "profiles": profiles,
     "commands": commands,
 }
 

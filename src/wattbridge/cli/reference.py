@@ -11,7 +11,8 @@ from typing import Any
 from pydantic_core import PydanticUndefined
 
 from wattbridge.config.kinds import Kind
-from wattbridge.config.models import Config, Entries, Items, Match, Section, Shape, keys_of, shape_of
+from wattbridge.config.models import Config, Entries, Items, Match, Shape, keys_of, shape_of
+from wattbridge.config.sections import Section
 
 # The shortest file that runs: who is listened to, and who is called.
 SMALLEST = """\
@@ -108,6 +109,7 @@ routes:                          # the first match wins, the last must match all
     check: report
     offline: {authorize: none, start_transaction: provisional, boot_notification: last, late_refusal: record}
     subprotocol: optional
+    profile: acme-cc1
   - name: first-firmware
     match:                       # all of it must hold
       vendor: ACME
@@ -132,7 +134,53 @@ chargers:
     password: {env: CP_0012345}
     upstream_password: {env: CSMS_0012345}
     ping: {every: 60s, timeout: 30s}
+    profile: acme-cc1
   BER-0001:                      # known, and nothing more to say
+
+profiles:                        # what makes of charge points do otherwise than OCPP says
+  acme-cc1:
+    name: acme-cc1               # as its key says
+    title: ACME CC-1
+    extends: no-addressing       # one that comes with the gateway
+    products:
+      - {vendor: ACME, model: [CC-1*, CC-2]}
+    firmware: "<1.4"
+    evidence: [a trace of the pilot in Berlin]
+    requirements: [update to 1.4 where that is possible]
+    rewrite: no
+    time: {zone: Europe/Berlin, precision: milliseconds, z: utc}
+    soap: {prefix: ns1, from: address, reply_to: yes, must_understand: yes, to: called, fault_status: 200}
+    websocket: {subprotocol: optional, also: [ocpp16], ping: {every: 5m, timeout: 30s}}
+    calls: {timeout: 45s, retries: 2, retry_after: 1s, answered_here: [GetConfiguration]}
+    text: {truncate: [chargePointModel, firmwareVersion]}
+    values:
+      unit: {Kwh: kWh}
+    unknown:
+      StatusNotification.errorCode: {becomes: OtherError, keep: [vendorErrorCode, info]}
+    defaults:
+      BootNotification.chargePointVendor: ACME
+    aliases:
+      - {action: BootNotification, part: response, field: interval, as: heartbeatInterval, instead: no}
+    fields:
+      - action: MeterValues
+        part: request
+        when: {context: Sample.Clock, unit: [Wh, ]}
+        drop: [sampledValue]
+      - {action: SetChargingProfile, set: {stackLevel: "0"}, scale: {limit: 1000}}
+    samples:
+      - title: an unknown error is kept
+        in: '[2,"1","StatusNotification",{"connectorId":1,"status":"Faulted","errorCode":"E7"}]'
+        out: >-
+          [2,"1","StatusNotification",
+          {"connectorId":1,"status":"Faulted","errorCode":"OtherError","vendorErrorCode":"E7"}]
+        quirks: [profile-fallback, profile-kept]
+      - title: an error goes with 200
+        action: Heartbeat
+        in: '[4,"1","InternalError","",{}]'
+        out: '[4,"1","InternalError","",{}]'
+        status: 200
+        answered_here: no
+      - {title: its subprotocol is served, offers: [ocpp16], serves: yes}
 
 callbacks:
   template: "http://{source_ip}:8090/"
@@ -223,6 +271,7 @@ The smallest file that runs:
 | pattern | `BER-*`, `EVB-P?`, `HAM-00[0-9]`: in identities, upper and lower case are different |
 | versions | `<1.4`, `<=`, `>`, `>=`, `==`, `!=`; `>=1.2,<1.4`, which must both hold; or a pattern |
 | regular expression | as Python has them: `^EVB-(.*)$` |
+| field | the path of a field in a message, or as much of its end as is needed: `sampledValue.unit` |
 
 ## Everything once
 
@@ -252,7 +301,7 @@ def _top_level(key: str) -> str:
 
 
 def _rows(section: type[Section], prefix: str) -> Iterator[str]:
-    """A row for each key; sections inside are flattened to dotted keys."""
+    """A row for each key; sections inside are flattened to dotted keys, those in lists and mappings too."""
     for key, known in keys_of(section).items():
         shape = shape_of(known.annotation, known.metadata)
         if isinstance(shape, type):
@@ -263,6 +312,9 @@ def _rows(section: type[Section], prefix: str) -> Iterator[str]:
             yield from _rows(shape, f"{prefix}{key}.")
         else:
             yield _row(prefix + key, section, key)
+            if isinstance(shape, Items | Entries) and isinstance(shape.of, type):
+                inside = "[]" if isinstance(shape, Items) else ".FIELD"
+                yield from _rows(shape.of, f"{prefix}{key}{inside}.")
 
 
 def _row(name: str, section: type[Section], key: str) -> str:
@@ -275,6 +327,8 @@ def _row(name: str, section: type[Section], key: str) -> str:
 def _spell_shape(shape: Shape) -> str:
     if isinstance(shape, Items):
         return f"list ({_spell_shape(shape.of)})"
+    if isinstance(shape, type):
+        return "section"
     if isinstance(shape, Kind):
         return f"{shape.name}, {shape.range}" if shape.range else shape.name
     return "mapping"
@@ -287,4 +341,4 @@ def _spell_default(default: Any, shape: Shape) -> str:
         return f"`[{', '.join(map(shape.of.write, default))}]`"
     if isinstance(shape, Kind):
         return f"`{shape.write(default)}`"
-    return f"`{default}`"
+    return "`[]`" if default == () else f"`{default}`"

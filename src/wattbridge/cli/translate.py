@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TextIO
 
 from wattbridge.cli.explain import did_you_mean
+from wattbridge.cli.profiles import find_profile
 from wattbridge.cli.streams import for_messages
+from wattbridge.links.handling import USUAL, Handling
 from wattbridge.ocpp import ocppj, older, soap
 from wattbridge.ocpp.actions import CompiledOperation, Dialect, dialect
 from wattbridge.ocpp.differences import answered_here
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Change, Loss, Note, Reply, Side
 from wattbridge.ocpp.payloads import Options, local_name, namespace_of
+from wattbridge.ocpp.reasons import PROFILE_RULES
 from wattbridge.ocpp.tolerances import ANONYMOUS, WSA_2005
+from wattbridge.profiling import options_by
 
 UNNAMED = "CHARGEPOINT"  # who a frame is from, which it does not say itself
 SIDES = (Side.CENTRAL_SYSTEM, Side.CHARGE_POINT)
@@ -40,6 +44,50 @@ class Message:
     notes: tuple[Note, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A message as it goes out: ``text``, with the HTTP ``status`` where it answers one of SOAP.
+
+    ``here`` is the reply of the gateway itself, where it sends nothing.
+    """
+
+    message: Message
+    text: str
+    status: int
+    notes: tuple[Note, ...]
+    here: Reply | None
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a message goes out: ``to`` is ``json``, ``soap`` or None for the other one.
+
+    ``identity`` is that of the charge point, where the message does not say it. ``version`` is that of OCPP.
+    ``address`` is where a call goes by SOAP, ``gateway`` who it is from. ``handling`` is that of the charge
+    point. ``message_id`` makes those of envelopes.
+    """
+
+    to: str | None = None
+    identity: str | None = None
+    version: str = "1.6"
+    address: str = ANONYMOUS[WSA_2005]
+    gateway: str = ""
+    handling: Handling = USUAL
+    message_id: Callable[[], str] = lambda: f"urn:uuid:{uuid.uuid4()}"
+
+
+def carried(text: bytes, way: Way, compiled: Dialect, action: str | None = None) -> Carried:
+    """Read *text* and write it, as the gateway would. ``action`` tells what a reply is to.
+
+    Raises NoMessage, or Violation when the message breaks the rules of OCPP.
+    """
+    message = _understood(_read(text, compiled, action))
+    written, status, notes = _write(message, way, compiled)
+    notes = (*message.notes, *notes)
+    here = answered_here(message.content, notes) if isinstance(message.content, Call) else None
+    return Carried(message, written, status, notes, here)
+
+
 def translate(
     text: bytes,
     *,
@@ -47,41 +95,45 @@ def translate(
     explain: bool,
     identity: str | None,
     celsius: str,
-    zone: str,
+    zone: str | None,
     milliseconds: bool,
     out: TextIO,
     err: TextIO,
     action: str | None = None,
+    profile: str | None = None,
 ) -> int:
     """Write the translation of *text* to *out*, as the gateway would read and write it.
 
-    ``action`` tells what a reply is to.
-    Returns 0, 1 when the message breaks the rules of OCPP, 2 when it is no message.
+    ``action`` tells what a reply is to, ``profile`` names that of the charge point, or a file with one.
+    Returns 0, 1 when the message breaks the rules of OCPP, 2 when it is no message, or there is no profile.
     """
-    compiled = dialect("1.6", Options(zone=zone, milliseconds=milliseconds, celsius=celsius))
+    options = Options(zone=zone or "UTC", milliseconds=milliseconds, celsius=celsius)
+    way = Way(to, identity)
+    if profile is not None:
+        known = find_profile(profile, None, err)
+        if known is None:
+            return 2
+        options = replace(options_by(known, options), zone=zone or options_by(known, options).zone)
+        way = Way(to, identity, handling=known.handling)
     try:
-        message = _understood(_read(text, compiled, action))
-        written, notes = _write(
-            message, to or ("json" if message.form == "soap" else "soap"), compiled, identity
-        )
+        found = carried(text, way, dialect("1.6", options), action)
     except NoMessage as rubbish:
         err.write(f"wattbridge: {rubbish}\n")
         return 2
     except Violation as broken:
         err.write(f"wattbridge: {broken.code}: {broken}\n")
         return 2 if broken.reason in ("malformed", "too_large") else 1
-    notes = (*message.notes, *notes)
-    here = answered_here(message.content, notes) if isinstance(message.content, Call) else None
+    message, notes, here = found.message, found.notes, found.here
     if here is not None:
         # What would be written breaks the other schema, and no gateway sends it.
-        _explain(message, notes, err)
+        _explain(message, notes, err, profile)
         answer = f"with {here.code}" if isinstance(here, CallError) else "itself"
         err.write(f"wattbridge: nothing to send: the gateway answers this MeterValues {answer}\n")
         return 1
-    for_messages(out).write(written + "\n")
+    for_messages(out).write(found.text + "\n")
     lost = sum(isinstance(note, Loss) for note in notes)
     if explain:
-        _explain(message, notes, err)
+        _explain(message, notes, err, profile)
     elif lost:
         err.write(f"wattbridge: {lost} part{'s' if lost > 1 else ''} could not be carried, see --explain\n")
     return 0
@@ -205,45 +257,59 @@ def _asked_for(action: str, compiled: Dialect) -> CompiledOperation:
     return compiled.operation(Side.CENTRAL_SYSTEM, action)  # raises: there is none
 
 
-def _write(
-    message: Message, to: str, compiled: Dialect, identity: str | None
-) -> tuple[str, tuple[Note, ...]]:
+def _write(message: Message, way: Way, compiled: Dialect) -> tuple[str, int, tuple[Note, ...]]:
     operation, content = message.operation, message.content
-    if to == "json":
+    if (way.to or ("json" if message.form == "soap" else "soap")) == "json":
         # A wsa:MessageID may be longer than an id of OCPP-J may be.
         fits = 0 < len(message.message_id) <= ocppj.MESSAGE_ID_LENGTH
         message_id = message.message_id if fits else str(uuid.uuid4())
         if operation is None or isinstance(content, CallError):
             assert not isinstance(content, Call)
-            return ocppj.write_reply(message_id, content), ()
+            return ocppj.write_reply(message_id, content), 0, ()
         if isinstance(content, Call):
             payload, notes = operation.request.write_json(content.payload)
-            return ocppj.write_call(message_id, operation.action, payload), tuple(notes)
+            return ocppj.write_call(message_id, operation.action, payload), 0, tuple(notes)
         payload, notes = operation.response.write_json(content.payload)
-        return ocppj.write_result(message_id, payload), tuple(notes)
-    new_id = f"urn:uuid:{uuid.uuid4()}"
+        return ocppj.write_result(message_id, payload), 0, tuple(notes)
+    compiled = compiled.of(way.version)
     if isinstance(content, Call):
         assert operation is not None
-        addressing = soap.Addressing(identity or message.identity or UNNAMED, ANONYMOUS[WSA_2005])
-        written = soap.write_call(content, addressing, compiled, operation.asked, lambda: new_id)
+        # What is said of headers is of calls to charge points.
+        handling = way.handling if operation.asked is Side.CHARGE_POINT else USUAL
+        addressing = soap.Addressing(
+            way.identity or message.identity or UNNAMED,
+            way.address,
+            way.gateway if handling.sender != "none" else "",
+            must_understand=handling.must_understand,
+            from_is_text=handling.sender == "text",
+            reply_to=handling.reply_to,
+        )
+        written = soap.write_call(content, addressing, compiled, operation.asked, way.message_id)
     else:
         asked_by = soap.Envelope(message_id=message.message_id)
         if operation is None or isinstance(content, CallError):
             assert isinstance(content, CallError)
-            written = soap.write_fault(asked_by, content, new_id)
+            written = soap.write_fault(asked_by, content, way.message_id())
         else:
-            written = soap.write_reply(asked_by, operation, content, compiled, new_id)
-    return written.body.decode(), written.notes
+            operation = compiled.operation(operation.asked, operation.action)
+            written = soap.write_reply(asked_by, operation, content, compiled, way.message_id())
+        if written.status != 200 and way.handling.fault_status is not None:
+            written = replace(written, status=way.handling.fault_status)
+    return written.body.decode(), written.status, written.notes
 
 
-def _explain(message: Message, notes: tuple[Note, ...], err: TextIO) -> None:
+def _explain(message: Message, notes: tuple[Note, ...], err: TextIO, profile: str | None) -> None:
     what = message.operation.action if message.operation else "an error"
     err.write(f"# {message.form}: {what}{' of ' + message.identity if message.identity else ''}\n")
     for note in notes:
         if isinstance(note, Change):
             became = f" → {note.became!r}" if note.became else ""
-            err.write(f"# changed: {note.path}: {note.value!r}{became} ({note.rule})\n")
+            err.write(f"# changed: {note.path}: {note.value!r}{became} ({_rule(note, profile)})\n")
         else:
-            err.write(f"# lost: {note.path}: {note.value}: {note.reason} ({note.rule})\n")
+            err.write(f"# lost: {note.path}: {note.value}: {note.reason} ({_rule(note, profile)})\n")
     if not notes:
         err.write("# nothing changed, nothing lost\n")
+
+
+def _rule(note: Note, profile: str | None) -> str:
+    return f"{note.rule}, profile {profile}" if profile and note.rule in PROFILE_RULES else note.rule

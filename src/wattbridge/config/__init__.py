@@ -27,7 +27,6 @@ from wattbridge.config.models import (
     Metrics,
     Offline,
     OwnAnswers,
-    OwnPing,
     Ping,
     Probe,
     Queue,
@@ -43,7 +42,17 @@ from wattbridge.config.models import (
     WebSocketPing,
     json_schema,
 )
-from wattbridge.config.reading import ConfigErrors, Loaded, Problem, load, read_text
+from wattbridge.config.profile import Product, Profile, Sample
+from wattbridge.config.reading import (
+    ConfigErrors,
+    Loaded,
+    Problem,
+    load,
+    read_profile,
+    read_profile_text,
+    read_text,
+)
+from wattbridge.config.sections import OwnPing
 from wattbridge.config.values import Bind, Network
 
 __all__ = [
@@ -77,9 +86,12 @@ __all__ = [
     "Ping",
     "Probe",
     "Problem",
+    "Product",
+    "Profile",
     "Queue",
     "Reject",
     "Route",
+    "Sample",
     "Sessions",
     "Soap",
     "StoreSection",
@@ -90,5 +102,7 @@ __all__ = [
     "WebSocketPing",
     "json_schema",
     "load",
+    "read_profile",
+    "read_profile_text",
     "read_text",
 ]

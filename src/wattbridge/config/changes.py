@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from wattbridge.config.kinds import Kind
-from wattbridge.config.models import Config, Section, Shape, child_shape
+from wattbridge.config.models import Config, Shape, child_shape
+from wattbridge.config.sections import Section
 from wattbridge.config.tree import Loc, spell
 
 

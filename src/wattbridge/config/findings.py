@@ -32,6 +32,7 @@ from wattbridge.config.models import (
     keys_of,
     shape_at,
 )
+from wattbridge.config.profiles import NONE, built_in_names, known_names, misfits, parent_of
 from wattbridge.config.tree import Loc, spell
 from wattbridge.config.values import Bind, comparisons_of, describe, is_loopback, shorten, suggest
 
@@ -43,14 +44,15 @@ class Finding:
     severity: Literal["error", "warning"] = "error"
 
 
-def findings_of(error: ValidationError) -> Iterator[Finding]:
+def findings_of(error: ValidationError, inside: Loc = ()) -> Iterator[Finding]:
+    """What is wrong, in words; *inside* is where in a configuration what was read would stand."""
     for item in error.errors(include_url=False):
         if item["type"] == "default_factory_not_called":  # what it depends on is wrong, and told
             continue
         loc: Loc = item["loc"]
         if loc and loc[-1] == "[key]":
             loc = loc[:-1]
-        yield Finding(loc, _message(item["type"], loc, item))
+        yield Finding(loc, _message(item["type"], (*inside, *loc), item))
 
 
 def _message(kind: str, loc: Loc, item: Any) -> str:
@@ -94,6 +96,64 @@ def contradictions(data: dict[str, Any]) -> Iterator[Finding]:
     yield from _clashing_binds(data)
     yield from _wrong_listeners(data)
     yield from _wrong_callbacks(data)
+    yield from _wrong_profiles(data)
+
+
+def _wrong_profiles(data: dict[str, Any]) -> Iterator[Finding]:
+    """Names of profiles that are not there, and profiles that extend each other in a circle."""
+    own = _entries(data, "profiles")
+    known = dict.fromkeys(known_names(own))
+    routes = data.get("routes")
+    users: list[tuple[Loc, Any]] = [
+        *((("chargers", name), charger) for name, charger in _entries(data, "chargers").items()),
+        *(
+            (("routes", index), route)
+            for index, route in enumerate(routes if isinstance(routes, list) else ())
+        ),
+    ]
+    for loc, user in users:
+        name = user.get("profile") if isinstance(user, dict) else None
+        if name != NONE:
+            yield from _unknown_name(name, "profile", known, (*loc, "profile"))
+    for name, profile in own.items():
+        if name == NONE:
+            yield Finding(("profiles", name), "is the name of no profile at all: choose another")
+        extends = profile.get("extends") if isinstance(profile, dict) else None
+        loc = ("profiles", name, "extends")
+        if not isinstance(extends, str):
+            continue
+        if extends == name and name not in built_in_names():
+            yield Finding(loc, f"{shorten(name)} extends itself")
+        elif extends not in known:
+            yield from _unknown_name(extends, "profile", known, loc)
+        else:
+            circle = _circle(name, own)
+            if circle:
+                yield Finding(loc, f"extends itself: {' → '.join(circle)}")
+
+
+def _circle(name: str, own: dict[str, Any]) -> list[str]:
+    """The profiles from *name* back to *name*; nothing when it does not come back."""
+    way, here = [name], name
+    while True:
+        profile = own.get(here)
+        extends = profile.get("extends") if isinstance(profile, dict) else None
+        if not isinstance(extends, str) or not parent_of(here, extends, own)[1]:
+            return []
+        here = extends
+        if here in way:
+            return [*way, here] if here == name else []
+        way.append(here)
+
+
+def wrong_rules(config: Config) -> Iterator[Finding]:
+    """Rules of profiles that do not fit the messages of OCPP, and profiles that have another name inside."""
+    for name, profile in config.profiles.items():
+        loc: Loc = ("profiles", name)
+        if profile.name not in (None, name):
+            yield Finding((*loc, "name"), f"is {shorten(profile.name or '')}, but the key is {shorten(name)}")
+        for misfit in misfits(profile):
+            yield Finding((*loc, *misfit.loc), misfit.problem)
 
 
 def _wrong_routes(data: dict[str, Any]) -> Iterator[Finding]:

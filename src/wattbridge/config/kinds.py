@@ -9,6 +9,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -301,10 +302,24 @@ NAME = Kind("name", values.read_name, str, _text_schema(r"^[A-Za-z0-9][A-Za-z0-9
 IDENTITY = _plain("identity", values.read_identity, "0012345")
 GLOB = _plain("pattern", values.read_glob, "BER-*")
 WORD_GLOB = _plain("pattern", values.read_word_glob, "ACME*")
+MAKE_GLOB = _plain("pattern", lambda text: values.read_word_glob(text) if text else "", "ACME*")
 FIRMWARE = _plain("versions", values.read_firmware, "<1.4")
 REGEX = _plain("regular expression", values.read_regex, "^EVB-(.*)$")
 REPLACEMENT = _plain("text", values.read_template, "DE*ABC*\\1")
 TEXT = _plain("text", values.read_text_line, "not known here")
+VALUE = _plain("text", values.read_value, "OtherError")
+WIRE = _plain("message", values.read_wire, '[2,"1","Heartbeat",{}]')
+ACTION = _plain("action", values.read_action, "StatusNotification")
+FIELD_PATH = _plain("field", values.read_field_path, "sampledValue.unit")
+PREFIX = _plain("XML prefix", values.read_prefix, "ns1")
+FACTOR = Kind(
+    "factor",
+    values.read_factor,
+    str,
+    {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]},
+    Decimal("0.000001"),
+    Decimal(1_000_000),
+)
 LISTENER_PATH = _plain("URL path", values.read_listener_path, "/ocpp/cs")
 CALLBACK_PATH = _plain("URL path", values.read_callback_path, "/ocpp/cp/{charger}")
 PUBLIC_URL = _plain("URL", values.read_public_url, "http://gw.example.net:8080")

@@ -15,73 +15,29 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from zoneinfo import ZoneInfo
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    SecretStr,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, SecretStr, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema
 
 from wattbridge.config import kinds, values
 from wattbridge.config.kinds import Kind
+from wattbridge.config.profile import Profile
+from wattbridge.config.sections import (
+    AsList,
+    AsMapping,
+    Globs,
+    Names,
+    Networks,
+    OneOrMore,
+    OptionalSecret,
+    OwnPing,
+    Section,
+    Versions,
+    WordGlobs,
+)
 from wattbridge.config.tree import Loc
 from wattbridge.config.values import Bind, Network, describe
 from wattbridge.ocpp.errors import FAULT_BY_CODE
-
-
-def _nothing_is_empty(value: Any) -> Any:
-    """A key with nothing behind it stands for an empty mapping or list."""
-    return {} if value is None else value
-
-
-def _nothing_is_no_item(value: Any) -> Any:
-    return [] if value is None else value
-
-
-_Mapping = BeforeValidator(_nothing_is_empty)
-_List = BeforeValidator(_nothing_is_no_item)
-
-
-class _OneOrMore:
-    """Of a list of texts: one text may stand alone."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self._as_list, handler(source))
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        several = handler(core)
-        return {"anyOf": [several["items"], several]}
-
-    @staticmethod
-    def _as_list(value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-
-def _nothing_is_no_secret(value: Any) -> Any:
-    if value is None:
-        raise ValueError("has no value: write {env: NAME} or {file: path}")
-    return value
-
-
-# A key left empty is forgotten, not meant: it would let in, or call, without a password.
-_OptionalSecret = Annotated[Annotated[SecretStr, kinds.SECRET] | None, BeforeValidator(_nothing_is_no_secret)]
-
-
-class Section(BaseModel):
-    """A mapping of the file with a fixed set of keys. Values cannot be changed once read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, serialize_by_alias=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_nothing(cls, data: Any) -> Any:
-        return _nothing_is_empty(data)
 
 
 class Gateway(Section):
@@ -187,7 +143,7 @@ class Listener(Section):
         description="What charge points may speak here: OCPP-S, OCPP-J, or both on this one address.",
     )
     tls: ListenerTls | None = Field(default=None, description="TLS. Without it, nothing is encrypted.")
-    versions: Annotated[tuple[Annotated[Literal["1.6", "1.5", "1.2"], kinds.OCPP_VERSION], ...], _List] = (
+    versions: Annotated[tuple[Annotated[Literal["1.6", "1.5", "1.2"], kinds.OCPP_VERSION], ...], AsList] = (
         Field(
             default=("1.6", "1.5", "1.2"),
             min_length=1,
@@ -195,7 +151,7 @@ class Listener(Section):
             "namespace.",
         )
     )
-    paths: Annotated[tuple[Annotated[str, kinds.LISTENER_PATH], ...], _List] = Field(
+    paths: Annotated[tuple[Annotated[str, kinds.LISTENER_PATH], ...], AsList] = Field(
         default=(
             "/ocpp/cs",
             "/ocpp/{charger}",
@@ -210,7 +166,7 @@ class Listener(Section):
         "empty only where a SOAP central system calls (`upstreams.NAME.soap.listener`).",
     )
     limits: Limits = Field(default=Limits(), description="What is taken from anybody.")
-    allow: Annotated[tuple[Annotated[Network, kinds.NETWORK], ...], _List] = Field(
+    allow: Annotated[tuple[Annotated[Network, kinds.NETWORK], ...], AsList] = Field(
         default=(), description="Networks that charge points may come from. Empty: any."
     )
 
@@ -221,7 +177,7 @@ class Basic(Section):
     username: Annotated[str, kinds.USERNAME] = Field(
         default="{charger}", description="The user name; `{charger}` stands for the identity."
     )
-    password: _OptionalSecret = Field(
+    password: OptionalSecret = Field(
         default=None,
         description="The password, as `{env: NAME}` or `{file: path}`; a line break at the end is dropped. "
         "It may be left out when every charge point has its own, `chargers.IDENTITY.upstream_password`.",
@@ -292,17 +248,6 @@ class WebSocketPing(Section):
     )
 
 
-class OwnPing(Section):
-    """Pings on the WebSocket of one charge point."""
-
-    every: Annotated[float, kinds.duration("0s", "24h")] | None = Field(  # seconds
-        default=None, description="How often a ping is sent; `0s` sends none."
-    )
-    timeout: Annotated[float, kinds.duration("100ms", "10m")] | None = Field(  # seconds
-        default=None, description="How long the pong may take before the connection counts as lost."
-    )
-
-
 class WebSocket(Section):
     """The WebSockets of charge points."""
 
@@ -366,7 +311,7 @@ class Soap(Section):
         default=None,
         description="The listener it calls at, a name of `listeners`. Without it, any of them.",
     )
-    networks: Annotated[tuple[Annotated[Network, kinds.NETWORK], ...], _List] = Field(
+    networks: Annotated[tuple[Annotated[Network, kinds.NETWORK], ...], AsList] = Field(
         default=(), description="Networks the central system may call from. Empty: any."
     )
     callback_url: Annotated[str, kinds.CALLBACK_URL] | None = Field(
@@ -477,40 +422,33 @@ class Upstream(Section):
         return self
 
 
-_Globs = Annotated[tuple[Annotated[str, kinds.GLOB], ...], Field(min_length=1), _OneOrMore()]
-_WordGlobs = Annotated[tuple[Annotated[str, kinds.WORD_GLOB], ...], Field(min_length=1), _OneOrMore()]
-_Versions = Annotated[tuple[Annotated[str, kinds.FIRMWARE], ...], Field(min_length=1), _OneOrMore()]
-_Networks = Annotated[tuple[Annotated[Network, kinds.NETWORK], ...], Field(min_length=1), _OneOrMore()]
-_Names = Annotated[tuple[Annotated[str, kinds.NAME], ...], Field(min_length=1), _OneOrMore()]
-
-
 class Match(Section):
     """Which charge points a route is for: `any`, or those for which every condition holds."""
 
-    charger: _Globs | None = Field(
+    charger: Globs | None = Field(
         default=None,
         description="Patterns for identities: `*` any text, `?` one character, `[0-9]` one of these. One "
         "pattern may stand without a list, here and below.",
     )
-    vendor: _WordGlobs | None = Field(
+    vendor: WordGlobs | None = Field(
         default=None,
         description="Patterns for chargePointVendor of BootNotification; upper and lower case are the same. "
         "Before its first BootNotification a charge point does not match, with this, `model` and `firmware`.",
     )
-    model: _WordGlobs | None = Field(
+    model: WordGlobs | None = Field(
         default=None,
         description="Patterns for chargePointModel of BootNotification; upper and lower case are the same.",
     )
-    firmware: _Versions | None = Field(
+    firmware: Versions | None = Field(
         default=None,
         description="firmwareVersion of BootNotification: `<1.4`, `>=1.2,<1.4` (both hold), `!=2.0`, or a "
         "pattern. Numbers between dots are compared as numbers, what follows them as text. Of a list, one "
         "must fit.",
     )
-    source: _Networks | None = Field(
+    source: Networks | None = Field(
         default=None, description="Networks the charge point speaks from: `10.20.0.0/16`."
     )
-    listener: _Names | None = Field(
+    listener: Names | None = Field(
         default=None, description="The listeners it comes in at, names of `listeners`."
     )
     known: Annotated[bool, kinds.FLAG] | None = Field(
@@ -699,7 +637,7 @@ class History(Section):
     size: Annotated[int, kinds.size("1MiB", "1024GiB")] = Field(  # bytes
         default=256 * 1024 * 1024, description="How much; the oldest give way."
     )
-    redact: Annotated[tuple[Annotated[str, kinds.words("idTag", "AuthorizationKey")], ...], _List] = Field(
+    redact: Annotated[tuple[Annotated[str, kinds.words("idTag", "AuthorizationKey")], ...], AsList] = Field(
         default=("AuthorizationKey",),
         description="What is blotted out: `idTag` (parentIdTag too), `AuthorizationKey`, the values of "
         "keys that are passwords.",
@@ -745,7 +683,7 @@ class Route(Section):
         "`upstreams`.",
     )
     failover: Failover = Field(default=Failover(), description="When `fallback` takes over.")
-    mirror: Annotated[tuple[Annotated[str, kinds.NAME], ...], _List, _OneOrMore()] = Field(
+    mirror: Annotated[tuple[Annotated[str, kinds.NAME], ...], AsList, OneOrMore()] = Field(
         default=(),
         description="Central systems that get a copy of what charge points send, names of `upstreams`. What "
         "they answer and ask is dropped.",
@@ -769,6 +707,11 @@ class Route(Section):
     )
     subprotocol: Annotated[Literal["optional", "required"], kinds.words("optional", "required")] = Field(
         default="optional", description="Whether a WebSocket of a charge point must ask for `ocpp1.6`."
+    )
+    profile: Annotated[str, kinds.NAME] | None = Field(
+        default=None,
+        description="The profile of these charge points, one of `profiles` or one that comes with the "
+        "gateway; `none` for none. Without it, what their BootNotification says.",
     )
 
     @model_validator(mode="after")
@@ -794,18 +737,23 @@ class ChargePoint(Section):
         description="What stands in wsa:To of calls to it, for charge points that drop what is not addressed "
         "to the URL they were set up with; without it, the address it is called at.",
     )
-    password: _OptionalSecret = Field(
+    password: OptionalSecret = Field(
         default=None,
         description="The password it must present by HTTP Basic authentication, its user name being its "
         "identity (OCPP-J: AuthorizationKey), in JSON and in SOAP. Without it, none is asked for.",
     )
-    upstream_password: _OptionalSecret = Field(
+    upstream_password: OptionalSecret = Field(
         default=None,
         description="The password presented to central systems in its name, in the place of "
         "`auth.basic.password` there; only where `auth.basic` is.",
     )
     ping: OwnPing | None = Field(
         default=None, description="Pings on its WebSocket; what is not given is that of `websocket.ping`."
+    )
+    profile: Annotated[str, kinds.NAME] | None = Field(
+        default=None,
+        description="Its profile, one of `profiles` or one that comes with the gateway; `none` for none. "
+        "Without it, that of its route, or what its BootNotification says.",
     )
 
 
@@ -817,7 +765,7 @@ class Callbacks(Section):
         description="Where a charge point is called that gave no usable address: `{source_ip}` is where its "
         "last request came from, `{charger}` its identity. Without it, such a charge point cannot be called.",
     )
-    networks: Annotated[tuple[Annotated[Network, kinds.NETWORK], ...], _List] = Field(
+    networks: Annotated[tuple[Annotated[Network, kinds.NETWORK], ...], AsList] = Field(
         default=(),
         description="Networks that an address given by a charge point may be in. The host its request came "
         "from is always allowed.",
@@ -931,19 +879,24 @@ class Config(Section):
 
     version: Annotated[int, kinds.VERSION] = Field(default=1, description="The version of this format.")
     gateway: Gateway = Field(default=Gateway(), description="The gateway itself.")
-    listeners: Annotated[Mapping[Annotated[str, kinds.NAME], Listener], _Mapping] = Field(
+    listeners: Annotated[Mapping[Annotated[str, kinds.NAME], Listener], AsMapping] = Field(
         min_length=1, description="Where charge points come in, by name."
     )
-    upstreams: Annotated[Mapping[Annotated[str, kinds.NAME], Upstream], _Mapping] = Field(
+    upstreams: Annotated[Mapping[Annotated[str, kinds.NAME], Upstream], AsMapping] = Field(
         min_length=1, description="Central systems, by name."
     )
-    routes: Annotated[tuple[Route, ...], _List] = Field(
+    routes: Annotated[tuple[Route, ...], AsList] = Field(
         default=(),
         description="Which charge point belongs to which central system. The first match wins, the last "
         "route must match every charge point. May be left out when there is one central system.",
     )
-    chargers: Annotated[Mapping[Annotated[str, kinds.IDENTITY], ChargePoint], _Mapping] = Field(
+    chargers: Annotated[Mapping[Annotated[str, kinds.IDENTITY], ChargePoint], AsMapping] = Field(
         default={}, description="Known charge points, by identity."
+    )
+    profiles: Annotated[Mapping[Annotated[str, kinds.NAME], Profile], AsMapping] = Field(
+        default={},
+        description="What makes of charge points do otherwise than OCPP says, by name. One that has the name "
+        "of a profile that comes with the gateway takes its place.",
     )
     callbacks: Callbacks = Field(default=Callbacks(), description="How SOAP charge points are called.")
     websocket: WebSocket = Field(default=WebSocket(), description="The WebSockets of charge points.")
@@ -975,10 +928,12 @@ class Config(Section):
         own = route.offline.model_dump(exclude_none=True) if route.offline else {}
         return self.offline.answer.model_copy(update=own)
 
-    def ping_of(self, identity: str) -> WebSocketPing:
-        """How the WebSocket of a charge point is pinged."""
+    def ping_of(self, identity: str, of_profile: OwnPing | None = None) -> WebSocketPing:
+        """How the WebSocket of a charge point is pinged: as is said of it, of its profile, or of all."""
         known = self.chargers.get(identity)
-        own = known.ping.model_dump(exclude_none=True) if known and known.ping else {}
+        own: dict[str, Any] = {}
+        for section in (of_profile, known.ping if known else None):
+            own |= section.model_dump(exclude_none=True) if section else {}
         return self.websocket.ping.model_copy(update=own)
 
 

@@ -11,14 +11,24 @@ from typing import Literal
 from pydantic import ValidationError
 
 from wattbridge.config.files import read_limited, reason_of
-from wattbridge.config.findings import Finding, contradictions, doubts, findings_of, literal_secrets
+from wattbridge.config.findings import (
+    Finding,
+    contradictions,
+    doubts,
+    findings_of,
+    literal_secrets,
+    wrong_rules,
+)
 from wattbridge.config.kinds import Surroundings
 from wattbridge.config.models import Config
 from wattbridge.config.overrides import BadOverride, apply_override
+from wattbridge.config.profile import Profile
+from wattbridge.config.profiles import built_in_names, misfits
 from wattbridge.config.tree import Node, Unreadable, read_tree, spell
-from wattbridge.config.values import describe
+from wattbridge.config.values import describe, suggest
 
 MAX_FILE = 16 * 1024 * 1024  # bytes; 100,000 charge points fit
+MAX_PROFILE = 1024 * 1024  # bytes; samples may be long
 SEARCHED = ("gateway.yaml", "/etc/wattbridge/gateway.yaml")
 VARIABLE = "WATTBRIDGE_CONFIG"
 
@@ -130,6 +140,8 @@ def read_text(
     except ValidationError as error:
         findings += findings_of(error)
     findings += contradictions(data)
+    if config is not None:
+        findings += wrong_rules(config)
     if config is not None and not findings:
         findings += doubts(config)
     findings += literal_secrets(data)
@@ -138,6 +150,53 @@ def read_text(
     if config is None or any(problem.severity == "error" for problem in problems):
         raise ConfigErrors(problems)
     return Loaded(config, tuple(problems), name, frozenset(surroundings.files))
+
+
+def read_profile(path: Path) -> Profile:
+    """The profile in a file of its own. Raises ConfigErrors with everything that is wrong."""
+    name = os.fspath(path)
+    try:
+        text = read_limited(path, MAX_PROFILE)
+    except OSError as problem:
+        raise ConfigErrors([_whole_file(name, reason_of(problem))]) from None
+    except UnicodeDecodeError:
+        raise ConfigErrors([_whole_file(name, "is not UTF-8 text")]) from None
+    return read_profile_text(text, name)
+
+
+def read_profile_text(text: str, name: str) -> Profile:
+    """The same from a text; *name* is that of the file it is from. Raises ConfigErrors."""
+    try:
+        tree = read_tree(text, Path(name).suffix)
+    except Unreadable as unreadable:
+        raise ConfigErrors(
+            [Problem(name, unreadable.line, unreadable.column, "", unreadable.message)]
+        ) from None
+    root = tree.root or Node({}, 1, 1)
+    problems = [Problem(name, flaw.line, flaw.column, spell(flaw.loc), flaw.message) for flaw in tree.flaws]
+    findings: list[Finding] = []
+    profile: Profile | None = None
+    if not isinstance(root.value, dict):
+        findings.append(Finding((), f"expected a profile, found {describe(root.plain())}"))
+    else:
+        try:
+            profile = Profile.model_validate(root.plain(), context=Surroundings(Path(name).parent))
+        except ValidationError as error:
+            findings += findings_of(error, inside=("profiles", "NAME"))
+        else:
+            if profile.name is None:
+                findings.append(Finding((), "name is missing: what it is called"))
+            elif profile.extends is not None and profile.extends not in built_in_names():
+                hint = suggest(profile.extends, built_in_names())
+                findings.append(
+                    Finding(("extends",), f"no profile {profile.extends!r} comes with the gateway{hint}")
+                )
+            findings += (Finding(misfit.loc, misfit.problem) for misfit in misfits(profile))
+    problems += [_problem(finding, root, name) for finding in findings]
+    problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
+    if profile is None or problems:
+        raise ConfigErrors(problems)
+    return profile
 
 
 def _find(env: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
@@ -30,6 +31,10 @@ _WHOLE = re.compile(r"[0-9]{1,15}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+_ACTION = re.compile(r"[A-Za-z]{1,50}")
+_FIELD_PATH = re.compile(r"[A-Za-z]{1,50}(?:\.[A-Za-z]{1,50}){0,9}")
+_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,31}")
+_FACTOR = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,7})?")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _COMPARISON = re.compile(r"(<=|>=|==|!=|<|>) *([vV]?[0-9][^<>=!, ]*)")
 _NOT_IN_URLS = re.compile(r"[\s\x00-\x1f\x7f\"<>\\^`|]")
@@ -236,6 +241,47 @@ def read_text_line(text: str) -> str:
     if not text or _CONTROL.search(text):
         raise ValueError("expected one line of text" if text else "has no value")
     return text
+
+
+def read_value(text: str) -> str:
+    """What stands in a field of a message, as a text; it may be empty."""
+    if _CONTROL.search(text):
+        raise ValueError("expected one line of text")
+    return text
+
+
+def read_wire(text: str) -> str:
+    """A message as it travels: a SOAP envelope or a frame of OCPP-J."""
+    if text.lstrip()[:1] not in ("<", "["):
+        raise ValueError(f"{shorten(text)} is no message: expected a SOAP envelope (<…) or a frame ([…)")
+    return text
+
+
+def read_action(text: str) -> str:
+    if not _ACTION.fullmatch(text):
+        raise ValueError(f"{shorten(text)} is no action: write StatusNotification")
+    return text
+
+
+def read_field_path(text: str) -> str:
+    """Where in a message a field is: ``sampledValue.unit``; ``*`` for every field."""
+    if text != "*" and not _FIELD_PATH.fullmatch(text):
+        raise ValueError(f"{shorten(text)} is no path of fields: write sampledValue.unit")
+    return text
+
+
+def read_prefix(text: str) -> str:
+    """A prefix of XML, and none that our envelopes have already."""
+    if not _PREFIX.fullmatch(text) or text.lower().startswith("xml") or text in ("soap", "wsa"):
+        raise ValueError(f"{shorten(text)} is no prefix of elements: write ns1 (and not soap, wsa or xml)")
+    return text
+
+
+def read_factor(text: str) -> Decimal:
+    """What a number is multiplied by: ``1000``, ``0.1``."""
+    if not _FACTOR.fullmatch(text) or not Decimal(text):
+        raise ValueError(f"{shorten(text)} is no factor: write 1000 or 0.1")
+    return Decimal(text)
 
 
 def read_template(text: str) -> str:

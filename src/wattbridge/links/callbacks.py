@@ -325,18 +325,24 @@ class CallbackClient(HttpClient):
         self.timeout = timeout
 
     async def post(
-        self, address: Address, body: bytes, content_type: str, soap_action: str | None = None
+        self,
+        address: Address,
+        body: bytes,
+        content_type: str,
+        soap_action: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - told to whoever waits, as the client's own
     ) -> HttpAnswer:
         """Post *body* to *address*.
 
         *content_type* goes out as given (``application/soap+xml; charset=utf-8; action="/Reset"``);
-        *soap_action* is for SOAP 1.1 (``/Reset``, quoted here).
+        *soap_action* is for SOAP 1.1 (``/Reset``, quoted here). *timeout* takes the place of the client's.
         Raises Unreachable with reason refused, timeout, unreachable or too_large, and draining when the
         client is closed or is being closed meanwhile.
         """
         request = write_request(address, body, content_type, soap_action)
-        late = Unreachable("timeout", f"no answer from {address} within {self.timeout:g} s")
-        async with self.within(self.timeout, late):
+        within = self.timeout if timeout is None else timeout
+        late = Unreachable("timeout", f"no answer from {address} within {within:g} s")
+        async with self.within(within, late):
             connection = await self.connect(address)
             try:
                 return await self.exchange(connection, address, request)

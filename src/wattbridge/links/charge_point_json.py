@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from wattbridge.links.charge_points import Admit, ChargePoint, Once, presents
+from wattbridge.links.charge_points import Admit, ChargePoint, Hear, Once, presents
+from wattbridge.links.handling import Boot, boot_of_payload, repeated
 from wattbridge.links.json_link import USUAL_LIMITS, Closed, JsonLimits, JsonLink
 from wattbridge.links.listener import HttpRequest, HttpResponse
 from wattbridge.links.paths import Paths, Place, Protocol, read_segment
@@ -45,8 +47,9 @@ class CentralSystemEndpoint:
     """Answers the requests of JSON charge points for a WebSocket.
 
     ``paths`` are the addresses of the listener, for both transports, and ``protocol`` says which of them are
-    served; ``admit`` gives what is configured for a charge point, None when it is not to be served.
-    ``link_options`` are those of ``JsonLink``, *clock* the one of the sessions.
+    served; ``admit`` gives what is configured for a charge point, None when it is not to be served, ``hear``
+    the same when it has said what it is. ``link_options`` are those of ``JsonLink``, *clock* the one of the
+    sessions.
     """
 
     def __init__(
@@ -58,12 +61,14 @@ class CentralSystemEndpoint:
         paths: tuple[str, ...],
         protocol: Protocol = "any",
         limits: JsonLimits = USUAL_LIMITS,
+        hear: Hear | None = None,
         clock: Callable[[], float] = time.monotonic,
         **link_options: Any,
     ) -> None:
         self._registry = registry
         self._journal = journal
         self._admit = admit
+        self._hear = hear
         self._paths = Paths(paths, protocol)
         self._limits = limits
         self._link_options = {"clock": clock, **link_options}
@@ -103,8 +108,9 @@ class CentralSystemEndpoint:
             return self._refuse(401, text, request, "auth", identity)
         self._tell_wrong_address(place, identity, request)
 
-        subprotocol = _chosen(offered)
-        if subprotocol is None and (offered or charge_point.subprotocol_required):
+        also = charge_point.handling.subprotocols
+        subprotocol = _chosen(offered, also)
+        if not is_spoken(offered, also, required=charge_point.subprotocol_required):
             # The rules want the handshake completed without a subprotocol, and the connection closed.
             found = ", ".join(offered)[:200] or "no subprotocol"
             text = f"{found} is offered; expected {SUBPROTOCOLS[0]}"
@@ -129,6 +135,7 @@ class CentralSystemEndpoint:
             self._journal,
             self._limits,
             {"listener": request.listener, "source": request.source},
+            hear=partial(self._hear, identity, request.source, request.listener) if self._hear else None,
             **self._link_options,
         )
         # Nothing else has run since the place was claimed; from here on it is taken.
@@ -183,7 +190,8 @@ class ChargePointConnection:
     """The way to one JSON charge point: the WebSocket it has opened.
 
     It has the place of its session before the WebSocket is there, so that no other connection gets it.
-    ``labels`` say in events where it came from.
+    ``labels`` say in events where it came from; ``hear`` gives what is configured for a charge point of the
+    make that it has named.
     """
 
     transport = "json"
@@ -196,11 +204,14 @@ class ChargePointConnection:
         journal: Journal,
         limits: JsonLimits = USUAL_LIMITS,
         labels: dict[str, str] | None = None,
+        *,
+        hear: Callable[[Boot], ChargePoint | None] | None = None,
         **link_options: Any,
     ) -> None:
         self._session = session
+        self._charge_point = charge_point
         self._codec = JsonCodec(charge_point.dialect, Side.CHARGE_POINT)
-        self._most_unanswered = charge_point.unanswered
+        self._hear = hear
         self._journal = journal
         self._limits = limits
         self._labels = labels or {}
@@ -214,6 +225,24 @@ class ChargePointConnection:
     @property
     def form(self) -> str:
         return self._codec.form
+
+    def go_by(self, charge_point: ChargePoint) -> None:
+        """What is configured may have changed, or it is known of what make it is: from now on this counts.
+
+        Pings and the subprotocol are agreed upon when a connection is made, and stay.
+        """
+        if charge_point is not self._charge_point:
+            self._charge_point = charge_point
+            self._codec.go_by(charge_point.dialect)
+            if self._open is not None:
+                self._open[0].set_call_timeout(charge_point.handling.call_timeout)
+        charge_point.tell(self._session)
+
+    def _booted(self, payload: Any) -> None:
+        """It says what it is: that very message is read by the rules for its make."""
+        known = self._hear(boot_of_payload(payload)) if self._hear is not None else None
+        if known is not None:
+            self.go_by(known)
 
     async def run(self, socket: Connection) -> None:
         """Serve the connection until it ends. Every call has ended by then."""
@@ -229,6 +258,9 @@ class ChargePointConnection:
                 **self._link_options,
             )
             self._open = link, socket, tasks
+            link.on_boot = self._booted
+            link.set_call_timeout(self._charge_point.handling.call_timeout)
+            self._charge_point.tell(self._session)
             self._tell("charge point connected")
             if self.replaces is not None:
                 tasks.create_task(self.replaces.close("the charge point has opened a WebSocket"))
@@ -244,11 +276,15 @@ class ChargePointConnection:
                 self._session.disconnect(self, closed.description)
                 self._tell("charge point disconnected", closed.description, code=closed.code_class)
 
-    async def call(self, call: Call) -> Answer:
-        """Ask the charge point. Raises Unreachable and, when JSON cannot say the call, Violation.
+    async def call(self, call: Call, *, again: bool = False) -> Answer:
+        """Ask the charge point, *again* when it was asked before. Raises Unreachable and, when JSON cannot
+        say the call, Violation.
 
         Whoever leaves too many calls in a row without an answer is cut off, so that it comes back.
         """
+        handling = self._charge_point.handling
+        if handling.retries and not again:
+            return await repeated(call, handling, partial(self.call, again=True))
         if self._open is None:
             away = f"charge point {self._session.identity} is not connected; {call.action} was not sent"
             raise Unreachable("not_connected", away)
@@ -258,7 +294,7 @@ class ChargePointConnection:
         except Unreachable as gone:
             if gone.reason == "timeout":
                 self._unanswered += 1
-                if self._unanswered == self._most_unanswered and self._open is not None:
+                if self._unanswered == self._charge_point.unanswered and self._open is not None:
                     text = f"{self._unanswered} calls in a row were not answered; the last was {call.action}"
                     self._tell("connection cut off", text)
                     tasks.create_task(socket.close(INTERNAL_ERROR, "calls are not answered"))
@@ -310,7 +346,16 @@ class _Goodbye:
         return None  # it is closing already
 
 
-def _chosen(offered: tuple[str, ...]) -> str | None:
-    """The subprotocol among those *offered* that is spoken here, as the peer spells it; None: none is."""
+def is_spoken(offered: tuple[str, ...], also: tuple[str, ...] = (), *, required: bool) -> bool:
+    """Whether who offers these subprotocols is served; who offers none is, unless one is *required*."""
+    return _chosen(offered, also) is not None or not (offered or required)
+
+
+def _chosen(offered: tuple[str, ...], also: tuple[str, ...] = ()) -> str | None:
+    """The subprotocol among those *offered* that is spoken here, as the peer spells it; None: none is.
+
+    *also* are other names for it.
+    """
     spelled = {each.lower(): each for each in reversed(offered)}
-    return next((spelled[name] for name in SUBPROTOCOLS if name in spelled), None)
+    spoken = (*SUBPROTOCOLS, *(name.lower() for name in also))
+    return next((spelled[name] for name in spoken if name in spelled), None)

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from wattbridge.links.callbacks import ANONYMOUS, AddressPolicy, CallbackClient, Refusal, choose
-from wattbridge.links.charge_points import Admit, ChargePoint, Once, presents
+from wattbridge.links.charge_points import Admit, ChargePoint, Hear, Once, presents
+from wattbridge.links.handling import boot_of_element, repeated
 from wattbridge.links.http_client import Address
 from wattbridge.links.listener import HttpRequest, HttpResponse
 from wattbridge.links.paths import Paths, Place, Protocol, read_segment
@@ -64,7 +65,8 @@ class CentralSystemService(SoapService):
 
     ``paths`` are the addresses of the listener, for both transports, and ``protocol`` says which of them are
     served; what is posted to the address of a WebSocket is served too. ``admit`` gives what is configured for
-    a charge point, None when it is not to be served; ``versions`` are those of OCPP-S that are.
+    a charge point, None when it is not to be served, ``hear`` the same when it has said what it is;
+    ``versions`` are those of OCPP-S that are served.
     ``public_url`` is how charge points reach this gateway, for the service description and wsa:From. *clock*
     is the one of the sessions.
     """
@@ -85,6 +87,7 @@ class CentralSystemService(SoapService):
         protocol: Protocol = "any",
         versions: tuple[str, ...] = VERSIONS,
         public_url: str = "",
+        hear: Hear | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         message_id: Callable[[], str] = new_message_id,
@@ -99,6 +102,7 @@ class CentralSystemService(SoapService):
         )
         self._registry = registry
         self._admit = admit
+        self._hear_of = hear
         self._policy = policy
         self._client = client
         self._paths = Paths(paths, protocol)
@@ -128,6 +132,7 @@ class CentralSystemService(SoapService):
     async def _answer_call(self, request: HttpRequest, place: Place) -> HttpResponse:
         began = self._clock()
         envelope, call = soap.Envelope(), None
+        charge_point: ChargePoint | None = None
         try:
             try:
                 envelope = soap.read_envelope(request.body)
@@ -138,8 +143,11 @@ class CentralSystemService(SoapService):
                     await self._claim(session)
                     session.heard = began  # also by a message that turns out to be broken
                 located = soap.locate_call(envelope, charge_point.dialect, Side.CENTRAL_SYSTEM)
+                if located.operation.action == "BootNotification" and self._hear_of is not None:
+                    charge_point = self._told_by(located, envelope, request) or charge_point
+                    located = soap.locate_call(envelope, charge_point.dialect, Side.CENTRAL_SYSTEM)
                 version = self._served(located.operation.version)
-                form = soap.form_of(envelope.soap, version)
+                form = soap.form_of(envelope.soap, version) if charge_point.passes else ""
                 if session is None:
                     read = soap.read_located(located, envelope)  # or a broken one would open a session
                     call = read.call
@@ -152,10 +160,10 @@ class CentralSystemService(SoapService):
             except soap.BrokenEnvelope as broken:
                 return self._turn_away(broken.envelope, call_error(broken), request, began)
             except Violation as broken:
-                return self._turn_away(envelope, call_error(broken), request, began)
+                return self._turn_away(envelope, call_error(broken), request, began, None, charge_point)
             except Unreachable as gone:
                 error = CallError("GenericError", gone.description, reason=gone.reason)
-                return self._turn_away(envelope, error, request, began, call)
+                return self._turn_away(envelope, error, request, began, call, charge_point)
 
             self._hear(session, charge_point, request.source, envelope)
             written: soap.Written | None = None
@@ -167,6 +175,8 @@ class CentralSystemService(SoapService):
                 written = soap.write_reply(
                     envelope, read.operation, reply, charge_point.dialect, self._message_id()
                 )
+                if written.status != 200 and charge_point.handling.fault_status is not None:
+                    written = replace(written, status=charge_point.handling.fault_status)
                 return Passage("soap", written.body, written.notes)
 
             arrived = Passage("soap", request.body, read.notes)
@@ -174,7 +184,15 @@ class CentralSystemService(SoapService):
             return response(written, partial(self._unheard, envelope.identity, call.action))
         except Exception as bug:  # the edge of the task: the charge point must not wait for our mistake
             error = self._failed(bug, envelope, call, envelope.identity)
-            return self._turn_away(envelope, error, request, began, call)
+            return self._turn_away(envelope, error, request, began, call, charge_point)
+
+    def _told_by(
+        self, located: soap.Located, envelope: soap.Envelope, request: HttpRequest
+    ) -> ChargePoint | None:
+        """What is configured for a charge point of the make that a BootNotification names."""
+        assert self._hear_of is not None
+        boot = boot_of_element(located.element)
+        return self._hear_of(envelope.identity, request.source, request.listener, boot)
 
     def _served(self, version: str) -> str:
         if version not in self._versions:
@@ -210,6 +228,8 @@ class CentralSystemService(SoapService):
             )
         )
         session.source, session.callback = source, link.callback
+        if session.profile != charge_point.handling.profile:
+            charge_point.tell(session)
 
     def _link_of(self, session: Session, charge_point: ChargePoint) -> ChargePointLink:
         link = session.links[Side.CHARGE_POINT]
@@ -279,6 +299,7 @@ class CentralSystemService(SoapService):
         request: HttpRequest,
         began: float,
         call: Call | None = None,
+        charge_point: ChargePoint | None = None,
     ) -> HttpResponse:
         """Answer with a fault, or not at all when the message can still be delivered later."""
         action = call.action if call else self._action_of(envelope)
@@ -286,7 +307,10 @@ class CentralSystemService(SoapService):
         unread = error.reason == "internal" and not action
         version = soap.version_in(envelope)
         silent = unread or still_deliverable(action, error) or left_unanswered(action, error, version)
-        return self._refuse(envelope, error, request, began, call, silent=silent)
+        refused = self._refuse(envelope, error, request, began, call, silent=silent)
+        if charge_point is None or charge_point.handling.fault_status is None or silent:
+            return refused
+        return replace(refused, status=charge_point.handling.fault_status)
 
 
 class ChargePointLink:
@@ -337,6 +361,8 @@ class ChargePointLink:
 
     @property
     def form(self) -> str:
+        if not self._charge_point.passes:
+            return ""
         return _form_of(self._heard) if self._heard else soap.form_of(soap.SOAP_12)
 
     def go_by(
@@ -347,6 +373,11 @@ class ChargePointLink:
             self._charge_point, self._policy = charge_point, policy
             self._found = None  # whether that may be called is to be seen again
         self._client, self._from_address = client, from_address
+
+    def take(self, charge_point: ChargePoint) -> None:
+        """The same for calls that come before it speaks again."""
+        if charge_point != self._charge_point:
+            self._charge_point, self._found = charge_point, None
 
     def heard_from(self, heard: HeardFrom) -> None:
         """The charge point has spoken: remember where from, and what it calls its address."""
@@ -372,11 +403,14 @@ class ChargePointLink:
                 self._journal.event(Event("callback address", self._identity, text))
             self._contender = heard
 
-    async def call(self, call: Call) -> Answer:
-        """Post one call and read the answer.
+    async def call(self, call: Call, *, again: bool = False) -> Answer:
+        """Post one call, *again* when it was posted before, and read the answer.
 
         Raises Unreachable, or Violation when SOAP cannot say the call.
         """
+        handling = self._charge_point.handling
+        if handling.retries and not again:
+            return await repeated(call, handling, partial(self.call, again=True))
         if self._waiting >= MOST_WAITING:
             raise Unreachable("busy", f"{self._waiting} calls wait already; {call.action} was not sent")
         began = self._clock()
@@ -436,16 +470,20 @@ class ChargePointLink:
     async def _call_at(self, heard: HeardFrom, call: Call) -> Answer:
         began = self._clock()
         address = await self._address(heard)
-        dialect = self._charge_point.dialect.of(heard.ocpp)
+        charge_point, handling = self._charge_point, self._charge_point.handling
+        dialect = charge_point.dialect.of(heard.ocpp)
         resolved = self._clock()
         written = soap.write_call(
             call,
             soap.Addressing(
                 self._identity,
-                self._charge_point.to or address.url,
-                self._from_address,
+                charge_point.to or (heard.from_address if handling.to_is_from else "") or address.url,
+                self._from_address if handling.sender != "none" else "",
                 heard.soap_version,
                 heard.wsa,
+                handling.must_understand,
+                handling.sender == "text",
+                handling.reply_to,
             ),
             dialect,
             Side.CHARGE_POINT,
@@ -459,6 +497,7 @@ class ChargePointLink:
                 written.body,
                 written.content_type,
                 written.soap_action.strip('"') or None,
+                handling.call_timeout,
             )
         except Unreachable as gone:
             if gone.reason != "refused":

@@ -7,9 +7,11 @@ import binascii
 import hmac
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from wattbridge.links.handling import USUAL, Boot, Handling
 from wattbridge.ocpp.actions import Dialect
+from wattbridge.relay.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class ChargePoint:
     what it has to present, its AuthorizationKey; None: nothing. The rest is about its WebSocket: pings every
     ``ping_interval`` seconds (None: never), each answered within ``ping_timeout``; after ``unanswered`` calls
     in a row without an answer it is cut off (0: never); ``subprotocol_required`` says whether it must name
-    the subprotocol.
+    the subprotocol. ``handling`` is what its profile says.
     """
 
     dialect: Dialect
@@ -32,11 +34,23 @@ class ChargePoint:
     ping_timeout: float | None = 30.0
     unanswered: int = 3
     subprotocol_required: bool = False
+    handling: Handling = USUAL
+    # Whether payloads may pass as they are between it and a party that speaks the same.
+    passes: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "passes", self.dialect.options.rules is None)
+
+    def tell(self, session: Session) -> None:
+        """Say on the session of the charge point what its profile says of it."""
+        session.profile, session.answered_here = self.handling.profile, self.handling.answered_here
 
 
 # Gives what is configured for an identity that speaks from an address through a listener; None when it is
 # not to be served: ``admit(identity, source, listener)``.
 Admit = Callable[[str, str, str], ChargePoint | None]
+# The same for one that was let in and has just said what it is: ``hear(identity, source, listener, boot)``.
+Hear = Callable[[str, str, str, Boot], ChargePoint | None]
 
 
 class Once:

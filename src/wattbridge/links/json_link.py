@@ -124,11 +124,16 @@ class JsonLink:
         self._timer_at = 0.0
         self._asking: dict[str, asyncio.Future[Ended]] = {}  # message id → who waits for its end
         self._closing = ""  # why no more calls are taken
+        self.on_boot: Callable[[Any], None] | None = None  # told of a BootNotification before it is read
         self._idle: asyncio.Event | None = None  # made by who waits for it: it costs a connection a kilobyte
 
     @property
     def form(self) -> str:
         return self._codec.form
+
+    def set_call_timeout(self, seconds: float | None) -> None:
+        """How long replies to calls from now on may take; None: as long as the limits say."""
+        self._endpoint.call_timeout = self._limits.call_timeout if seconds is None else seconds
 
     async def run(self) -> Closed:
         """Read until the connection ends. By then every call has ended, and the socket is closed."""
@@ -271,6 +276,8 @@ class JsonLink:
 
     def _read_call(self, frame: CallFrame) -> tuple[Call, tuple[Note, ...]]:
         """The call, and what reading it forgave; that changes nothing of a payload that passes as it is."""
+        if frame.action == "BootNotification" and self.on_boot is not None:
+            self.on_boot(frame.payload)
         if not self._session.passes(self._party, self.form):
             call, notes = self._codec.read_call(frame.action, frame.payload)
             return call, (*frame.notes, *notes)

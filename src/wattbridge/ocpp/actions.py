@@ -6,8 +6,8 @@ it. ``JsonCodec`` is a dialect as one party on the JSON side sees it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from typing import Any
 
 from wattbridge.ocpp import older, security_extension, wsdl
@@ -26,6 +26,7 @@ from wattbridge.ocpp.payloads import (
     compile_json_writer,
     compile_xml_writer,
 )
+from wattbridge.ocpp.rules import Rules, after_reading, before_writing, with_aliases
 from wattbridge.ocpp.shapes import Field, Operation
 from wattbridge.ocpp.values import wrong_type
 
@@ -121,7 +122,7 @@ def _compile_operation(version: str, described: Operation, options: Options) -> 
     lenient_request = asked is Side.CENTRAL_SYSTEM
     newest = _newest(described)
     response_name = f"{described.action}Response"
-    return CompiledOperation(
+    compiled = CompiledOperation(
         version=version,
         action=described.action,
         asked=asked,
@@ -142,6 +143,37 @@ def _compile_operation(version: str, described: Operation, options: Options) -> 
             options,
             lenient=True,
         ),
+    )
+    return compiled if options.rules is None else _ruled(compiled, options.rules)
+
+
+def _ruled(operation: CompiledOperation, rules: Rules) -> CompiledOperation:
+    """*operation* with the rules of a profile: what the charge point says is changed when it has been read,
+    what it is told before it is written. Raises ValueError when a rule does not fit.
+    """
+    request, response = operation.request, operation.response
+    if operation.asked is Side.CENTRAL_SYSTEM:
+        return replace(operation, request=_said(request, rules), response=_told(response, rules, lossy=True))
+    return replace(operation, request=_told(request, rules, lossy=False), response=_said(response, rules))
+
+
+def _said(message: Message, rules: Rules) -> Message:
+    name, fields = message.name, message.neutral
+    return replace(
+        message,
+        read_element=after_reading(rules, name, fields, message.read_element),
+        read_value=after_reading(rules, name, fields, message.read_value),
+    )
+
+
+def _told(message: Message, rules: Rules, *, lossy: bool) -> Message:
+    shapes = rules, message.name, message.neutral, message.fields
+    write_element = before_writing(*shapes, message.write_element, lossy=lossy)
+    assert write_element is not None
+    return replace(
+        message,
+        write_element=write_element,
+        write_value=before_writing(*shapes, message.write_value, lossy=lossy),
     )
 
 
@@ -175,7 +207,8 @@ def _compile_message(
         up, down = older.lift(version, name, newest), older.lower(version, name)
         table_name = older.table_name(version, name)
     read_element = compile_element_reader(read_as, options, table_name, lenient=lenient)
-    write_element = compile_xml_writer(fields, options, name, lenient=lenient)
+    written_as = with_aliases(options.rules, name, fields)
+    write_element = compile_xml_writer(written_as, options, name, lenient=lenient)
     return Message(
         name=name,
         element=element,
@@ -202,9 +235,12 @@ def described_operations(version: str = "1.6") -> tuple[Operation, ...]:
     return wsdl.read_version(version)
 
 
-@cache
+@lru_cache(maxsize=512)  # a reload may bring other rules, again and again
 def dialect(version: str = "1.6", options: Options = DEFAULTS) -> Dialect:
-    """The compiled dialect; one is kept for each set of options in use."""
+    """The compiled dialect; one is kept for each set of options in use.
+
+    Raises ValueError when the rules among them do not fit.
+    """
     return Dialect(version, described_operations(version), options)
 
 
@@ -235,10 +271,15 @@ class JsonCodec:
     """
 
     def __init__(self, compiled: Dialect, party: Side) -> None:
-        self._dialect = compiled
         self._party = party
-        # Whoever wants a unit spelled in a way of its own wants every message written anew.
-        self.form = FORM if compiled.options.celsius == DEFAULTS.celsius else ""
+        self.go_by(compiled)
+
+    def go_by(self, compiled: Dialect) -> None:
+        """Read and write by another dialect from now on."""
+        self._dialect = compiled
+        # Whoever wants a unit spelled in a way of its own, or has rules, wants every message written anew.
+        as_it_is = compiled.options.celsius == DEFAULTS.celsius and compiled.options.rules is None
+        self.form = FORM if as_it_is else ""
 
     def read_call(self, action: str, payload: Any) -> tuple[Call, list[Note]]:
         if security_extension.is_of_it(self._party.other, action):

@@ -449,7 +449,7 @@ class Endpoint:
     ) -> None:
         self.outgoing: list[str] = []
         self._new_message_id = new_message_id
-        self._call_timeout = call_timeout
+        self.call_timeout = call_timeout  # of CALLs that are sent from now on
         self._waiting_timeout = waiting_timeout
         self._max_waiting = max_waiting
         self._repeat_window = repeat_window
@@ -595,7 +595,7 @@ class Endpoint:
         pending = self._pending
         if pending is not None and now >= pending.deadline:
             self._timed_out = [*self._timed_out[-7:], pending]
-            problem = f"no reply to {pending.action} within {self._call_timeout:g} s"
+            problem = f"no reply to {pending.action} within {self.call_timeout:g} s"
             events.append(self._end_pending(Unreachable("timeout", problem), now))
         for asked in overdue:
             problem = f"{asked.action} was not sent: the calls before it took {self._waiting_timeout:g} s"
@@ -630,7 +630,7 @@ class Endpoint:
 
     def _send(self, asked: _Asked, now: float) -> None:
         # Known as pending before its text can be sent, or a quick reply would find nobody.
-        asked.deadline = now + self._call_timeout
+        asked.deadline = now + self.call_timeout
         self._pending = asked
         if not asked.again:
             self.outgoing.append(asked.text)

@@ -16,6 +16,7 @@ from lxml import etree
 from wattbridge.ocpp.differences import left_out_by_soap
 from wattbridge.ocpp.errors import Violation, excerpt, shown
 from wattbridge.ocpp.messages import Change, Loss, Note, Payload, add_note
+from wattbridge.ocpp.rules import typed
 from wattbridge.ocpp.shapes import Field
 from wattbridge.ocpp.tolerances import (
     FIELD_ALIASES,
@@ -115,14 +116,19 @@ class _Fields:
     ) -> None:
         self.lenient = lenient
         self.by_name: dict[str, _Field] = {}
+        self._defaults: dict[str, Any] = {}  # what a profile says where nothing stands
         for field in fields:
             field_path = f"{path}.{field.name}"
             values = None
+            default = None if options.rules is None else options.rules.of(field_path).default
+            if default is not None:
+                self._defaults[field.name] = typed(field, default)
             if field.kind == "object":
                 read = compile_object(field.fields, options, field_path, lenient=lenient)
             else:
                 values = compile_value_readers(field, options, field_path)
-                read = compile_value(values, may_be_absent=not (field.required or field.repeated))
+                needed = (field.required or field.repeated) and default is None
+                read = compile_value(values, may_be_absent=not needed)
             self.by_name[field.name] = _Field(
                 name=field.name,
                 read=read,
@@ -135,7 +141,9 @@ class _Fields:
             )
         # What OCPP-J requires and OCPP-S may leave out: nothing left of it is no mistake, but a loss.
         self.left_out = {name: why for name in self.by_name if (why := left_out_by_soap(f"{path}.{name}"))}
-        self.required = tuple(field.name for field in fields if field.required)
+        self.required = tuple(
+            field.name for field in fields if field.required or field.name in self._defaults
+        )
         self._aliases = {seen: meant for (of, seen), meant in FIELD_ALIASES.items() if of == path}
         self._by_folded_name = {name.lower(): field for name, field in self.by_name.items()}
 
@@ -152,6 +160,14 @@ class _Fields:
         if not self.lenient:
             raise Violation("FormationViolation", where, f"found {value}, expected nothing: {problem}")
         add_note(notes, Loss(where, value, rule, problem))
+
+    def supply(self, name: str, found: Payload, path: str, notes: list[Note]) -> bool:
+        """Put what a profile says in the place of a field that is missing; False when it says nothing."""
+        if name not in self._defaults:
+            return False
+        found[name] = self._defaults[name]
+        add_note(notes, Change(f"{path}.{name}", "", excerpt(found[name]), "profile-default"))
+        return True
 
     def missing(self, found: Payload, path: str) -> Violation:
         return _missing(next(name for name in self.required if name not in found), found, path)
@@ -261,7 +277,7 @@ def _compile_element_reader(
         if lost:
             _remove_lost(found)
         for name in required:
-            if name not in found:
+            if name not in found and not known.supply(name, found, path, notes):
                 raise known.missing(found, path)
         if left_out:
             _note_left_out(known, found, path, notes)
@@ -468,7 +484,11 @@ def compile_json_reader(
         if lost:
             _remove_lost(found)
         for name in required:
-            if name not in found and not (name in left_out and value.get(name) is not None):
+            if (
+                name not in found
+                and not (name in left_out and value.get(name) is not None)
+                and not known.supply(name, found, path, notes)
+            ):
                 raise known.missing(found, path)
         if left_out:
             _note_left_out(known, found, path, notes)

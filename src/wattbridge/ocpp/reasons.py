@@ -67,6 +67,17 @@ RULES = {
     "empty-meter-values": "no meter value to carry: the gateway answers itself",
     "and-more": "further notes, not listed",
     "schema": "it breaks the schema of OCPP",
+    # of profiles
+    "profile-value": "a word of this make of charge points was understood",
+    "profile-fallback": "an unknown word became the one that the profile names",
+    "profile-kept": "what stood there before the fallback was kept in another field",
+    "profile-default": "nothing stood there, and the profile says what belongs there",
+    "profile-truncated": "it was longer than OCPP allows and was cut, as the profile says",
+    "profile-set": "it was set, as the profile says",
+    "profile-dropped": "it was left out, as the profile says",
+    "profile-scaled": "it was converted to the charge point's own unit, or from it",
+    "profile-alias": "it was written under the name that the charge point expects",
+    "profile-time": "a time was read or written as the profile says",
     # of older versions
     "older-word": "the other version has no such word: the nearest one stands for it, or (a loss) none",
     "older-field": "the other version has no such field",
@@ -88,11 +99,14 @@ RULES = {
     "error-details": "the details of a CALLERROR were no object",
 }
 
+# Those that a profile stands for: the label `quirk`.
+PROFILE_RULES = frozenset(rule for rule in RULES if rule.startswith("profile-"))
+
 # Those by which something is lost: labels of the metric that counts it.
 LOSSES = frozenset(
     {
         "and-more", "bad-item", "bad-optional", "doubled", "empty-meter-values", "not-unicode", "not-xml",
-        "older-field", "older-phase", "older-sample", "older-word", "rounded", "stray-text", "unknown-field",
-        "unsayable-unit",
+        "older-field", "older-phase", "older-sample", "older-word", "profile-dropped", "profile-truncated",
+        "rounded", "stray-text", "unknown-field", "unsayable-unit",
     }
 )  # fmt: skip

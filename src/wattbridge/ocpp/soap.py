@@ -876,7 +876,9 @@ class Addressing:
 
     ``identity`` is the charge point's, ``to`` the URL as it shall stand in wsa:To, ``from_address`` the URL
     of the party that calls ("" to leave wsa:From out). ``soap`` and ``wsa`` are the namespaces that the party
-    speaks; ``must_understand`` says whether Action and To have to be understood.
+    speaks; ``must_understand`` says whether Action and To have to be understood. With ``from_is_text`` the
+    URL stands in wsa:From without an Address around it (Java-OCA-OCPP, glurp); ``reply_to`` says whether
+    there is a wsa:ReplyTo.
     """
 
     identity: str
@@ -885,6 +887,8 @@ class Addressing:
     soap: str = SOAP_12
     wsa: str = WSA_2005
     must_understand: bool = True
+    from_is_text: bool = False
+    reply_to: bool = True
 
 
 def write_call(
@@ -916,16 +920,17 @@ def write_call(
     if addressing.must_understand:
         value = "true" if soap == SOAP_12 else "1"  # SOAP 1.1, 4.2.3 knows no "true"
         understood = f' soap:mustUnderstand="{value}"'
-    sender = (
-        f"<wsa:From><wsa:Address>{escape(addressing.from_address)}</wsa:Address></wsa:From>"
-        if addressing.from_address
-        else ""
-    )
+    sender = reply_to = ""
+    if addressing.from_address:
+        sender = escape(addressing.from_address)
+        sender = sender if addressing.from_is_text else f"<wsa:Address>{sender}</wsa:Address>"
+        sender = f"<wsa:From>{sender}</wsa:From>"
+    if addressing.reply_to:
+        reply_to = f"<wsa:ReplyTo><wsa:Address>{ANONYMOUS[wsa]}</wsa:Address></wsa:ReplyTo>"
     headers = (
         f"<{prefix}:chargeBoxIdentity>{escape(addressing.identity)}</{prefix}:chargeBoxIdentity>"
         f"<wsa:Action{understood}>{action}</wsa:Action>"
-        f"<wsa:MessageID>{new_message_id()}</wsa:MessageID>{sender}"
-        f"<wsa:ReplyTo><wsa:Address>{ANONYMOUS[wsa]}</wsa:Address></wsa:ReplyTo>"
+        f"<wsa:MessageID>{new_message_id()}</wsa:MessageID>{sender}{reply_to}"
         f"<wsa:To{understood}>{escape(addressing.to)}</wsa:To>"
     )
     namespace = f' xmlns:{prefix}="{operation.described.namespace}"'

@@ -33,8 +33,13 @@ _LARGEST_OFFSET = timedelta(hours=14)  # XML Schema 1.0, 3.2.7.3
 DateTimeReader = Callable[[str, str, list[Note]], str]
 
 
-def usual_date_time(*, milliseconds: bool) -> Callable[[str], str | None]:
-    """Make the function that knows the neutral form: it gives that back, and None for every other text."""
+def usual_date_time(*, milliseconds: bool, z_is_local: bool = False) -> Callable[[str], str | None]:
+    """Make the function that knows the neutral form: it gives that back, and None for every other text.
+
+    With ``z_is_local`` (see ``date_time_reader``) no text is in the neutral form.
+    """
+    if z_is_local:
+        return lambda text: None
     match = (_MILLISECONDS if milliseconds else _SECONDS).fullmatch
 
     def usual(text: str) -> str | None:
@@ -43,21 +48,25 @@ def usual_date_time(*, milliseconds: bool) -> Callable[[str], str | None]:
     return usual
 
 
-def date_time_reader(zone: str, *, milliseconds: bool) -> DateTimeReader:
+def date_time_reader(zone: str, *, milliseconds: bool, z_is_local: bool = False) -> DateTimeReader:
     """Make the function that reads one dateTime: ``read(text, path, notes)``.
 
     ``zone`` is the IANA name of the zone in which a time without offset is meant. Where its clocks are set
     back, such a time is taken for the earlier of the two; where they are set forward and the time never was,
-    for the one that a clock not yet set would show. The function gives the neutral form, notes what it
-    changed, and raises Violation (TypeConstraintViolation for what is no time, PropertyConstraintViolation
-    for what is none of the calendar).
+    for the one that a clock not yet set would show. ``z_is_local`` is for charge points that write Z behind
+    their local time (steve #136): it is read as if there were none. The function gives the neutral form,
+    notes what it changed, and raises Violation (TypeConstraintViolation for what is no time,
+    PropertyConstraintViolation for what is none of the calendar).
     """
     local = UTC if zone == "UTC" else ZoneInfo(zone)
     digits = 3 if milliseconds else 0
 
     def read(text: str, path: str, notes: list[Note]) -> str:
         bare = text.strip()
-        moment, fraction, rule = _read(bare, path, local)
+        labelled = z_is_local and bare[-1:] in ("Z", "z")
+        moment, fraction, rule = _read(bare[:-1] if labelled else bare, path, local)
+        if labelled:
+            rule = "profile-time"
         written = moment.replace(tzinfo=None).isoformat()
         written += f".{fraction[:digits].ljust(digits, '0')}Z" if digits else "Z"
         if not rule and fraction[digits:].strip("0"):

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from wattbridge.ocpp.errors import Violation, excerpt, shown
 from wattbridge.ocpp.messages import Change, Loss, Note, add_note
+from wattbridge.ocpp.rules import FieldRules, Rules
 from wattbridge.ocpp.shapes import Field
 from wattbridge.ocpp.times import date_time_reader, usual_date_time
 from wattbridge.ocpp.tolerances import (
@@ -50,13 +51,16 @@ class Options:
     """What a configuration may choose about reading and writing payloads.
 
     ``zone`` is the zone of times without offset, ``celsius`` how the unit is spelled towards JSON,
-    ``prefix`` the XML prefix of written elements (NKT charge points know only theirs: steve #12).
+    ``prefix`` the XML prefix of written elements (NKT charge points know only theirs: steve #12). ``rules``
+    are those of a charge point's profile; with them, even empty ones, payloads are read and written anew
+    where they could pass as they are.
     """
 
     zone: str = "UTC"
     milliseconds: bool = False
     celsius: str = "Celsius"
     prefix: str = "ocpp"
+    rules: Rules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,15 @@ class ValueReaders:
 
 def compile_value_readers(field: Field, options: Options, path: str) -> ValueReaders:
     """Make the readers of one plain field; *path* names it in the tables of tolerances (``Reset.type``)."""
-    if field.enum:
-        return _word(field.name, field.enum)
+    own = NO_RULES if options.rules is None else options.rules.of(path)
+    readers = _word(field.name, field.enum, own) if field.enum else _other(field, options, path, own)
+    return readers if own.default is None else _empty_is_absent(readers)
+
+
+NO_RULES = FieldRules({})
+
+
+def _other(field: Field, options: Options, path: str, own: FieldRules) -> ValueReaders:
     usual: Quick
     read: TextReader
     if field.kind in ("integer", "decimal"):
@@ -95,15 +106,16 @@ def compile_value_readers(field: Field, options: Options, path: str) -> ValueRea
         usual = {"true": True, "false": False}.get
         return ValueReaders(usual, _read_boolean, bool, _itself, _read_json_boolean)
     if field.kind == "dateTime":
-        usual = usual_date_time(milliseconds=options.milliseconds)
-        read = date_time_reader(options.zone, milliseconds=options.milliseconds)
+        z_is_local = options.rules is not None and options.rules.z_is_local
+        usual = usual_date_time(milliseconds=options.milliseconds, z_is_local=z_is_local)
+        read = date_time_reader(options.zone, milliseconds=options.milliseconds, z_is_local=z_is_local)
         return ValueReaders(usual, read, str, usual, _string_reader(read))
     longest = sys.maxsize if field.max_length is None else field.max_length
     if field.kind == "uri" or field.type_name == "IdToken":
         # Surrounding blanks are no part of ids and addresses; they are part of every other string.
         usual, read = _usual_token(longest), _token_reader(longest)
     else:
-        usual, read = _usual_string(longest), _text_reader(longest)
+        usual, read = _usual_string(longest), _text_reader(longest, cut=own.truncated)
     takes_anything = path in ANYTHING_AS_TEXT
     read_json = _string_reader(read, takes_anything=takes_anything)
     return ValueReaders(
@@ -117,10 +129,24 @@ def compile_value_readers(field: Field, options: Options, path: str) -> ValueRea
     )
 
 
+def _empty_is_absent(readers: ValueReaders) -> ValueReaders:
+    """The same for a field that a profile has a default for: nothing in it, or blanks, is no value."""
+
+    def unless_empty(quick: Quick) -> Quick:
+        return lambda value: quick(value) if str(value).strip() else None
+
+    return replace(
+        readers,
+        quick_text=unless_empty(readers.quick_text),
+        quick_json=unless_empty(readers.quick_json),
+        keeps_empty=False,
+    )
+
+
 # ---------------------------------------------------------------------------- words and strings
 
 
-def _word(name: str, values: Iterable[str]) -> ValueReaders:
+def _word(name: str, values: Iterable[str], own: FieldRules = NO_RULES) -> ValueReaders:
     # A value that stands for another is no value of its own, even where a schema lists it (Celcius). In 1.5,
     # Amp stands for itself.
     values = tuple(values)
@@ -131,12 +157,17 @@ def _word(name: str, values: Iterable[str]) -> ValueReaders:
         and (meant in values or seen not in values)
         and not ((name, seen) in WORDS_OF_15 and seen in values)
     }
-    allowed = {value: value for value in values if value not in aliases}
+    # The words of a profile come first, whatever the schema says of them.
+    own_words: Mapping[str, str] = own.words
+    allowed = {value: value for value in values if value not in aliases and value not in own_words}
     # No two words of one enumeration differ in case alone.
     folded = {value.lower(): value for value in allowed}
 
     def read(text: str, path: str, notes: list[Note]) -> str | None:
         bare = text.strip()
+        if bare in own_words:
+            add_note(notes, Change(path, excerpt(text), own_words[bare], "profile-value"))
+            return own_words[bare]
         meant = aliases.get(bare, bare)
         if meant not in allowed:
             meant = folded.get(bare.lower(), meant)
@@ -148,6 +179,9 @@ def _word(name: str, values: Iterable[str]) -> ValueReaders:
         if (name, meant) in UNSAYABLE:
             add_note(notes, Loss(path, excerpt(text), "unsayable-unit", UNSAYABLE[name, meant]))
             return None
+        if own.fallback is not None:
+            add_note(notes, Change(path, excerpt(bare), own.fallback, "profile-fallback"))
+            return own.fallback
         raise Violation(
             "PropertyConstraintViolation", path, f"{shown(text)} is not one of {expected_values(allowed)}"
         )
@@ -175,9 +209,13 @@ def _usual_token(longest: int) -> Quick:
     return usual
 
 
-def _text_reader(longest: int) -> TextReader:
+def _text_reader(longest: int, *, cut: bool = False) -> TextReader:
     def read(text: str, path: str, notes: list[Note]) -> str:
         if len(text) > longest:
+            if cut:
+                reason = f"{len(text)} characters, at most {longest} may stand here: cut"
+                add_note(notes, Loss(path, excerpt(text), "profile-truncated", reason))
+                return text[:longest]
             problem = f"{shown(text)} has {len(text)} characters, expected at most {longest}"
             raise Violation("PropertyConstraintViolation", path, problem)
         return text

@@ -79,6 +79,7 @@ _TABLE = (
     _counter("callback_failures", "reason", "Those with which no charge point was reached"),
     # Messages
     _counter("translation_losses", "action rule", "Parts of messages that could not be carried"),
+    _counter("quirks_applied", "profile quirk", "What rules of profiles changed in messages"),
     _counter("schema_violations", "side action", "Messages that break the schema of OCPP"),
     _counter("malformed_messages", "side", "Messages that are not XML, SOAP or frames"),
     _counter("received_bytes", "side protocol", "Bytes of messages read"),
@@ -162,9 +163,11 @@ foreseen begin at 0.
 | `code` | a close code of WebSocket, `3xxx` or `4xxx` |
 | `direction` | `to_csms`, `to_charger`: where the call goes |
 | `listener`, `upstream` | a name of the configuration, or `_other` |
+| `profile` | a name of the configuration or of a profile that comes with the gateway, or `_other` |
 | `peer` | `charger`, `csms`: the party that was asked |
 | `protocol` | `soap`, `json`; of `chargers` as `charger_protocol`, `none` of those that are offline |
 | `queue` | `to_csms`, `mirror` |
+| `quirk` | what was done, a word of `ocpp/reasons.py` that begins with `profile-` |
 | `reason` | a word of the list below; of `queue_dropped`, `operator` for what was dropped by hand |
 | `rule` | why a part was lost, a word of `ocpp/reasons.py` |
 | `side` | `charge_point`, `central_system`: the party that sent it, or was sent it |

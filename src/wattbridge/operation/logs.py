@@ -241,6 +241,8 @@ class ExchangeLog:
         }
         if record.upstream:
             keys["upstream"] = record.upstream
+        if record.profile:
+            keys["profile"] = record.profile
         if record.notes:
             losses = [f"{note.path} ({note.rule})" for note in record.notes if isinstance(note, Loss)]
             changes = sum(isinstance(note, Change) for note in record.notes)

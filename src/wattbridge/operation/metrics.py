@@ -28,7 +28,7 @@ from prometheus_client.registry import Collector
 from wattbridge.ocpp.local_answers import TABLE
 from wattbridge.ocpp.messages import Breach, CallError, Loss, Passage, Side
 from wattbridge.ocpp.older import NEWEST
-from wattbridge.ocpp.reasons import REASONS
+from wattbridge.ocpp.reasons import PROFILE_RULES, REASONS
 from wattbridge.operation.families import FAMILIES
 from wattbridge.relay.journal import Event, Journal, Record
 from wattbridge.relay.offline import ANSWERED_ACTIONS, KEPT_ACTIONS
@@ -162,6 +162,7 @@ class Metrics:
         self._callbacks = self._counter("callbacks")
         self._callback_failures = self._counter("callback_failures")
         self._losses = self._counter("translation_losses")
+        self._quirks = self._counter("quirks_applied")
         self._violations = self._counter("schema_violations")
         self._malformed = self._counter("malformed_messages")
         self._received = self._counter("received_bytes")
@@ -272,8 +273,9 @@ class Metrics:
             for action in foreseen:
                 family.labels(action)
 
-    def know(self, upstreams: Iterable[str], listeners: Iterable[str]) -> None:
+    def know(self, upstreams: Iterable[str], listeners: Iterable[str], profiles: Iterable[str] = ()) -> None:
         """The names in the configuration, or in another one; what was counted of the old ones stays."""
+        self._profiles = frozenset(profiles)
         self._upstreams, self._listeners = frozenset(upstreams), frozenset(listeners)
         for upstream in self._upstreams:
             self._failovers.labels(upstream)
@@ -356,6 +358,9 @@ class Metrics:
         for note in passage.notes:
             if isinstance(note, Loss):
                 self._losses.labels(action, note.rule).inc()
+            if note.rule in PROFILE_RULES:
+                profile = record.profile if record.profile in self._profiles else "_other"
+                self._quirks.labels(profile, note.rule).inc()
         if any(isinstance(note, Breach) for note in passage.notes):
             sender = record.arrived_from if passage is record.arrived else record.arrived_from.other
             self._violations.labels(sender.value, action).inc()

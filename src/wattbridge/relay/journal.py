@@ -51,6 +51,7 @@ class Record:
     other_transport: str = ""  # of the asked party
     version: str = "1.6"  # of OCPP, that the calling party speaks
     other_version: str = "1.6"  # and the asked one
+    profile: str = ""  # of the charge point
     how: How = ""
 
     @property

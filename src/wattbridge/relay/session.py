@@ -185,7 +185,8 @@ class Session:
     one, ``gone`` when it was lost; None while there is one, or never was. ``check`` is what happens to
     messages that need no translation and break the schema. ``route`` and ``upstream`` are names of the
     configuration, ``upstreams`` those of two central systems of one route that do not know each other's
-    transactions. ``security_as_data_transfer``: a SOAP central system gets the messages of the security
+    transactions; ``profile`` is that of the charge point, ``answered_here`` are the actions it must not be
+    asked for. ``security_as_data_transfer``: a SOAP central system gets the messages of the security
     extension as DataTransfer. ``listener``, ``source`` and ``callback`` are where it came from and how it is
     called, for a store to remember. Without a ``delivery`` nothing is.
     """
@@ -204,6 +205,8 @@ class Session:
         self.route = ""
         self.upstream = ""
         self.upstreams: tuple[str, ...] = ()
+        self.profile = ""
+        self.answered_here: frozenset[str] = frozenset()
         self.security_as_data_transfer = False
         self.listener = ""
         self.source = ""
@@ -431,6 +434,7 @@ class Session:
                 known_as=self.known_as,
                 route=self.route,
                 upstream=self.upstream,
+                profile=self.profile,
                 arrived_from=arrived_from,
                 action=call.action,
                 payload=call.payload,
