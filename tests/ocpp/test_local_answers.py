@@ -6,7 +6,7 @@ import pytest
 
 from wattbridge.ocpp import security_extension
 from wattbridge.ocpp.actions import dialect
-from wattbridge.ocpp.local_answers import TABLE, LocalAnswer, find
+from wattbridge.ocpp.local_answers import TABLE, LocalAnswer, find, kept_from
 from wattbridge.ocpp.messages import CallError, CallResult, Side
 
 VERSIONS = ("1.2", "1.5", "1.6")
@@ -40,6 +40,24 @@ def test_every_answer_is_one_of_ocpp(row: LocalAnswer) -> None:
         elif not security_extension.is_of_it(row.asked, row.action):
             payload, notes = dialect().operation(row.asked, row.action).response.read_json(reply.payload)
             assert (payload, notes) == (reply.payload, [])
+
+
+@pytest.mark.parametrize("asked_for", sorted(action for side, action in dialect().operations))
+def test_what_a_profile_keeps_from_a_charge_point_is_answered_too(asked_for: str) -> None:
+    reply = kept_from(asked_for).reply()
+    if isinstance(reply, CallError):
+        said = f"{asked_for}: the profile of the charge point keeps it from being asked"
+        assert reply == CallError("NotSupported", said, reason="unsupported")
+    else:
+        response = dialect().operation(Side.CHARGE_POINT, asked_for).response
+        assert response.read_json(reply.payload) == (reply.payload, [])
+
+
+def test_some_answers_in_the_place_of_a_charge_point() -> None:
+    assert kept_from("Reset").reply() == CallResult({"status": "Rejected"})
+    assert kept_from("GetConfiguration").story == "configuration"
+    assert isinstance(kept_from("GetDiagnostics").reply(), CallError)
+    assert isinstance(kept_from("GetLog").reply(), CallError)
 
 
 def test_some_answers() -> None:

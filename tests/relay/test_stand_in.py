@@ -348,6 +348,21 @@ def test_what_a_charge_point_tells_of_its_configuration_is_kept() -> None:
         }
 
 
+def test_a_profile_keeps_a_charge_point_from_being_asked() -> None:
+    """ABB Terra AC boots again when it is asked for its configuration (lbbrhzn/ocpp #880)."""
+    with a_world("1.6") as world:
+        world.charge_point.transport = "json"
+        world.session.answered_here = frozenset({"GetConfiguration", "ChangeConfiguration", "TriggerMessage"})
+        world.result(BOOT)
+        assert asked(world, Call("GetConfiguration", {"key": ["HeartbeatInterval"]})) == {
+            "configurationKey": [{"key": "HeartbeatInterval", "readonly": False, "value": "120"}]
+        }
+        assert asked(world, changed("ResetRetries", "3")) == {"status": "Rejected"}
+        assert triggered(world, trigger("BootNotification")) == [("BootNotification", BOOT.payload)]
+        assert world.charge_point.asked == []
+        assert asked(world, Call("Reset", {"type": "Hard"})) == ACCEPTED
+
+
 # --- the security extension, which OCPP-S does not have ---
 
 LOG = {"logType": "DiagnosticsLog", "requestId": 7, "log": {"remoteLocation": "ftp://files.example/"}}

@@ -34,11 +34,14 @@ class LocalAnswer:
     source: str
     story: Story | None = None
 
-    def reply(self, dialect: str) -> Reply:
+    def reply(self, dialect: str = "") -> Reply:
+        """The reply to who asked a party that speaks *dialect*; "" where its profile keeps it from that."""
         if self.payload is not None:
             return CallResult(self.payload)
         party = self.asked.value.replace("_", " ")
-        problem = f"{self.action}: the {party} speaks {_SPOKEN[dialect]}, which has no such operation"
+        problem = f"{self.action}: the profile of the {party} keeps it from being asked"
+        if dialect:
+            problem = f"{self.action}: the {party} speaks {_SPOKEN[dialect]}, which has no such operation"
         return CallError("NotSupported", problem, reason="unsupported")
 
 
@@ -180,3 +183,26 @@ def find(asked: Side, dialect: str, action: str) -> LocalAnswer | None:
     """What is answered here where *asked* speaks *dialect* (``"soap 1.5"``) and is asked for *action*; None
     where it is asked itself."""
     return _FOUND.get((asked, dialect, action))
+
+
+# What the charge point would say that does not do what it is asked; of the rest, TABLE has it.
+_REJECTED = (
+    "ChangeAvailability",
+    "ChangeConfiguration",
+    "ClearCache",
+    "RemoteStartTransaction",
+    "RemoteStopTransaction",
+    "Reset",
+)
+_KEPT_FROM = {row.action: row for row in TABLE if row.asked is Side.CHARGE_POINT} | {
+    action: _at_charge_point(action, (), {"status": "Rejected"}, "status Rejected", "OCPP 1.6")
+    for action in _REJECTED
+}
+
+
+def kept_from(action: str) -> LocalAnswer:
+    """What is answered where the profile of a charge point keeps *action* from it."""
+    row = _KEPT_FROM.get(action)
+    if row is None or row.story == "other-name":
+        return _at_charge_point(action, (), None, "CALLERROR NotSupported", "its profile")
+    return row

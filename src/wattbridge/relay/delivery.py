@@ -107,7 +107,7 @@ class Delivery:
         await self._load()
         self._hear()
         action = call.action
-        if self._speaks_older or self._stand_in is not None:
+        if self._needs_stand_in or self._stand_in is not None:
             (await self._who_stands_in()).heard(call, self._keeper.now())
         if action in TRANSACTION_ACTIONS:
             return await self._once(call)
@@ -135,9 +135,11 @@ class Delivery:
     # --- what a charge point of an older version cannot say, and cannot be asked ---
 
     @property
-    def _speaks_older(self) -> bool:
+    def _needs_stand_in(self) -> bool:
         session = self.session
-        return session is not None and session.links[Side.CHARGE_POINT].version != NEWEST
+        if session is None:
+            return False
+        return session.links[Side.CHARGE_POINT].version != NEWEST or bool(session.answered_here)
 
     async def _who_stands_in(self) -> StandIn:
         """What is known of the charge point. Raises Unreachable when it cannot be read."""

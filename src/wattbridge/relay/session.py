@@ -391,6 +391,8 @@ class Session:
         Only what changes nothing is asked a second time.
         """
         here = self._answered_here(Side.CHARGE_POINT, call.action)
+        if call.action in self.answered_here:
+            here = local_answers.kept_from(call.action), ""
         if here is not None:
             return await self._answer_for_charge_point(*here, call)
         if self.delivery is not None:
