@@ -314,6 +314,8 @@ class ChargePoint:
 
     def _queue(self, transaction: Transaction, action: str, payload: Payload) -> None:
         self.made.append(word_of(action, payload))
+        if action != "StartTransaction":
+            payload = {"transactionId": None, **payload}  # which is known when it is sent
         self.queue.add(action, payload, transaction)
         self._news.set()
 
