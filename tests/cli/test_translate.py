@@ -216,6 +216,44 @@ def test_settings_of_the_gateway_can_be_tried(option: tuple[str, ...], expected:
     assert expected in translate(envelope, *option)[1]
 
 
+STATUS = '[2,"1","StatusNotification",{"connectorId":1,"status":"Charging","errorCode":"NoError"}]'
+UNLOCKED = RESULT.format("unlockConnector", "Cp", "<status>Accepted</status>")
+
+
+def test_an_envelope_is_written_in_the_version_that_is_wanted() -> None:
+    code, out, err = translate(STATUS, "--ocpp", "1.5", "--explain")
+    assert code == 0
+    assert 'xmlns:ocpp="urn://Ocpp/Cs/2012/06/"' in out
+    assert "<ocpp:status>Occupied</ocpp:status>" in out
+    assert "# changed: StatusNotification.status: 'Charging' → 'Occupied' (older-word)\n" in err
+
+
+def test_a_reply_is_read_in_the_version_it_is_written_in() -> None:
+    assert translate(UNLOCKED.replace("2015/10", "2012/06"))[1].endswith(',{"status":"Unlocked"}]\n')
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (
+            '[2,"1","FirmwareStatusNotification",{"status":"Downloading"}]',
+            "FirmwareStatusNotification itself",
+        ),
+        ('[2,"1","ClearChargingProfile",{}]', 'ClearChargingProfile with {"status":"Unknown"}'),
+    ],
+)
+def test_what_an_older_version_has_no_words_for_is_not_sent(message: str, answer: str) -> None:
+    code, out, err = translate(message, "--ocpp", "1.5")
+    assert (code, out) == (1, "")
+    assert err.endswith(f"wattbridge: nothing to send: the gateway answers this {answer}\n")
+
+
+def test_there_are_three_versions() -> None:
+    code, _, err = translate(STATUS, "--ocpp", "1.7")
+    assert code == 2
+    assert "'1.7' is none of 1.6, 1.5, 1.2" in err
+
+
 BREAKS_OCPP = [
     ('[2,"1","Reset",{"type":"Warm"}]', "PropertyConstraintViolation: Reset.type: 'Warm' is not one of "),
     ('[2,"1","Sparkle",{}]', "NotImplemented: Sparkle: is not an action of OCPP 1.6"),

@@ -321,6 +321,10 @@ def _translate_command(
     milliseconds: Annotated[
         bool, typer.Option("--milliseconds", help="Write times with milliseconds.")
     ] = False,
+    ocpp: Annotated[
+        str,
+        typer.Option("--ocpp", metavar="VERSION", help="The OCPP of a written envelope: 1.6, 1.5 or 1.2."),
+    ] = "1.6",
     profile: Annotated[
         str | None,
         typer.Option(
@@ -338,12 +342,15 @@ def _translate_command(
 
     \b
       wattbridge translate captured.xml --explain
-      echo '[2,"1","Heartbeat",{}]' | wattbridge translate --identity CP1
+      echo '[2,"1","Heartbeat",{}]' | wattbridge translate --identity CP1 --ocpp 1.5
+
+    An envelope that is read tells its version itself.
 
     Exit codes: 0 translated, 1 the message breaks the rules of OCPP, 2 it is no message, or wrong usage.
     """
     _check(to is None or to in ("json", "soap"), "--to", f"{to!r} is neither json nor soap")
     _check(celsius in ("Celsius", "Celcius"), "--celsius", f"{celsius!r} is neither Celsius nor Celcius")
+    _check(ocpp in ("1.6", "1.5", "1.2"), "--ocpp", f"{ocpp!r} is none of 1.6, 1.5, 1.2")
     if zone is not None:
         _check_zone(zone, "--zone")
     message = _read_message(file)
@@ -360,6 +367,7 @@ def _translate_command(
             zone=zone,
             milliseconds=milliseconds,
             profile=profile,
+            version=ocpp,
             out=sys.stdout,
             err=sys.stderr,
         )

@@ -12,7 +12,7 @@ from wattbridge.cli.explain import did_you_mean
 from wattbridge.cli.profiles import find_profile
 from wattbridge.cli.streams import for_messages
 from wattbridge.links.handling import USUAL, Handling
-from wattbridge.ocpp import ocppj, older, soap
+from wattbridge.ocpp import local_answers, ocppj, older, soap
 from wattbridge.ocpp.actions import CompiledOperation, Dialect, dialect
 from wattbridge.ocpp.differences import answered_here
 from wattbridge.ocpp.errors import Violation
@@ -82,10 +82,32 @@ def carried(text: bytes, way: Way, compiled: Dialect, action: str | None = None)
     Raises NoMessage, or Violation when the message breaks the rules of OCPP.
     """
     message = _understood(_read(text, compiled, action))
+    here, untold = _answered_here(message, way)
+    if here is not None:
+        return Carried(message, "", 0, (*message.notes, *untold), here)
     written, status, notes = _write(message, way, compiled)
     notes = (*message.notes, *notes)
-    here = answered_here(message.content, notes) if isinstance(message.content, Call) else None
-    return Carried(message, written, status, notes, here)
+    return Carried(message, written, status, notes, None)
+
+
+def _answered_here(message: Message, way: Way) -> tuple[Reply | None, tuple[Note, ...]]:
+    """The reply of the gateway itself, where the other party has no words for a call, and what is lost."""
+    call = message.content
+    if not isinstance(call, Call) or message.operation is None:
+        return None, ()
+    here = answered_here(call, message.notes)
+    if here is not None or _target(message, way) == "json":
+        return here, ()
+    asked, dialect_of_theirs = message.operation.asked, f"soap {way.version}"
+    row = local_answers.find(asked, dialect_of_theirs, call.action)
+    if row is not None:
+        return row.reply(dialect_of_theirs), ()
+    untold = older.untold(call, way.version) if asked is Side.CENTRAL_SYSTEM else None
+    return untold or (None, ())
+
+
+def _target(message: Message, way: Way) -> str:
+    return way.to or ("json" if message.form == "soap" else "soap")
 
 
 def translate(
@@ -101,20 +123,22 @@ def translate(
     err: TextIO,
     action: str | None = None,
     profile: str | None = None,
+    version: str = older.NEWEST,
 ) -> int:
     """Write the translation of *text* to *out*, as the gateway would read and write it.
 
-    ``action`` tells what a reply is to, ``profile`` names that of the charge point, or a file with one.
+    ``action`` tells what a reply is to, ``profile`` names that of the charge point, or a file with one;
+    ``version`` is that of OCPP in an envelope that is written.
     Returns 0, 1 when the message breaks the rules of OCPP, 2 when it is no message, or there is no profile.
     """
     options = Options(zone=zone or "UTC", milliseconds=milliseconds, celsius=celsius)
-    way = Way(to, identity)
+    way = Way(to, identity, version)
     if profile is not None:
         known = find_profile(profile, None, err)
         if known is None:
             return 2
         options = replace(options_by(known, options), zone=zone or options_by(known, options).zone)
-        way = Way(to, identity, handling=known.handling)
+        way = replace(way, handling=known.handling)
     try:
         found = carried(text, way, dialect("1.6", options), action)
     except NoMessage as rubbish:
@@ -128,7 +152,10 @@ def translate(
         # What would be written breaks the other schema, and no gateway sends it.
         _explain(message, notes, err, profile)
         answer = f"with {here.code}" if isinstance(here, CallError) else "itself"
-        err.write(f"wattbridge: nothing to send: the gateway answers this MeterValues {answer}\n")
+        if isinstance(here, CallResult) and here.payload:
+            answer = f"with {ocppj.write_payload(here.payload)}"
+        what = message.operation.action if message.operation else "message"
+        err.write(f"wattbridge: nothing to send: the gateway answers this {what} {answer}\n")
         return 1
     for_messages(out).write(found.text + "\n")
     lost = sum(isinstance(note, Loss) for note in notes)
@@ -178,6 +205,9 @@ def _read_envelope(text: bytes, compiled: Dialect, answered: CompiledOperation |
             raise
         return message
     element = local_name(envelope.body) if envelope.body is not None else ""
+    compiled = compiled.of(soap.version_in(envelope))
+    if answered is not None:
+        answered = compiled.operation(answered.asked, answered.action)
     for asked in SIDES:
         if (asked, element.lower()) in compiled.by_request_element:
             read = soap.read_call(envelope, compiled, asked)
@@ -259,7 +289,7 @@ def _asked_for(action: str, compiled: Dialect) -> CompiledOperation:
 
 def _write(message: Message, way: Way, compiled: Dialect) -> tuple[str, int, tuple[Note, ...]]:
     operation, content = message.operation, message.content
-    if (way.to or ("json" if message.form == "soap" else "soap")) == "json":
+    if _target(message, way) == "json":
         # A wsa:MessageID may be longer than an id of OCPP-J may be.
         fits = 0 < len(message.message_id) <= ocppj.MESSAGE_ID_LENGTH
         message_id = message.message_id if fits else str(uuid.uuid4())
