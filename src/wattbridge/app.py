@@ -25,6 +25,7 @@ from wattbridge.fleet import Counts, Fleet, Way
 from wattbridge.keeping import history_of, open_store, rules_of
 from wattbridge.links import tls
 from wattbridge.links.handling import Boot
+from wattbridge.ocpp.actions import every_action
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation import logs
 from wattbridge.operation.api import AdminPort
@@ -75,7 +76,7 @@ class Gateway:
             raise CannotStart(f"TLS: {problem}") from None
         self.registry = Registry(self.journal, self._open_way, deliveries=self.deliveries)
         self._set_up_registry()
-        self.metrics = Metrics(version("wattbridge"), self.fleet.usual.operations, self._state)
+        self.metrics = Metrics(version("wattbridge"), every_action(self.fleet.usual), self._state)
         self._set_up_metrics()
         self.metrics.listen_to(self.journal)
         self.losses = Losses()

@@ -89,6 +89,8 @@ class Event:
     or the operator, says the label ``by``),
     ``transaction refused``, ``transaction not stopped``, ``charging stopped``, ``store broken``,
     ``store works`` (again), ``sent in its place`` (a message of a charge point, by the gateway),
+    ``envelope refused`` (by a SOAP central system, which blames the gateway), ``version changed`` (of OCPP,
+    that a charge point speaks),
     ``database set aside``, ``nothing is kept`` (in a store in memory), ``messages
     wait`` (at the start).
     ``internal error`` is told while the exception is being handled: a listener can show where it came from.
