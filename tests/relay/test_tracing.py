@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -40,24 +39,20 @@ def test_a_tracestate_goes_on_as_it_came_unless_it_is_too_long_for_that() -> Non
     assert read_parent(headers | {"tracestate": "a=1\r\nX: y"}) == Parent(TRACE_ID, SPAN_ID, sampled=True)
 
 
-def numbers(*said: int) -> Iterator[int]:
-    yield from said
-
-
 def test_an_exchange_that_nobody_has_begun_begins_a_trace() -> None:
-    told = numbers(0xB1, 0xB2, 0x0, 0xA1)
-    trace = Tracing(0.5, lambda bits: next(told)).begin()
-    assert (trace.trace_id, trace.span_id, trace.leg_id) == (
-        "a1".rjust(32, "0"),
-        "b1".rjust(16, "0"),
-        "b2".rjust(16, "0"),
-    )
+    drawn = int("00000000000000b100000000000000b2000000000000000000000000000000a1", 16)
+    trace = Tracing(0.5, lambda bits: drawn).begin()
+    assert trace.trace_id == "000000000000000000000000000000a1"
+    assert (trace.span_id, trace.leg_id) == ("00000000000000b1", "00000000000000b2")
     assert (trace.sampled, trace.parent_id) == (True, "")
-    assert headers_to_send() == {"traceparent": f"00-{'a1'.rjust(32, '0')}-{'b2'.rjust(16, '0')}-01"}
+    assert headers_to_send() == {
+        "traceparent": "00-000000000000000000000000000000a1-00000000000000b2-01",
+    }
 
 
 @pytest.mark.parametrize(
-    ("sample", "drawn", "sampled"), [(0.0, 0, False), (0.5, 2**31, False), (1.0, 2**32 - 1, True)]
+    ("sample", "drawn", "sampled"),
+    [(0.0, 0, False), (0.5, 2**63, False), (0.5, 2**63 - 1024, True), (1.0, 2**64 - 1025, True)],
 )
 def test_a_share_is_sampled(sample: float, drawn: int, *, sampled: bool) -> None:
     assert Tracing(sample, lambda bits: drawn).begin().sampled is sampled
