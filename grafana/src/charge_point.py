@@ -80,7 +80,7 @@ def charge_point() -> Dashboard:
                 "Over time",
                 [
                     states(
-                        "Connected",
+                        "Connected and away",
                         "When each charge point had a session.",
                         Query(f"wattbridge_charger_up{{{CHARGER}}}", "{{charger}}"),
                         [("away", RED), ("connected", GREEN)],
