@@ -159,7 +159,12 @@ def overview() -> Dashboard:
                         "What runs where.",
                         "short",
                         Query("wattbridge_build_info{$here}"),
-                        {"instance": "Gateway", "version": "Version", "python_version": "Python"},
+                        {
+                            "instance": "Gateway",
+                            "version": "Version",
+                            "revision": "Revision",
+                            "python_version": "Python",
+                        },
                         width=8,
                     ),
                 ],
@@ -191,10 +196,10 @@ def overview() -> Dashboard:
                         "when callers wait.",
                         "s",
                         Query(
-                            "histogram_quantile(0.95, sum by (le, peer)"
+                            "histogram_quantile(0.95, sum by (le, peer, upstream)"
                             " (rate(wattbridge_peer_response_duration_seconds_bucket{$here}"
                             "[$__rate_interval])))",
-                            "{{peer}}",
+                            "{{peer}} {{upstream}}",
                         ),
                     ),
                 ],

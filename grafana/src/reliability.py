@@ -195,14 +195,14 @@ def reliability() -> Dashboard:
                 [
                     graph(
                         "Until it is on disk",
-                        "Half and 99 of 100 times rows are on disk sooner. Charge points wait for it.",
+                        "Half and 99 of 100 times rows are on disk, or found, sooner. Charge points wait for it.",
                         "s",
                         *(
                             Query(
-                                f"histogram_quantile({share}, sum by (le)"
+                                f"histogram_quantile({share}, sum by (le, operation)"
                                 " (rate(wattbridge_store_operation_duration_seconds_bucket{$here}"
                                 "[$__rate_interval])))",
-                                f"p{round(share * 100)}",
+                                f"{{{{operation}}}} p{round(share * 100)}",
                             )
                             for share in (0.5, 0.99)
                         ),

@@ -26,7 +26,7 @@ import yaml
 from tests.interop.running import a_free_port
 
 PROGRAMS = {"prometheus": "prometheus", "promtool": "prometheus", "amtool": "prometheus-alertmanager"}
-SCRAPE_EVERY = 0.25  # seconds
+SCRAPE_EVERY = 0.5  # seconds
 
 
 def missing() -> str:
@@ -132,7 +132,7 @@ async def a_prometheus(
 
         async def scrapes() -> bool:
             try:
-                return bool(await prometheus.now("up == 1"))
+                return len(await prometheus.now("up == 1")) == len(scraped)
             except OSError:
                 return False
 

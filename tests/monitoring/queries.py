@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from wattbridge.operation.families import FAMILIES
+from wattbridge.operation.families import CHARGER_FAMILIES, FAMILIES
 
 ROOT = Path(__file__).parent.parent.parent
 DASHBOARDS = {
@@ -25,31 +25,23 @@ RULES: list[dict[str, Any]] = [
     for rule in group["rules"]
 ]
 
+ALL_FAMILIES = (*FAMILIES.values(), *CHARGER_FAMILIES)
+
 # Families of others that are used: the stock collectors, and what Prometheus itself says of a target.
 STOCK = {
     *("process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "process_max_fds"),
     *("process_start_time_seconds", "python_gc_collections_total", "up"),
-}
-# Families and labels that dashboards and alerts are made for and that the gateway does not have yet.
-NOT_YET = {
-    "wattbridge_auth_failures_total": {"listener", "reason"},
-    "wattbridge_charger_info": {"charger", "vendor", "model", "firmware", "profile", "route"},
-    "wattbridge_charger_last_message_timestamp_seconds": {"charger"},
-    "wattbridge_charger_up": {"charger"},
-    "wattbridge_rate_limited_total": {"listener"},
-    "wattbridge_tls_certificate_not_after_timestamp_seconds": {"certificate"},
-    "wattbridge_trace_records_dropped_total": {"sink"},
 }
 
 
 def known_series() -> dict[str, set[str]]:
     """Each series that the gateway can have, with its labels."""
     known: dict[str, set[str]] = {name: set() for name in STOCK}
-    for family in FAMILIES.values():
+    for family in ALL_FAMILIES:
         suffixes = ("_bucket", "_count", "_sum") if family.kind == "histogram" else ("",)
         for suffix in suffixes:
             known[family.full_name + suffix] = {*family.labels, *(["le"] if suffix == "_bucket" else [])}
-    return NOT_YET | known
+    return known
 
 
 def names(query: str) -> set[str]:
@@ -101,9 +93,9 @@ def targets() -> list[Target]:
 
 
 def asked(expr: str) -> str:
-    """What Grafana asks for when all is chosen; the interval suits four scrapes a second."""
+    """What Grafana asks for when all is chosen; the interval suits two scrapes a second."""
     replaced = {
-        "$__rate_interval": "3s",
+        "$__rate_interval": "4s",
         "$__interval": "1s",
         "$job": ".+",
         "$instance": ".+",

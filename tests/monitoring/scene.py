@@ -9,9 +9,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.config.certificates import write_certificates
 from tests.fakes import exchange_bytes, post, post_bytes, soap_request
 from wattbridge.app import Gateway
-from wattbridge.config import Loaded, read_text
+from wattbridge.config import Loaded, load
 from wattbridge.config.places import store_path
 from wattbridge.keeping import open_store
 from wattbridge.relay.journal import Journal
@@ -28,18 +29,22 @@ listeners:
     bind: "127.0.0.1:0"
     paths: [/ocpp/cs, "/ocpp/{{charger}}"]
     limits: {{body: 16KiB}}
+  small: {{bind: "127.0.0.1:0", limits: {{connections_per_source: 1}}}}
+  secret:
+    bind: "127.0.0.1:0"
+    tls: {{certificate: certs/gw.pem, key: certs/gw.key}}
 upstreams:
   main: {{url: "{main}", call_timeout: 2s, {connect}}}
   spare: {{url: "{spare}", {connect}}}
   copies: {{url: "ws://127.0.0.1:9", {connect}}}
 routes:
-  - {{name: saved, match: {{charger: JSON-2}}, upstream: main, fallback: spare, failover: {{after: 0s}}}}
+  - {{name: saved, match: {{charger: JSON-2}}, upstream: main, fallback: spare, failover: {{after: 300ms}}}}
   - {{name: all-others, match: any, upstream: main, mirror: copies, mirror_queue: 1}}
-chargers: {{SOAP-1: {{}}, SOAP-2: {{profile: odd}}, SOAP-3: {{}}, JSON-1: {{}}, JSON-2: {{}}}}
+chargers: {{SOAP-1: {{}}, SOAP-2: {{profile: odd}}, SOAP-3: {{}}, SOAP-4: {{}}, JSON-1: {{}}, JSON-2: {{}}}}
 profiles:
   odd: {{unknown: {{StatusNotification.errorCode: {{becomes: OtherError}}}}}}
 callbacks: {{networks: [127.0.0.0/8], timeout: 1s}}
-metrics: {{bind: "127.0.0.1:0"}}
+metrics: {{bind: "127.0.0.1:0", per_charger: yes}}
 offline: {{hold: 100ms, attempts: 1, retry: 100ms, answer: {{start_transaction: provisional}}}}
 store: {{url: "sqlite:///{folder}/state.db"}}
 """
@@ -75,16 +80,23 @@ class Scene:
         await self._refusals()
         await self._outage()
         await self._reloads()
+        await self.main.connection_of("JSON-1")
+        self.main.answer_delay = 1.0  # as long as it is asked how many calls are under way
+        await self.json.heartbeat()
 
     async def _oddities(self) -> None:
         """What is changed, lost, repeated and answered here."""
         status = "<cs:connectorId>1</cs:connectorId><cs:status>Faulted</cs:status>"
         await self._post("StatusNotification", "SOAP-2", status + "<cs:errorCode>E17</cs:errorCode>")
         await self._post("Authorize", "SOAP-2", "<cs:idTag>04E91C5A</cs:idTag><cs:floor>2</cs:floor>")
+        self.main.next_transaction_id = 2**31  # more than OCPP-S can say
         for _ in range(2):
             await self._post("StartTransaction", "SOAP-2")
-        with contextlib.suppress(Refusal):  # OCPP-S has no such operation
-            await self.main.call("SOAP-1", "ExtendedTriggerMessage", requestedMessage="Heartbeat")
+        self.main.next_transaction_id = 1000
+        # OCPP 1.2 knows of no local list, so the gateway answers.
+        await post(self.url, soap_request("Heartbeat", "SOAP-4").replace("/2015/10/", "/2010/08/"))
+        await self.main.connection_of("SOAP-4")
+        await self.main.call("SOAP-4", "GetLocalListVersion")
 
     async def _refusals(self) -> None:
         """What breaks the rules, comes from strangers, or leads nowhere."""
@@ -96,10 +108,24 @@ class Scene:
                 pass
         await exchange_bytes(self.url, b"POST / HTTP/1.1\r\nHost gateway\r\n\r\n")
         await exchange_bytes(self.url, post_bytes(self.url, "x" * 20_000))
+        await self._crowd()
         await self._post("BootNotification", "SOAP-3")
         for identity in ("SOAP-2", "SOAP-3"):
             with contextlib.suppress(Refusal, Unanswered):
                 await self.main.call(identity, "Reset", type="Soft")
+
+    async def _crowd(self) -> None:
+        """More connections than one address may have."""
+        address = self.gateway.addresses["small"].split("/")[2]
+        host, _, port = address.rpartition(":")
+        writers = []
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writers.append(writer)
+            writer.write(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n")
+            await reader.readline()
+        for writer in writers:
+            writer.close()
 
     async def _outage(self) -> None:
         """The central system is away, comes back, and does not want all that was kept."""
@@ -134,12 +160,13 @@ async def a_scene(folder: Path) -> AsyncIterator[Scene]:
     async with AsyncExitStack() as stack:
         main = await stack.enter_async_context(JsonCentralSystem())
         spare = await stack.enter_async_context(JsonCentralSystem())
+        write_certificates(folder)
         file = folder / "gateway.yaml"
         text = CONFIGURATION.format(main=main.url, spare=spare.url, connect=CONNECT, folder=folder)
         file.write_text(text, encoding="utf-8")
 
         def read() -> Loaded:
-            return read_text(file.read_text(encoding="utf-8"))
+            return load(file)
 
         loaded = read()
         journal = Journal()
