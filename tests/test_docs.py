@@ -50,7 +50,7 @@ from wattbridge.ocpp.actions import JsonCodec, dialect
 from wattbridge.ocpp.errors import Unreachable, Violation
 from wattbridge.ocpp.messages import CallError, Side
 from wattbridge.operation.api import AdminPort
-from wattbridge.operation.families import FAMILIES
+from wattbridge.operation.families import CHARGER_FAMILIES, FAMILIES
 from wattbridge.reloading import Reloader
 from wattbridge.simulators.central_system_json import JsonCentralSystem
 from wattbridge.simulators.charge_point_json import JsonChargePoint
@@ -68,6 +68,7 @@ CALLBACKS = ROOT / "docs/guides/callbacks-and-nat.md"
 TROUBLESHOOTING = ROOT / "docs/guides/troubleshooting.md"
 OLDER = ROOT / "docs/guides/older-charge-points.md"
 ADMIN_API = ROOT / "docs/reference/admin-api.md"
+MONITORING = ROOT / "docs/guides/monitoring.md"
 EXAMPLE = ROOT / "deploy/gateway.yaml"
 
 SECRETS = dict.fromkeys(
@@ -769,8 +770,30 @@ def ask(url: str, method: str, body: str) -> bytes:
 # --- Metrics
 
 
+def test_queries_ask_for_what_there_is() -> None:
+    labels_of = {family.full_name: set(family.labels) for family in FAMILIES.values()}
+    for family in FAMILIES.values():
+        if family.kind == "histogram":
+            labels_of |= {
+                f"{family.full_name}_bucket": {*family.labels, "le"},
+                f"{family.full_name}_count": set(family.labels),
+                f"{family.full_name}_sum": set(family.labels),
+            }
+    pages_with_queries = (GRAPHS, MONITORING)
+    queries = [b.text for page in pages_with_queries for b in blocks(page) if b.language == "promql"]
+    assert len(queries) > 20
+    for query in queries:
+        names = re.findall(r"wattbridge_\w+", query)
+        assert names, query
+        assert set(names) <= set(labels_of), query
+        known = set.union(*(labels_of[name] for name in names))
+        used = re.findall(r"(\w+)=~?\"", query)
+        used += [label for by in re.findall(r"by \(([^)]*)\)", query) for label in by.split(", ")]
+        assert set(used) <= known, query
+
+
 def test_metrics_named_in_a_sentence_exist() -> None:
-    known = {family.full_name for family in FAMILIES.values()}
+    known = {family.full_name for family in (*FAMILIES.values(), *CHARGER_FAMILIES)}
     for page in PAGES:
         for name in re.findall(r"`(wattbridge_\w+)`", page.read_text(encoding="utf-8")):
             assert name in known, (page.name, name)
