@@ -294,6 +294,26 @@ class Gateway:
             raise CannotReload("the gateway is stopping")
         if config.store.url != self.config.store.url:
             raise CannotReload("store.url cannot change while the gateway runs: restart it")
+        former = self.config
+        if (config.tracing, config.gateway.name) == (former.tracing, former.gateway.name):
+            await self._go_on_with(config)
+            return
+        try:
+            spans = self.traces.prepared(config)
+        except CannotTrace as problem:
+            raise CannotReload(str(problem)) from None
+        try:
+            await self._go_on_with(config)
+        except BaseException:
+            if spans is not None:
+                await spans.close()
+            raise
+        left = self.traces.go_by(config, spans)
+        if left is not None:
+            self._tasks.create_task(left.close(), name="last spans")
+
+    async def _go_on_with(self, config: Config) -> None:
+        assert self._tasks is not None
         try:
             fleet = Fleet(config, self.journal, self._counts, self.deliveries, self.fleet)
             fleet.reload_certificates()
@@ -303,16 +323,9 @@ class Gateway:
             if self._admin is not None and self._admin.tls is not None and config.admin and config.admin.tls:
                 files = config.admin.tls
                 tls.reload(self._admin.tls, certificate=files.certificate, key=files.key)
-            traces_change = (config.tracing, config.gateway.name) != (
-                self.config.tracing,
-                self.config.gateway.name,
-            )
-            spans = self.traces.prepared(config) if traces_change else None
             doors, opened, closed = await self._new_doors(config, fleet)
         except OSError as problem:
             raise CannotReload(f"TLS: {problem}") from None
-        except CannotTrace as problem:
-            raise CannotReload(str(problem)) from None
         try:
             health = await self._moved_health(config)
             try:
@@ -324,10 +337,6 @@ class Gateway:
         except CannotStart as problem:
             await asyncio.gather(*(door.stop(0.0) for door in opened))
             raise CannotReload(str(problem)) from None
-        if traces_change:
-            former = self.traces.go_by(config, spans)
-            if former is not None:
-                self._tasks.create_task(former.close(), name="last spans")
         # From here on nothing can fail, and nobody can come in between.
         left = [
             each for each, new in ((self._health, health), (self._admin, admin)) if each and each is not new
