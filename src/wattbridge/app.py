@@ -26,6 +26,7 @@ from wattbridge.keeping import history_of, open_store, rules_of
 from wattbridge.links import tls
 from wattbridge.links.handling import Boot
 from wattbridge.observing import charge_points, expirations, revision
+from wattbridge.ocpp.actions import every_action
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation import logs
 from wattbridge.operation.api import AdminPort
@@ -77,8 +78,8 @@ class Gateway:
             raise CannotStart(f"TLS: {problem}") from None
         self.registry = Registry(self.journal, self._open_way, deliveries=self.deliveries)
         self._set_up_registry()
-        operations = self.fleet.usual.operations
-        self.metrics = Metrics(version("wattbridge"), operations, self._state, revision=revision())
+        actions = every_action(self.fleet.usual)
+        self.metrics = Metrics(version("wattbridge"), actions, self._state, revision=revision())
         self.traces = Traces(self.journal)
         self._set_up_metrics()
         self.metrics.listen_to(self.journal)
