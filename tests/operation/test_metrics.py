@@ -157,9 +157,19 @@ def test_every_action_and_reason_begins_at_zero() -> None:
             assert f"wattbridge_call_failures_total{{{series}}} 0.0\n" in page
 
 
+def test_losses_of_every_message_and_rules_of_known_profiles_begin_at_zero() -> None:
+    """A rate sees nothing of a series that begins with its first event."""
+    metrics = some_metrics()
+    metrics.know(["main"], ["field"], ["acme-cc1"])
+    page = metrics.page().decode()
+    assert 'wattbridge_translation_losses_total{action="Authorize",rule="unknown-field"} 0.0\n' in page
+    assert 'wattbridge_quirks_applied_total{profile="acme-cc1",quirk="profile-fallback"} 0.0\n' in page
+
+
 def test_there_are_never_three_thousand_series() -> None:
     """Everything that can go wrong has, and be lost, with every message, at two central systems."""
     metrics = some_metrics()
+    metrics.know(("main", "pilot"), ("field", "depot"), [f"profile-{number}" for number in range(24)])
     lossy = tuple(Loss("x", "", rule, "") for rule in LOSSES)
     for asked, action in [*every_action(dialect()), (CENTRAL_SYSTEM, "Nonsense"), (CHARGE_POINT, "Nonsense")]:
         for reason in REASONS:

@@ -54,6 +54,7 @@ CALLBACK_FAILURES = (
 MIRROR_REASONS = ("queue_full", "untranslatable", "timeout", "unreachable")
 DROP_REASONS = ("expired", "operator")  # of what waited for a central system
 PARK_REASONS = ("call_error", "fault", "schema", "unsupported", "untranslatable")
+USUAL_LOSSES = ("unknown-field", "bad-optional", "bad-item")  # of all actions
 LATE_ACTIONS = KEPT_ACTIONS | {"BootNotification", "StartTransaction"}
 UNKNOWN_FOR = 3600.0  # seconds that a refused identity is counted
 MOST_UNKNOWN = 10_000  # identities; who sends more is counted as so many
@@ -208,6 +209,8 @@ class Metrics:
             self._violations.labels(arrived_from.value, action)
             for reason in REASONS:
                 self._failures.labels(DIRECTIONS[arrived_from], action, reason)
+            for rule in USUAL_LOSSES:
+                self._losses.labels(action, rule)
         for side in Side:
             self._malformed.labels(side.value)
         for reason in CALLBACK_FAILURES:
@@ -231,6 +234,9 @@ class Metrics:
     def know(self, upstreams: Iterable[str], listeners: Iterable[str], profiles: Iterable[str] = ()) -> None:
         """The names in the configuration, or in another one; what was counted of the old ones stays."""
         self._profiles = frozenset(profiles)
+        for profile in self._profiles:
+            for rule in PROFILE_RULES:
+                self._quirks.labels(profile, rule)
         self._upstreams, self._listeners = frozenset(upstreams), frozenset(listeners)
         self._exchanges.upstreams = self._upstreams
         for upstream in self._upstreams:
