@@ -36,11 +36,12 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One parameter behind the question mark. ``schema`` is that of OpenAPI."""
+    """One parameter behind the question mark, or a header. ``schema`` is that of OpenAPI."""
 
     name: str
     what: str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Page:
     answer: Handler
     what_for: str
     query: tuple[Query, ...] = ()
+    headers: tuple[Query, ...] = ()
     takes: type[BaseModel] | None = None
     gives: type[BaseModel] | None = None
     refuses: tuple[int, ...] = ()
