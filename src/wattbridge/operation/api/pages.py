@@ -48,7 +48,7 @@ class Query:
 class Page:
     """One method of one path below ``/api/v1``: who may ask, who answers, and what it is for.
 
-    A page without a role is for everybody. Every request of a page that takes more than ``read`` is an
+    A page without a role is for everybody. What takes more than ``read``, and is no GET, is an
     action, and noted in the audit log; a handler may say what was asked for, by ``note_details``. ``takes``
     is the shape of the body, ``gives`` that of the answer; ``refuses`` are the statuses of its own problems.
     """
