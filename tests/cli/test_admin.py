@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_who_did_what_is_a_table(gateway: Keeping) -> None:
     gateway.run("queue", "retry", "CP/1", "17")
     gateway.run("queue", "retry", "CP/1", "99")
     code, out, err = gateway.run("admin", "audit")
-    head, last, first = (line.split("  ") for line in out.splitlines())
+    head, last, first = (re.split(" {2,}", line) for line in out.splitlines())
     assert (code, err, head[0]) == (0, "", "time")
     assert "POST /queue/CP%2F1/99/retry" in last
     assert last[-1] == "no message of charge point 'CP/1' waits at position 99"

@@ -37,8 +37,8 @@ HEADERS = {
 class AdminPort:
     """Serves *pages* on one address, to whoever *access* recognises.
 
-    What takes more than the role ``read``, and does more than look, is told to *audit*, mistakes of ours to *journal*. *site* answers
-    what is not below ``/api``, to everybody.
+    What takes more than the role ``read``, and does more than look, is told to *audit*, mistakes of ours to
+    *journal*. *site* answers what is not below ``/api``, to everybody.
     """
 
     def __init__(
