@@ -26,9 +26,7 @@ MAY_IMPORT = {
 EVERYTHING = {
     *("app", "doors", "fleet", "upstreams", "routing", "reloading", "administration", "keeping"),
     "profiling",
-    "reports",
-    "observing",
-    "tracing",
+    *("reports", "overview", "operating", "observing", "tracing"),
     *("cli", "__main__", "__init__"),
 }
 
