@@ -80,10 +80,10 @@ class Gateway:
         self.metrics.listen_to(self.journal)
         self.losses = Losses()
         self.losses.listen_to(self.journal)
-        self.history: History | None = None
-        if not isinstance(self.deliveries.store, MemoryStore):  # memory is for what the gateway needs
-            self.history = History(self.deliveries.store, history_of(config))
-            self.history.listen_to(self.journal)
+        kept = self.deliveries.store
+        # A store in memory is for what the gateway needs.
+        self.history = History(None if isinstance(kept, MemoryStore) else kept, history_of(config))
+        self.history.listen_to(self.journal)
         self._doors = {name: self._door(name, self.fleet) for name in config.listeners}
         self.deliveries.on_waiting = self._open_for_waiting
         self._health = self._health_port(config)
@@ -139,8 +139,7 @@ class Gateway:
                 amount, parked = self.deliveries.waiting, self.deliveries.parked
                 text = f"{amount.messages} of {len(waiting)} charge points, and {parked} are parked"
                 self.journal.event(Event("messages wait", text=text))
-            if self.history is not None:
-                await self.history.begin()
+            await self.history.begin()
             await self._recall()
             async with self.deliveries.running(), asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -266,7 +265,7 @@ class Gateway:
             self.metrics.observe_lag(max(0.0, loop.time() - due))
 
     async def _tidy_history(self) -> None:
-        while self.history is not None:
+        while True:
             await asyncio.sleep(TIDY_HISTORY_EVERY)
             with suppress(NotKept):  # the store says so itself
                 await self.history.prune()
@@ -320,8 +319,7 @@ class Gateway:
         self._set_up_registry()
         self._set_up_metrics()
         self.deliveries.go_by(rules_of(config))
-        if self.history is not None:
-            self.history.go_by(history_of(config))
+        self.history.go_by(history_of(config))
         for session in self.registry.sessions():
             self.fleet.follow(session)
         for door in closed:
