@@ -389,7 +389,9 @@ def _network(text: str) -> IPv4Network | IPv6Network:
     try:
         return ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(f"found {text[:40]!r}, expected an address or a network such as 10.20.0.0/16") from None
+        raise ValueError(
+            f"found {text[:40]!r}, expected an address or a network such as 10.20.0.0/16"
+        ) from None
 
 
 def _version(text: str) -> str:

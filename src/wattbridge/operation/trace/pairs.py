@@ -160,7 +160,9 @@ def _gone(notes: list[dict[str, str]], places: tuple[str, str]) -> list[Key]:
     """The items of lists that were lost on the way: what stood behind them has moved up."""
     lost = [note["lost"] for note in notes if note.get("lost", "").endswith("]") and note.get("at") in places]
     return [
-        tuple((name.lower(), int(position)) for name, position in _ITEM.findall(path)) for path in lost if path
+        tuple((name.lower(), int(position)) for name, position in _ITEM.findall(path))
+        for path in lost
+        if path
     ]
 
 

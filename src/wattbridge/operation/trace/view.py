@@ -127,5 +127,3 @@ def _timeline(exchange: Exchange, asked_by: str) -> list[dict[str, Any]]:
     last = "answered" if exchange.replied else "left without an answer"
     told.append((ended, f"the {caller} was {last}"))
     return [{"at_ms": _milliseconds(at), "what": what} for at, what in told]
-
-
