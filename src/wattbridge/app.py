@@ -27,7 +27,7 @@ from wattbridge.links import tls
 from wattbridge.links.handling import Boot
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation import logs
-from wattbridge.operation.api import AdminPort
+from wattbridge.operation.api import AdminPort, Page, pages_of
 from wattbridge.operation.health import HealthPort
 from wattbridge.operation.history import History
 from wattbridge.operation.losses import Losses
@@ -124,6 +124,15 @@ class Gateway:
             return None
         scheme = "https" if self.config.admin.tls else "http"
         return f"{scheme}://{Bind(self.config.admin.bind.host, self._admin.port)}"
+
+    @property
+    def admin_pages(self) -> list[Page]:
+        """What the admin API serves; none before ``reload_with``."""
+        if self._administration is None:
+            return []
+        return [
+            *pages_of(self._administration),
+        ]
 
     async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None] = lambda: None) -> None:
         """Serve until *stopping* is set, then let go of everything in order.
@@ -404,7 +413,7 @@ class Gateway:
             return None
         token = section.token.get_secret_value()
         context = tls.server_context(section.tls.certificate, section.tls.key) if section.tls else None
-        admin = AdminPort(section.bind.host, section.bind.port, token, self._administration, context)
+        admin = AdminPort(section.bind.host, section.bind.port, token, self.admin_pages, context)
         await _bind("admin", section.bind, admin.start)
         return admin
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import PATIENCE
-from wattbridge.operation.api import MOST_REPORTS, MOST_ROWS, AdminPort, Refusal
+from wattbridge.operation.api import MOST_REPORTS, MOST_ROWS, AdminPort, Refusal, pages_of
 
 TOKEN = "a-token-of-some-length"
 
@@ -119,7 +119,7 @@ class World:
 @asynccontextmanager
 async def an_admin_port() -> AsyncIterator[World]:
     gateway = FakeGateway()
-    port = AdminPort("127.0.0.1", 0, TOKEN, gateway)
+    port = AdminPort("127.0.0.1", 0, TOKEN, pages_of(gateway))
     await port.start()
     try:
         yield World(gateway, port.port)
