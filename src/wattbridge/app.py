@@ -40,6 +40,7 @@ from wattbridge.relay.session import Session
 from wattbridge.reloading import CannotReload, Reloader
 from wattbridge.store.base import CannotOpen, ChargePoint, NotKept, Store
 from wattbridge.store.memory import MemoryStore
+from wattbridge.tracing import Tracing
 
 LAG_EVERY = 1.0  # seconds
 TIDY_HISTORY_EVERY = 60.0  # seconds
@@ -84,6 +85,7 @@ class Gateway:
         # A store in memory is for what the gateway needs.
         self.history = History(None if isinstance(kept, MemoryStore) else kept, history_of(config))
         self.history.listen_to(self.journal)
+        self.tracing = Tracing(self.history, kept, self.journal, self.fleet.profiles)
         self._doors = {name: self._door(name, self.fleet) for name in config.listeners}
         self.deliveries.on_waiting = self._open_for_waiting
         self._health = self._health_port(config)
@@ -132,6 +134,7 @@ class Gateway:
             return []
         return [
             *pages_of(self._administration),
+            *self.tracing.pages,
         ]
 
     async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None] = lambda: None) -> None:
@@ -148,7 +151,8 @@ class Gateway:
                 amount, parked = self.deliveries.waiting, self.deliveries.parked
                 text = f"{amount.messages} of {len(waiting)} charge points, and {parked} are parked"
                 self.journal.event(Event("messages wait", text=text))
-            await self.history.begin()
+            with suppress(NotKept):  # the store says so itself
+                await self.tracing.begin()
             await self._recall()
             async with self.deliveries.running(), asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -251,6 +255,7 @@ class Gateway:
         self._draining = True
         self._not_ready = ["the gateway is stopping"]
         self.registry.drain()
+        self.tracing.hub.close()
         drain = self.config.gateway.drain
         ends = asyncio.get_running_loop().time() + drain
         if self._admin is not None:
@@ -277,6 +282,7 @@ class Gateway:
         while True:
             await asyncio.sleep(TIDY_HISTORY_EVERY)
             with suppress(NotKept):  # the store says so itself
+                await self.tracing.captures.save()
                 await self.history.prune()
 
     # --- another configuration ---
@@ -329,6 +335,7 @@ class Gateway:
         self._set_up_metrics()
         self.deliveries.go_by(rules_of(config))
         self.history.go_by(history_of(config))
+        self.tracing.profiles = fleet.profiles
         for session in self.registry.sessions():
             self.fleet.follow(session)
         for door in closed:

@@ -62,7 +62,8 @@ async def test_an_exchange_is_a_row_with_all_four_texts() -> None:
     store, journal = MemoryStore(), Journal()
     history = await a_history(store)
     history.listen_to(journal)
-    journal.record(a_record())
+    told = {"version": "1.5", "known_as": "DE*1", "address": "10.20.0.7", "read_seconds": 0.0003}
+    journal.record(a_record(other_transport="json", write_seconds=0.0002, **told))
     assert await kept(store) == [
         Exchange(
             number=1_790_000_000_000_001,
@@ -78,6 +79,14 @@ async def test_an_exchange_is_a_row_with_all_four_texts() -> None:
             asked='[2,"1","Authorize",{"idTag":"04E91C5A"}]',
             answered='[3,"1",{}]',
             replied="<authorizeResponse/>",
+            known_as="DE*1",
+            source="10.20.0.7",
+            charger_transport="soap",
+            csms_transport="json",
+            charger_version="1.5",
+            csms_version="1.6",
+            read_seconds=0.0003,
+            write_seconds=0.0002,
         )
     ]
 
@@ -92,22 +101,23 @@ async def test_what_there_was_not_is_empty_and_the_reason_is_there() -> None:
     assert (row.asked, row.answered, row.replied, row.reason) == ("", "", "", "timeout")
 
 
-async def test_notes_and_where_the_answer_came_from_are_kept_as_json() -> None:
+async def test_notes_are_kept_as_json_with_the_message_they_are_of() -> None:
     store = MemoryStore()
     history = await a_history(store)
     change = Change("StartTransaction.timestamp", "10:00+01:00", "09:00Z", "to-utc")
     loss = Loss("x", "\ud800", "not-unicode", "half of a pair")
     history.note(a_record(notes=(change, loss), how="kept"))
     [row] = await kept(store)
+    assert (row.how, row.changes, row.losses) == ("kept", 1, 1)
     assert json.loads(row.notes) == [
-        {"how": "kept"},
         {
             "changed": "StartTransaction.timestamp",
             "value": "10:00+01:00",
             "became": "09:00Z",
             "rule": "to-utc",
+            "at": "arrived",
         },
-        {"lost": "x", "value": "\ud800", "rule": "not-unicode", "reason": "half of a pair"},
+        {"lost": "x", "value": "\ud800", "rule": "not-unicode", "reason": "half of a pair", "at": "arrived"},
     ]
 
 
@@ -211,7 +221,7 @@ async def test_what_is_too_much_goes_the_oldest_first() -> None:
     store = MemoryStore()
     history = await a_history(store, most_bytes=10_000)
     for number in range(100):
-        history.note(a_record(arrived=b"x" * 900, asked=None, began=NOW + number))
+        history.note(a_record(arrived=b"x" * 870, asked=None, began=NOW + number))
     await history.prune()
     rows = await kept(store)
     assert rows[-1].began == NOW + 99.0

@@ -182,10 +182,8 @@ class History:
     async def before(
         self, number: int | None = None, charger: str = "", until: float = float("inf")
     ) -> AsyncIterator[list[Exchange]]:
-        """Pages of rows, the newest first: those before *number*, of one charge point, and not much newer than
-        *until*, or of all.
-
-        Raises NotKept.
+        """Pages of rows, the newest first: those before *number*, of one charge point or of all, and not much
+        newer than *until*. Raises NotKept.
         """
         if self._store is None:
             rows = [entry for entry in reversed(self._recent) if number is None or entry[0] < number]
@@ -311,14 +309,15 @@ def _clean(text: str) -> str:
 
 
 def _written(record: Record, notes: tuple[Note, ...]) -> str:
-    """JSON: ``[{"changed": "StartTransaction.timestamp", "value": …, "became": …, "rule": …, "at": "arrived"}]``.
+    """JSON: ``[{"changed": "StartTransaction.timestamp", "value": …, "became": …, "at": "arrived"}, …]``.
 
     ``at`` is the message that it is of: ``arrived``, ``asked``, ``answered`` or ``replied``.
     """
     passages = (record.arrived, record.asked, record.answered, record.replied)
     counted = ((at, passage.notes if passage else ()) for at, passage in zip(MESSAGES, passages, strict=True))
     places = [at for at, of_passage in counted for _ in of_passage]
-    return json.dumps([_note(note, at) for note, at in zip(notes, places, strict=True)], separators=(",", ":"))
+    told = [_note(note, at) for note, at in zip(notes, places, strict=True)]
+    return json.dumps(told, separators=(",", ":"))
 
 
 # The messages of an exchange, in the order in which they travel.

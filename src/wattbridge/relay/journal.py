@@ -93,7 +93,8 @@ class Event:
     ``transaction refused``, ``transaction not stopped``, ``charging stopped``, ``store broken``,
     ``store works`` (again), ``sent in its place`` (a message of a charge point, by the gateway),
     ``database set aside``, ``nothing is kept`` (in a store in memory), ``messages
-    wait`` (at the start).
+    wait`` (at the start), ``records dropped`` (by a reader that is too slow; the labels ``sink`` and
+    ``count`` say by which, and how many).
     ``internal error`` is told while the exception is being handled: a listener can show where it came from.
     """
 

@@ -164,9 +164,9 @@ class Exchange(Row):
     """One exchange of the message history, with both encodings of both messages.
 
     ``number`` orders the history; it is unique and grows. The four texts are wire forms, empty when there was
-    no such message. ``how``, ``route``, ``profile`` and ``known_as`` are as in the journal's record, ``source``
-    is the address that the charge point speaks from. ``losses`` and ``changes`` count notes. Rows of before
-    there was such a column have nothing in it.
+    no such message. ``how``, ``route``, ``profile`` and ``known_as`` are as in the journal's record,
+    ``source`` is the address that the charge point speaks from. ``losses`` and ``changes`` count notes. Rows
+    of before there was such a column have nothing in it.
     """
 
     table: ClassVar[str] = "exchange"

@@ -68,9 +68,7 @@ def pages(gateway: Queue) -> list[Page]:
 
     one = "/queue/{charger}/{position}"
     return [
-        Page(
-            "GET", "/queue", "read", queue, "what is kept for central systems, in its order"
-        ),
+        Page("GET", "/queue", "read", queue, "what is kept for central systems, in its order"),
         Page("GET", one, "read", show, "one of them whole"),
         Page("POST", f"{one}/retry", "operate", retry, "send it again at once, a parked one too"),
         Page("DELETE", one, "operate", drop, "never send it"),

@@ -1,7 +1,7 @@
-"""Captures: the exchanges that a filter wants, from a beginning to an end, kept whatever the history forgets.
+"""Captures: exchanges that a filter wants, from a beginning to an end, kept whatever the history forgets.
 
-A capture ends by itself: at its time, or when it has as many exchanges or as many bytes as it may. It outlives
-a restart of the gateway.
+A capture ends by itself: at its time, or when it has as many exchanges or as many bytes as it may. It
+outlives a restart of the gateway.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Captures:
         if self._running:
             self._history.watch(self._hear)
 
-    def list(self) -> list[Capture]:
+    def all(self) -> list[Capture]:
         """The newest first."""
         self._end_those_over()
         return sorted(self._known.values(), key=lambda capture: (-capture.began, capture.id))

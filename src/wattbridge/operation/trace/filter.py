@@ -1,8 +1,8 @@
 """The filter language: which exchanges somebody wants to see. One parser for command line, API and console.
 
 ``charger:BER-* action:MeterValues dir:to-csms leg:soap status:timeout quirk:* loss:yes size:>10k slower:2s
-text:"abc" since:10m``, joined by ``and`` (which may be left out), ``or``, ``not`` and parentheses. It knows no
-clock: what the time is, is an argument.
+text:"abc" since:10m``, joined by ``and`` (which may be left out), ``or``, ``not`` and parentheses. It knows
+no clock: what the time is, is an argument.
 """
 
 from __future__ import annotations
@@ -162,6 +162,15 @@ def parse(text: str, now: float = 0.0) -> Filter:
     if len(text) > LONGEST:
         raise FilterError(LONGEST + 1, f"it has {len(text)} characters, expected at most {LONGEST}")
     return Filter(_Parser(text).whole(), now)
+
+
+def narrowed(wanted: Filter, more: Mapping[str, str], now: float = 0.0) -> Filter:
+    """What *wanted* wants, and that each field of *more* has its value. Raises FilterError at column 0."""
+    terms = [Term(field, (_checked(field, value, 0),)) for field, value in more.items()]
+    if not terms:
+        return wanted
+    parts = [*([wanted.node] if wanted.node else []), *terms]
+    return Filter(And(_flat(parts, And)), now)
 
 
 def outcome_of(exchange: Exchange) -> str:
@@ -359,7 +368,8 @@ def _checked(field: str, value: str, column: int) -> str:
     return lowered
 
 
-def _seconds(text: str) -> float:
+def read_duration(text: str) -> float:
+    """``1m30s``, in seconds. Raises ValueError."""
     if not _DURATION.fullmatch(text.lower()):
         raise ValueError(f"found {text[:40]!r}, expected a duration such as 500ms, 2s or 10m")
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text.lower()))
@@ -407,8 +417,8 @@ def _number(text: str) -> int:
 
 
 _READ: Mapping[str, Callable[[str], object]] = {
-    "slower": _seconds,
-    "faster": _seconds,
+    "slower": read_duration,
+    "faster": read_duration,
     "size": _size,
     "since": _time,
     "until": _time,
@@ -455,7 +465,7 @@ def _moment(term: Term, now: float) -> float:
 
 def _absolute(value: str, now: float) -> float:
     moment = _time(value)
-    return now - _seconds(value) if moment is None else moment
+    return now - read_duration(value) if moment is None else moment
 
 
 def _test(node: Node, now: float) -> Test:
@@ -493,7 +503,7 @@ def _value_test(field: str, value: str, now: float) -> Test:
     if field == "size":
         return _size_test(*_size(value))
     if field in ("slower", "faster"):
-        limit = _seconds(value)
+        limit = read_duration(value)
         if field == "slower":
             return lambda exchange: exchange.seconds > limit
         return lambda exchange: exchange.seconds < limit
@@ -571,7 +581,7 @@ def _texts(exchange: Exchange) -> tuple[str, str, str, str]:
 
 
 def _glob(pattern: str, *, exactly: bool = False) -> Callable[[str], bool]:
-    """Whether a text is like *pattern*, in which * and ? stand for others; in any letter case, or *exactly*."""
+    """Whether a text is like *pattern*, with * and ? for any others; in any letter case, or *exactly*."""
     flags = re.DOTALL if exactly else re.DOTALL | re.IGNORECASE
     # Atomic groups: a pattern of many stars must not make anybody wait.
     parts = [re.escape(part).replace(r"\?", ".") for part in re.split(r"\*+", pattern)]

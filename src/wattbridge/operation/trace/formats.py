@@ -1,4 +1,4 @@
-"""Exchanges as files: Open OCPP Trace, whole exchanges as NDJSON, plain text, and the folders of a test corpus.
+"""Exchanges as files: Open OCPP Trace, NDJSON of whole exchanges, plain text, the folders of a test corpus.
 
 Open OCPP Trace 1.1 (github.com/open-ocpp-trace/specification) is one JSON object a message and line. Of JSON,
 ``raw`` is the frame as it was; of SOAP, which its ``raw`` has no place for, the envelope is in
@@ -250,7 +250,7 @@ def exchange_of(record: dict[str, Any], number: int = 1) -> Exchange:
         if not isinstance(value, expected) or isinstance(value, bool):
             raise BadTrace(f"line {number}: {each.name}: found {str(value)[:40]!r}")
         told[each.name] = value
-    missing = {"reason": "", "seconds": 0.0, "peer_seconds": 0.0, "upstream": "", "asked": ""}
+    missing: dict[str, Any] = {"reason": "", "seconds": 0.0, "peer_seconds": 0.0, "upstream": "", "asked": ""}
     missing |= {"answered": "", "replied": ""}
     if told["arrived_from"] not in _PARTY.values():
         raise BadTrace(f"line {number}: arrived_from: found {told['arrived_from'][:40]!r}")
@@ -266,11 +266,11 @@ def text(exchange: Exchange) -> str:
     arrow = "→" if to_csms else "←"
     outcome = exchange.reason or outcome_of(exchange)
     where = f" at {exchange.upstream}" if exchange.upstream else ""
-    lines = [
-        f"{moment(exchange.began)} {exchange.identity} {arrow}{where} {exchange.action or 'unreadable'}: {outcome}, "
-        f"{exchange.seconds * 1000:.1f} ms ({exchange.peer_seconds * 1000:.1f} ms of them the other party's) "
-        f"#{exchange.number}"
-    ]
+    took = (
+        f"{exchange.seconds * 1000:.1f} ms ({exchange.peer_seconds * 1000:.1f} ms of them the other party's)"
+    )
+    what = f"{exchange.identity} {arrow}{where} {exchange.action or 'unreadable'}: {outcome}"
+    lines = [f"{moment(exchange.began)} {what}, {took} #{exchange.number}"]
     for message in messages_of(exchange):
         spoken = f"{message.transport} {message.version}"
         who = "charge point" if message.leg == "charger" else "central system"
@@ -285,6 +285,13 @@ def text(exchange: Exchange) -> str:
     return "\n".join([*lines, ""])
 
 
+def write(wanted: str, exchanges: Iterable[Exchange], legs: Legs = "both") -> str:
+    """*exchanges* as ``oot``, ``ndjson`` or ``text``: whole lines."""
+    if wanted == "oot":
+        return "".join(f"{line}\n" for each in exchanges for line in open_ocpp_trace(each, legs))
+    return "".join(f"{ndjson(each) if wanted == 'ndjson' else text(each)}\n" for each in exchanges)
+
+
 # --- the folders of a test corpus ---
 
 
@@ -292,7 +299,7 @@ class CannotExport(Exception):
     """An exchange has no place in a corpus: a sentence that says why."""
 
 
-# What is always the same in the corpus, whatever was said: identity, the ids and addresses that a gateway gives.
+# What is always the same in the corpus: the identity, and the ids and addresses that a gateway gives.
 IDENTITY = "CP3211"
 MESSAGE_ID = "1"
 SOAP_MESSAGE_ID = "urn:uuid:00000000-0000-4000-8000-000000000001"

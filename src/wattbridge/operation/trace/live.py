@@ -6,11 +6,12 @@ Nothing is done for a reader that is not there: the hub watches the history only
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 
 from wattbridge.operation.history import History
 from wattbridge.operation.trace.filter import Filter
+from wattbridge.relay.journal import Event, Journal
 from wattbridge.store.base import Exchange
 
 MOST_QUEUED = 1000  # exchanges that wait for one reader
@@ -28,13 +29,13 @@ class Reader:
     def __init__(
         self,
         wanted: Filter,
-        drop: Callable[[], None],
+        tell_drop: Callable[[int], None],
         most: int = MOST_QUEUED,
         most_bytes: int = MOST_QUEUED_BYTES,
     ) -> None:
         self.missed = 0
         self._wanted = wanted
-        self._drop = drop
+        self._tell_drop = tell_drop
         self._most = most
         self._most_bytes = most_bytes
         self._waiting: deque[tuple[Exchange, int]] = deque()
@@ -53,7 +54,6 @@ class Reader:
         while len(self._waiting) > self._most or (self._bytes > self._most_bytes and len(self._waiting) > 1):
             self._bytes -= self._waiting.popleft()[1]
             self.missed += 1
-            self._drop()
         self._news.set()
 
     async def next(self, within: float) -> tuple[int, list[Exchange]] | None:
@@ -70,7 +70,7 @@ class Reader:
                 return 0, []
         if self._closed:
             return None
-        missed, self.missed = self.missed, 0
+        missed = self._missed_now()
         found = [exchange for exchange, _ in self._waiting]
         self._waiting.clear()
         self._bytes = 0
@@ -78,15 +78,23 @@ class Reader:
 
     def close(self) -> None:
         self._closed = True
+        self._missed_now()
         self._news.set()
+
+    def _missed_now(self) -> int:
+        """How many were missed since it was last asked; they are told of once."""
+        missed, self.missed = self.missed, 0
+        if missed:
+            self._tell_drop(missed)
+        return missed
 
 
 class Hub:
-    """Who reads along. ``dropped`` counts what was dropped, by the sink that was too slow for it."""
+    """Who reads along. What a reader was too slow for is told to *journal*."""
 
-    def __init__(self, history: History, most_readers: int = MOST_READERS) -> None:
-        self.dropped: Counter[str] = Counter({"stream": 0, "capture": 0})
+    def __init__(self, history: History, journal: Journal, most_readers: int = MOST_READERS) -> None:
         self._history = history
+        self._journal = journal
         self._most_readers = most_readers
         self._readers: list[Reader] = []
 
@@ -98,7 +106,7 @@ class Hub:
         """Begin to read along. Raises TooManyReaders."""
         if len(self._readers) >= self._most_readers:
             raise TooManyReaders(f"{self._most_readers} read along already")
-        reader = Reader(wanted, self._count_drop, most, most_bytes)
+        reader = Reader(wanted, self._tell_drop, most, most_bytes)
         if not self._readers:
             self._history.watch(self._hear)
         self._readers.append(reader)
@@ -107,6 +115,7 @@ class Hub:
     def leave(self, reader: Reader) -> None:
         if reader in self._readers:
             self._readers.remove(reader)
+            reader.close()
             if not self._readers:
                 self._history.unwatch(self._hear)
 
@@ -115,8 +124,10 @@ class Hub:
         for reader in self._readers:
             reader.close()
 
-    def _count_drop(self) -> None:
-        self.dropped["stream"] += 1
+    def _tell_drop(self, missed: int) -> None:
+        labels = {"sink": "stream", "count": str(missed)}
+        text = f"{missed} exchanges: whoever reads along was too slow for them"
+        self._journal.event(Event("records dropped", text=text, labels=labels))
 
     def _hear(self, exchange: Exchange) -> None:
         for reader in self._readers:

@@ -1,4 +1,4 @@
-"""The messages of an exchange taken apart: who said what to whom, in which encoding, with which id and payload."""
+"""The messages of an exchange taken apart: who said what to whom, how encoded, with which id and payload."""
 
 from __future__ import annotations
 

@@ -36,7 +36,8 @@ class Leaf:
 
 
 def pairs_of(exchange: Exchange) -> list[dict[str, str]]:
-    """``{"message": "call", "charger": PATH, "csms": PATH}``; of SOAP and JSON also ``"soap"`` and ``"json"``.
+    """``{"message": "call", "charger": PATH, "csms": PATH}``; ``"soap"`` and ``"json"`` too, where there are
+    both.
 
     Paths are without the message's name: ``meterValue[0].sampledValue[1].unit``; of an attribute of 1.5
     ``values[0].value[1].@unit``.
