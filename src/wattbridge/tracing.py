@@ -19,13 +19,14 @@ from wattbridge.ocpp.payloads import Options
 from wattbridge.ocpp.reasons import RULES
 from wattbridge.operation.api import Page, Refusal
 from wattbridge.operation.history import History
-from wattbridge.operation.trace.capture import Captures
+from wattbridge.operation.trace.capture import MOST_BYTES_IN_ALL, MOST_BYTES_IN_MEMORY, Captures
 from wattbridge.operation.trace.live import Hub
 from wattbridge.operation.trace.messages import plain
 from wattbridge.operation.trace.pages import pages
 from wattbridge.profiling import Profiles, options_by
 from wattbridge.relay.journal import Journal
 from wattbridge.store.base import Store
+from wattbridge.store.memory import MemoryStore
 
 LONGEST_MESSAGE = 60_000  # characters
 _ASKED = {"message": "", "to": "", "version": "1.6", "action": "", "charger": "", "profile": ""}
@@ -41,7 +42,8 @@ class Tracing:
     def __init__(self, history: History, store: Store, journal: Journal, profiles: Profiles) -> None:
         self.profiles = profiles
         self.hub = Hub(history, journal)
-        self.captures = Captures(store, history, partial(secrets.token_hex, 6))
+        most = MOST_BYTES_IN_MEMORY if isinstance(store, MemoryStore) else MOST_BYTES_IN_ALL
+        self.captures = Captures(store, history, partial(secrets.token_hex, 6), most_bytes=most)
         self._history = history
 
     @property

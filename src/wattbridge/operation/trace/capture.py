@@ -18,6 +18,7 @@ from wattbridge.store.base import Capture, Captured, Exchange, Forget, Store
 MOST_CAPTURES = 30  # that are kept, ended ones too
 MOST_RUNNING = 10
 MOST_BYTES_IN_ALL = 512 << 20
+MOST_BYTES_IN_MEMORY = 64 << 20  # likewise, where the store is no more than that
 LONGEST = 7 * 86400.0  # seconds
 USUAL_TIME = 600.0  # seconds
 USUAL_RECORDS, MOST_RECORDS = 10_000, 100_000
@@ -49,8 +50,10 @@ class Captures:
         history: History,
         new_id: Callable[[], str],
         wall_clock: Callable[[], float] = time.time,
+        most_bytes: int = MOST_BYTES_IN_ALL,
     ) -> None:
         self._store = store
+        self._most_bytes = most_bytes
         self._history = history
         self._new_id = new_id
         self._wall_clock = wall_clock

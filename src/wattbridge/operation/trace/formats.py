@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from wattbridge.ocpp.reasons import PROFILE_RULES
@@ -137,7 +138,7 @@ def read_trace(lines: Iterable[str]) -> Iterator[Told]:
         if len(line) > LONGEST_LINE:
             raise BadTrace(f"line {number}: it is longer than {LONGEST_LINE} characters")
         try:
-            record = json.loads(line)
+            record = json.loads(line, parse_float=Decimal)  # payloads are exact
         except ValueError as problem:
             raise BadTrace(f"line {number}: is not JSON: {problem}") from None
         except RecursionError:
@@ -207,7 +208,7 @@ def _told_of(exchange: Exchange) -> Iterator[Told]:
             message.kind,
             message.message_id,
             exchange.action,
-            plain(message.payload) if message.payload is not None else None,
+            message.payload,
             message.text,
             message.leg,
             {} if error is None else {"code": error.code, "description": error.description},
@@ -246,10 +247,10 @@ def exchange_of(record: dict[str, Any], number: int = 1) -> Exchange:
         if each.name == "notes":
             told["notes"] = json.dumps(value, separators=(",", ":")) if value else ""
             continue
-        expected: tuple[type, ...] = {"str": (str,), "int": (int,)}.get(str(each.type), (int, float))
+        expected: tuple[type, ...] = {"str": (str,), "int": (int,)}.get(str(each.type), (int, float, Decimal))
         if not isinstance(value, expected) or isinstance(value, bool):
             raise BadTrace(f"line {number}: {each.name}: found {str(value)[:40]!r}")
-        told[each.name] = value
+        told[each.name] = float(value) if isinstance(value, Decimal) else value
     missing: dict[str, Any] = {"reason": "", "seconds": 0.0, "peer_seconds": 0.0, "upstream": "", "asked": ""}
     missing |= {"answered": "", "replied": ""}
     if told["arrived_from"] not in _PARTY.values():
