@@ -96,7 +96,7 @@ class History:
             self._remember(record)
             if not watchers:
                 return
-        row = self._row(self.number, record)
+        row = self.row(self.number, record)
         if kept and self._store is not None:
             self._store.note(row)
             if self._most_kept is not None:
@@ -112,7 +112,7 @@ class History:
         while len(self._recent) > MOST_RECENT or self._recent_bytes > MOST_RECENT_BYTES:
             self._recent_bytes -= self._recent.popleft()[2]
 
-    def _row(self, number: int, record: Record) -> Exchange:
+    def row(self, number: int, record: Record) -> Exchange:
         """*record* as a row, without what is to be blotted out."""
         arrived, asked, answered = _text(record.arrived), _text(record.asked), _text(record.answered)
         replied = _text(record.replied)
@@ -165,7 +165,7 @@ class History:
     async def find(self, number: int) -> Exchange | None:
         """One exchange. Raises NotKept."""
         if self._store is None:
-            return next((self._row(n, record) for n, record, _ in self._recent if n == number), None)
+            return next((self.row(n, record) for n, record, _ in self._recent if n == number), None)
         rows = await self._store.find(Exchange, {"number": number}, limit=1)
         if not rows:
             await self.flush()
@@ -189,7 +189,7 @@ class History:
             rows = [entry for entry in reversed(self._recent) if number is None or entry[0] < number]
             rows = [entry for entry in rows if not charger or entry[1].identity == charger]
             for at in range(0, len(rows), PAGE):
-                yield [self._row(each, record) for each, record, _ in rows[at : at + PAGE]]
+                yield [self.row(each, record) for each, record, _ in rows[at : at + PAGE]]
                 await asyncio.sleep(0)
             return
         await self.flush()
@@ -209,7 +209,7 @@ class History:
         """Pages of rows, the oldest first: those after *number*. Raises NotKept."""
         if self._store is None:
             while rows := [entry for entry in self._recent if entry[0] > number][:PAGE]:
-                yield [self._row(each, record) for each, record, _ in rows]
+                yield [self.row(each, record) for each, record, _ in rows]
                 number = rows[-1][0]
             return
         await self.flush()

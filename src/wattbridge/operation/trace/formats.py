@@ -359,7 +359,9 @@ def _action_of(exchange: Exchange) -> str:
     return f"{exchange.action}.from-central-system" if both_ways else exchange.action
 
 
-_IDENTITY_ELEMENT = re.compile(r"(<(?:[\w.-]{1,40}:)?chargeBoxIdentity(?:\s[^>]{0,300})?>)[^<]{0,300}(</)")
+_IDENTITY_ELEMENT = re.compile(
+    r"(<(?:[\w.-]{1,40}:)?chargeBoxIdentity(?:\s[^>]{0,300})?>\s*)[^<\s]{0,300}(\s*</)"
+)
 
 
 def _as_in_corpus(message: Message, asked: Message | None) -> str:
