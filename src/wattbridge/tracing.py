@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -75,7 +74,7 @@ class Tracing:
                 raise Refusal(404, "unsupported", f"there is no profile {name[:60]!r}") from None
             options, handling = options_by(profile, options), profile.handling
         way = translate.Way(said["to"] or None, said["charger"] or None, said["version"], handling=handling)
-        compiled = dialect("1.6", replace(options))
+        compiled = dialect("1.6", options)
         try:
             carried = translate.carried(
                 said["message"].encode(errors="replace"), way, compiled, said["action"] or None

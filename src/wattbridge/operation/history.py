@@ -218,19 +218,19 @@ class History:
             number = page[-1].number
 
     async def _first_after(self, moment: float, highest: int | None) -> int | None:
-        """The number of the first exchange that had ended after *moment*, or one close behind it.
+        """A number behind which there is nothing that had ended by *moment*.
 
         Numbers grow in the order in which exchanges end, so it is looked for by halves.
         """
         assert self._store is not None
-        low, high = await self.oldest(), self.number + 1
-        high = high if highest is None else min(high, highest)
+        low = await self.oldest()
+        high = self.number if highest is None else min(self.number, highest - 1)
         if not low:
             return highest
         while low < high:
             middle = (low + high) // 2
             rows = await self._store.find(Exchange, after=(middle,), limit=1)
-            if rows and rows[0].number < high and rows[0].began + rows[0].seconds <= moment:
+            if rows and rows[0].number <= high and rows[0].began + rows[0].seconds <= moment:
                 low = rows[0].number
             else:
                 high = middle

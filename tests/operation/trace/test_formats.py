@@ -244,7 +244,7 @@ def written(exchange: Any, folder: Path) -> Path:
 def as_met(exchange: Exchange) -> Any:
     """An exchange of the corpus as a gateway met it: with its own ids and addresses, and another identity."""
     kept = of_corpus(exchange)
-    changed = {}
+    changed: dict[str, Any] = {}
     for name in ("arrived", "asked", "answered", "replied"):
         text = getattr(kept, name)
         text = re.sub(r"(chargeBoxIdentity[^>]*>\s*)CP3211", r"\g<1>BER-0001", text)

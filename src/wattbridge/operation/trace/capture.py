@@ -68,7 +68,9 @@ class Captures:
             if row.ended is None:
                 # The counts are written now and then only.
                 sizes = await self._store.sizes(Captured, {"capture": row.id})
-                self._known[row.id] = replace(row, records=sizes.rows)
+                self._known[row.id] = replace(row, records=sizes.rows, bytes=sizes.bytes)
+                for last in await self._store.find(Captured, {"capture": row.id}, order="last", limit=1):
+                    self._history.number = max(self._history.number, last.number)
                 try:
                     self._running[row.id] = parse(row.wanted, row.began)
                 except FilterError as problem:  # of a version that knew more

@@ -56,24 +56,16 @@ def _record(exchange: Exchange, message: Message) -> dict[str, Any]:
         "direction": DIRECTION[message.to_csms],
         "messageType": message.kind,
         "messageId": message.message_id,
-        "action": exchange.action or "unknown",
+        "action": message.action or "unknown",
     }
-    payload = plain(message.payload) if message.payload is not None else None
-    if payload is not None:
-        record["payload"] = payload
-        connector = payload.get("connectorId")
-        if isinstance(connector, int) and not isinstance(connector, bool) and connector >= 0:
-            record["connectorId"] = connector
-    if message.error is not None:
-        error = message.error
-        record["error"] = {
-            "code": error.code,
-            "description": error.description,
-            "details": plain(error.details),
-        }
-    elif message.kind == "CALLERROR":
-        record["error"] = {"code": "GenericError"}
-    if message.transport == "json" and (payload is not None or message.error is not None):
+    raw = _frame(message)
+    said = raw if raw is not None else _as_read(message)
+    record |= said
+    payload = said.get("payload")
+    connector = payload.get("connectorId") if isinstance(payload, dict) else None
+    if isinstance(connector, int) and not isinstance(connector, bool) and connector >= 0:
+        record["connectorId"] = connector
+    if raw is not None:
         record["raw"] = message.text
     meta: dict[str, Any] = {"exchange": exchange.number, "leg": message.leg, "place": message.place}
     if message.transport == "soap":
@@ -86,6 +78,36 @@ def _record(exchange: Exchange, message: Message) -> dict[str, Any]:
         meta |= _meta_of(exchange)
     record["meta"] = meta
     return record
+
+
+def _frame(message: Message) -> dict[str, Any] | None:
+    """What a frame itself says, which has to agree with ``raw``; None of what is none as OCPP-J has it."""
+    if message.transport != "json":
+        return None
+    try:
+        frame = json.loads(message.text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(frame, list) or len(frame) < 3 or frame[1] != message.message_id:
+        return None
+    if frame[0] == 2 and len(frame) == 4 and message.kind == "CALL":
+        return {"action": frame[2], "payload": frame[3]} if isinstance(frame[2], str) else None
+    if frame[0] == 3 and len(frame) == 3 and message.kind == "CALLRESULT":
+        return {"payload": frame[2]}
+    if frame[0] == 4 and len(frame) == 5 and message.kind == "CALLERROR":
+        code, description, details = frame[2:]
+        if isinstance(code, str) and isinstance(description, str):
+            return {"error": {"code": code, "description": description, "details": details}}
+    return None
+
+
+def _as_read(message: Message) -> dict[str, Any]:
+    """What a message says to whoever reads it as the gateway does."""
+    error = message.error
+    if error is not None:
+        told = {"code": error.code, "description": error.description, "details": plain(error.details)}
+        return {"error": told}
+    return {} if message.payload is None else {"payload": plain(message.payload)}
 
 
 def _meta_of(exchange: Exchange) -> dict[str, Any]:
@@ -178,6 +200,8 @@ def _told(record: dict[str, Any], number: int) -> Told:
     meta = record.get("meta")
     meta = meta if isinstance(meta, dict) else {}
     payload, error = record.get("payload"), record.get("error")
+    if payload is None and "payload" in record:  # which stands for an empty one
+        payload = {}
     raw = record.get("raw") or meta.get("envelope") or meta.get("text") or ""
     leg = meta.get("leg")
     return Told(
@@ -207,7 +231,7 @@ def _told_of(exchange: Exchange) -> Iterator[Told]:
             message.to_csms,
             message.kind,
             message.message_id,
-            exchange.action,
+            message.action,
             message.payload,
             message.text,
             message.leg,
@@ -360,7 +384,7 @@ def _action_of(exchange: Exchange) -> str:
 
 
 _IDENTITY_ELEMENT = re.compile(
-    r"(<(?:[\w.-]{1,40}:)?chargeBoxIdentity(?:\s[^>]{0,300})?>\s*)[^<\s]{0,300}(\s*</)"
+    r"(<(?:[\w.-]{1,40}:)?chargeBoxIdentity(?:\s[^>]{0,300})?>\s*)(?:[^<\s][^<]{0,300}?)?(\s*</)"
 )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from wattbridge.ocpp import ocppj, soap
-from wattbridge.ocpp.actions import CompiledOperation, dialect
+from wattbridge.ocpp.actions import dialect
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.messages import CallError, Payload, Side
 from wattbridge.store.base import Exchange
@@ -38,6 +38,7 @@ class Message:
     kind: Kind
     message_id: str
     minted: bool
+    action: str
     payload: Payload | None
     error: CallError | None = None
 
@@ -55,6 +56,7 @@ def messages_of(exchange: Exchange) -> Iterator[Message]:
         ("answered", asked, exchange.answered, exchange.asked, came),
         ("replied", calling, exchange.replied, exchange.arrived, ended),
     )
+    actions: dict[Leg, str] = {}
     for place, leg, text, answers, when in places:
         if not text:
             continue
@@ -63,7 +65,9 @@ def messages_of(exchange: Exchange) -> Iterator[Message]:
         version = (exchange.charger_version if is_charger else exchange.csms_version) or "1.6"
         is_call = place in ("arrived", "asked")
         asked_side = Side.CENTRAL_SYSTEM if from_charger else Side.CHARGE_POINT
-        kind, payload, error = _read(transport, text, is_call, exchange.action, asked_side)
+        # The other party may have been asked by another name.
+        read = _read(transport, text, is_call, actions.get(leg, exchange.action), asked_side)
+        actions[leg] = read.action
         named = _named_id(transport, answers or text)
         yield Message(
             place,
@@ -73,11 +77,12 @@ def messages_of(exchange: Exchange) -> Iterator[Message]:
             version,
             when,
             text,
-            kind,
+            read.kind,
             named or f"{exchange.number}-{leg}",
             not named,
-            payload,
-            error,
+            read.action,
+            read.payload,
+            read.error,
         )
 
 
@@ -96,35 +101,39 @@ def _named_id(transport: str, text: str) -> str:
         return broken.message_id
 
 
-def _read(
-    transport: str, text: str, is_call: bool, action: str, asked: Side
-) -> tuple[Kind, Payload | None, CallError | None]:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    kind: Kind
+    action: str
+    payload: Payload | None = None
+    error: CallError | None = None
+
+
+def _read(transport: str, text: str, is_call: bool, action: str, asked: Side) -> _Read:
     try:
         if transport == "soap":
             return _read_soap(text.encode(errors="replace"), is_call, action, asked)
         frame = ocppj.read_frame(text)
     except Violation:
-        return ("CALL" if is_call else "CALLRESULT"), None, None
+        return _Read("CALL" if is_call else "CALLRESULT", action)
     if isinstance(frame, ocppj.ErrorFrame):
-        error = CallError(frame.code, frame.description, frame.details)
-        return "CALLERROR", None, error
-    return ("CALL" if isinstance(frame, ocppj.CallFrame) else "CALLRESULT"), frame.payload, None
+        return _Read("CALLERROR", action, error=CallError(frame.code, frame.description, frame.details))
+    if isinstance(frame, ocppj.CallFrame):
+        return _Read("CALL", frame.action, frame.payload)
+    return _Read("CALLRESULT", action, frame.payload)
 
 
-def _read_soap(
-    text: bytes, is_call: bool, action: str, asked: Side
-) -> tuple[Kind, Payload | None, CallError | None]:
-    compiled = dialect()
-    if is_call:
-        read = soap.read_call(soap.read_envelope(text), compiled, asked)
-        return "CALL", read.operation.request.write_json(read.call.payload)[0], None
-    operation: CompiledOperation = compiled.operation(asked, action)
+def _read_soap(text: bytes, is_call: bool, action: str, asked: Side) -> _Read:
     envelope = soap.read_envelope(text)
-    operation = compiled.of(soap.version_in(envelope)).operation(asked, action)
+    if is_call:
+        read = soap.read_call(envelope, dialect(), asked)
+        payload = read.operation.request.write_json(read.call.payload)[0]
+        return _Read("CALL", read.call.action, payload)
+    operation = dialect(soap.version_in(envelope)).operation(asked, action)
     reply, _ = soap.read_reply(200, soap.CONTENT_TYPE[envelope.soap], text, operation)
     if isinstance(reply, CallError):
-        return "CALLERROR", None, reply
-    return "CALLRESULT", operation.response.write_json(reply.payload)[0], None
+        return _Read("CALLERROR", action, error=reply)
+    return _Read("CALLRESULT", action, operation.response.write_json(reply.payload)[0])
 
 
 def plain(value: Any) -> Any:

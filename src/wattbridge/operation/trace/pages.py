@@ -70,10 +70,12 @@ def pages(
     traces = _Traces(captures, wall_clock)
 
     async def explain(request: web.Request) -> web.Response:
-        return answered({"explained": explains.explain(request.query.get("q", ""))})
+        # The first time, the service descriptions are compiled for it.
+        return answered({"explained": await asyncio.to_thread(explains.explain, request.query.get("q", ""))})
 
     async def translate(request: web.Request) -> web.Response:
-        return answered(explains.translate(await an_object(request, {"message": "<Envelope…", "to": "json"})))
+        asked = await an_object(request, {"message": "<Envelope…", "to": "json"})
+        return answered(await asyncio.to_thread(explains.translate, asked))
 
     one, trace = "/messages/{number}", "/traces/{trace}"
     return [
@@ -127,7 +129,7 @@ class _Messages:
         exchange = await self._one(request)
         if request.query.get("format") == "exchange":
             try:
-                folder, files = formats.exchange_folder(exchange)
+                folder, files = await asyncio.to_thread(formats.exchange_folder, exchange)
             except formats.CannotExport as problem:
                 raise Refusal(409, "untranslatable", f"exchange {exchange.number}: {problem}") from None
             return answered(

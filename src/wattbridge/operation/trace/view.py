@@ -99,7 +99,7 @@ def _note(note: dict[str, str], asked_by: str) -> dict[str, str]:
     side = {"arrived": asked_by, "replied": asked_by}.get(at, _OTHER[asked_by] if at else "")
     return {
         "side": side,
-        "message": {"arrived": "call", "asked": "call", "": ""}.get(at, "reply"),
+        "message": {"arrived": "call", "asked": "call", "answered": "reply", "replied": "reply"}.get(at, ""),
         "what": _WHAT[word],
         "path": note[word],
         "value": note["value"],
