@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
 from typing import Any
@@ -25,22 +25,25 @@ from wattbridge.fleet import Counts, Fleet, Way
 from wattbridge.keeping import history_of, open_store, rules_of
 from wattbridge.links import tls
 from wattbridge.links.handling import Boot
+from wattbridge.observing import charge_points, expirations, revision
+from wattbridge.ocpp.actions import every_action
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation import logs
 from wattbridge.operation.api import AdminPort, Page, pages_of
 from wattbridge.operation.health import HealthPort
 from wattbridge.operation.history import History
 from wattbridge.operation.losses import Losses
-from wattbridge.operation.metrics import Metrics, State
+from wattbridge.operation.metrics import ChargePointState, Metrics, State
 from wattbridge.relay.delivery import Deliveries
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
 from wattbridge.reloading import CannotReload, Reloader
+from wattbridge.showing import Showing
 from wattbridge.store.base import CannotOpen, ChargePoint, NotKept, Store
 from wattbridge.store.memory import MemoryStore
-from wattbridge.tracing import Tracing
+from wattbridge.tracing import CannotTrace, Traces
 
 LAG_EVERY = 1.0  # seconds
 TIDY_HISTORY_EVERY = 60.0  # seconds
@@ -76,7 +79,9 @@ class Gateway:
             raise CannotStart(f"TLS: {problem}") from None
         self.registry = Registry(self.journal, self._open_way, deliveries=self.deliveries)
         self._set_up_registry()
-        self.metrics = Metrics(version("wattbridge"), self.fleet.usual.operations, self._state)
+        actions = every_action(self.fleet.usual)
+        self.metrics = Metrics(version("wattbridge"), actions, self._state, revision=revision())
+        self.traces = Traces(self.journal)
         self._set_up_metrics()
         self.metrics.listen_to(self.journal)
         self.losses = Losses()
@@ -85,7 +90,7 @@ class Gateway:
         # A store in memory is for what the gateway needs.
         self.history = History(None if isinstance(kept, MemoryStore) else kept, history_of(config))
         self.history.listen_to(self.journal)
-        self.tracing = Tracing(self.history, kept, self.journal, self.fleet.profiles)
+        self.showing = Showing(self.history, kept, self.journal, self.fleet.profiles)
         self._doors = {name: self._door(name, self.fleet) for name in config.listeners}
         self.deliveries.on_waiting = self._open_for_waiting
         self._health = self._health_port(config)
@@ -134,7 +139,7 @@ class Gateway:
             return []
         return [
             *pages_of(self._administration),
-            *self.tracing.pages,
+            *self.showing.pages,
         ]
 
     async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None] = lambda: None) -> None:
@@ -146,13 +151,18 @@ class Gateway:
             # The health port answers from the beginning to the end.
             await _bind("metrics", self.config.metrics.bind, self._health.start)
             stack.push_async_callback(self._stop_health)
+            try:
+                self.traces.go_by(self.config, self.traces.prepared(self.config))
+            except CannotTrace as missing:
+                raise CannotStart(str(missing)) from None
+            stack.push_async_callback(self.traces.close)
             waiting = await self.deliveries.open()
             if waiting or self.deliveries.parked:
                 amount, parked = self.deliveries.waiting, self.deliveries.parked
                 text = f"{amount.messages} of {len(waiting)} charge points, and {parked} are parked"
                 self.journal.event(Event("messages wait", text=text))
             with suppress(NotKept):  # the store says so itself
-                await self.tracing.begin()
+                await self.showing.begin()
             await self._recall()
             async with self.deliveries.running(), asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -255,7 +265,7 @@ class Gateway:
         self._draining = True
         self._not_ready = ["the gateway is stopping"]
         self.registry.drain()
-        self.tracing.hub.close()
+        self.showing.hub.close()
         drain = self.config.gateway.drain
         ends = asyncio.get_running_loop().time() + drain
         if self._admin is not None:
@@ -282,7 +292,7 @@ class Gateway:
         while True:
             await asyncio.sleep(TIDY_HISTORY_EVERY)
             with suppress(NotKept):  # the store says so itself
-                await self.tracing.captures.save()
+                await self.showing.captures.save()
                 await self.history.prune()
 
     # --- another configuration ---
@@ -299,6 +309,26 @@ class Gateway:
             raise CannotReload("the gateway is stopping")
         if config.store.url != self.config.store.url:
             raise CannotReload("store.url cannot change while the gateway runs: restart it")
+        former = self.config
+        if (config.tracing, config.gateway.name) == (former.tracing, former.gateway.name):
+            await self._go_on_with(config)
+            return
+        try:
+            spans = self.traces.prepared(config)
+        except CannotTrace as problem:
+            raise CannotReload(str(problem)) from None
+        try:
+            await self._go_on_with(config)
+        except BaseException:
+            if spans is not None:
+                await spans.close()
+            raise
+        left = self.traces.go_by(config, spans)
+        if left is not None:
+            self._tasks.create_task(left.close(), name="last spans")
+
+    async def _go_on_with(self, config: Config) -> None:
+        assert self._tasks is not None
         try:
             fleet = Fleet(config, self.journal, self._counts, self.deliveries, self.fleet)
             fleet.reload_certificates()
@@ -335,7 +365,7 @@ class Gateway:
         self._set_up_metrics()
         self.deliveries.go_by(rules_of(config))
         self.history.go_by(history_of(config))
-        self.tracing.profiles = fleet.profiles
+        self.showing.profiles = fleet.profiles
         for session in self.registry.sessions():
             self.fleet.follow(session)
         for door in closed:
@@ -405,6 +435,7 @@ class Gateway:
         registry.is_listed = self.fleet.listed.__contains__
 
     def _set_up_metrics(self) -> None:
+        self._certificates = expirations(self.config)
         self.metrics.know(self.config.upstreams, self.config.listeners, self.fleet.profiles.names())
 
     def _door(self, name: str, fleet: Fleet) -> Door:
@@ -412,7 +443,14 @@ class Gateway:
 
     def _health_port(self, config: Config) -> HealthPort:
         bind = config.metrics.bind
-        return HealthPort(bind.host, bind.port, self.metrics, lambda: self.not_ready_because)
+
+        def told() -> tuple[Iterator[ChargePointState], int] | None:
+            section = self.config.metrics
+            if not section.per_charger:
+                return None
+            return charge_points(self.registry, self.fleet), section.max_chargers
+
+        return HealthPort(bind.host, bind.port, self.metrics, lambda: self.not_ready_because, told)
 
     async def _start_admin(self, config: Config) -> AdminPort | None:
         section = config.admin
@@ -426,14 +464,21 @@ class Gateway:
 
     def _state(self) -> State:
         states = ("open", "connecting", "backoff")
-        links = (session.links[Side.CHARGE_POINT] for session in self.registry.sessions())
-        spoken = Counter((link.transport, link.version) for link in links)
+        spoken: Counter[tuple[str, str]] = Counter()
+        stale: Counter[tuple[str, str]] = Counter()
+        for session in self.registry.sessions():
+            link = session.links[Side.CHARGE_POINT]
+            spoken[link.transport, link.version] += 1
+            if self.registry.is_stale(session):
+                stale[link.transport, link.version] += 1
         deliveries = self.deliveries
         oldest = deliveries.oldest
         return State(
             ready=not self.not_ready_because,
             draining=self._draining,
-            charge_points=dict(spoken),
+            charge_points=spoken,
+            stale=stale,
+            certificates=self._certificates,
             offline=sum(identity not in self.registry for identity in self.fleet.listed),
             sessions={
                 (name, state): self._counts.links[name, state]
