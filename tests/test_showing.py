@@ -22,10 +22,10 @@ from wattbridge.operation.trace.formats import exchange_folder
 from wattbridge.operation.trace.view import whole_of
 from wattbridge.profiling import Profiles
 from wattbridge.relay.journal import Journal
+from wattbridge.showing import Showing
 from wattbridge.store.base import Exchange
 from wattbridge.store.memory import MemoryStore
 from wattbridge.store.sqlite import SqliteStore
-from wattbridge.showing import Showing
 
 
 async def seen(world: Any) -> list[Exchange]:

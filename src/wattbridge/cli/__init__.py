@@ -1446,8 +1446,8 @@ def _trace_replay_command(
     """Play the calls of the charge points in FILE, a trace, to a central system that may be played with.
 
     \b
-      wattbridge simulate csms --json --bind 127.0.0.1:9000
-      wattbridge trace replay cp3211.jsonl --to ws://127.0.0.1:9000/ocpp --speed 10x
+      wattbridge simulate central-system --json --bind 127.0.0.1:9000
+      wattbridge trace replay cp3211.jsonl --to ws://127.0.0.1:9000 --speed 10x
 
     FILE is Open OCPP Trace, of any program, or NDJSON of `trace export`. Whatever a charge point spoke then,
     it speaks what URL asks for. Numbers of transactions are those that the central system gives now.
@@ -1489,9 +1489,9 @@ def _with_charger(wanted: str, charger: str | None) -> str:
     return f"({wanted}) {named}" if wanted.strip() else named
 
 
-app.add_typer(trace_app, name="trace")
 app.add_typer(routes_app, name="routes")
 app.add_typer(chargers_app, name="chargers")
+app.add_typer(trace_app, name="trace")
 app.add_typer(queue_app, name="queue")
 app.add_typer(transactions_app, name="transactions")
 app.add_typer(store_app, name="store")
