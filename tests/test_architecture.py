@@ -26,10 +26,7 @@ MAY_IMPORT = {
 EVERYTHING = {
     *("app", "doors", "fleet", "upstreams", "routing", "reloading", "administration", "keeping"),
     "profiling",
-    "reports",
-    "observing",
-    "showing",
-    "tracing",
+    *("reports", "overview", "operating", "observing", "showing", "tracing"),
     *("cli", "__main__", "__init__"),
 }
 

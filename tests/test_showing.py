@@ -19,6 +19,7 @@ from wattbridge.operation.history import History, Keeping
 from wattbridge.operation.trace.capture import Wanted
 from wattbridge.operation.trace.filter import parse
 from wattbridge.operation.trace.formats import exchange_folder
+from wattbridge.operation.trace.models import MessageWhole, ToTranslate, Translated
 from wattbridge.operation.trace.view import whole_of
 from wattbridge.profiling import Profiles
 from wattbridge.relay.journal import Journal
@@ -45,6 +46,7 @@ async def test_an_exchange_is_seen_live_and_is_found_again() -> None:
         [exchange] = heard[1]
         assert [exchange] == await seen(world)  # also of a gateway without a database
         whole = whole_of(exchange)
+        MessageWhole.model_validate_json(json.dumps(whole), strict=True)
         assert (whole["charger_transport"], whole["csms_transport"], whole["outcome"]) == (
             "soap",
             "json",
@@ -124,14 +126,21 @@ def showing() -> Showing:
     return Showing(history, MemoryStore(), Journal(), profiles)
 
 
+def translated(showing: Showing, asked: dict[str, Any]) -> dict[str, Any]:
+    """The answer to what is asked, which has the shape that the API tells."""
+    answer = showing.translate(ToTranslate.model_validate(asked, strict=True))
+    Translated.model_validate_json(json.dumps(answer), strict=True)
+    return answer
+
+
 def test_a_message_is_translated_as_the_command_line_does(showing: Showing) -> None:
-    answer = showing.translate(
-        {"message": '[2,"1","Authorize",{"idTag":"TAG"}]', "version": "1.5", "charger": "CP1"}
+    answer = translated(
+        showing, {"message": '[2,"1","Authorize",{"idTag":"TAG"}]', "version": "1.5", "charger": "CP1"}
     )
     assert (answer["form"], answer["action"], answer["message_id"]) == ("json", "Authorize", "1")
     assert "<ocpp:chargeBoxIdentity>CP1</ocpp:chargeBoxIdentity>" in answer["text"]
     assert "urn://Ocpp/Cs/2012/06/" in answer["text"]
-    back = showing.translate({"message": answer["text"], "to": "json"})
+    back = translated(showing, {"message": answer["text"], "to": "json"})
     assert back["text"].endswith('"Authorize",{"idTag":"TAG"}]')
     assert (back["charger"], back["notes"], back["answered_here"]) == ("CP1", [], None)
 
@@ -139,29 +148,20 @@ def test_a_message_is_translated_as_the_command_line_does(showing: Showing) -> N
 def test_what_is_changed_lost_or_answered_here_is_told(showing: Showing) -> None:
     values = [{"timestamp": "2024-05-01T10:00:00+02:00", "sampledValue": [{"value": "1", "unit": "Hertz"}]}]
     text = json.dumps([2, "1", "MeterValues", {"connectorId": 1, "meterValue": values}])
-    notes = showing.translate({"message": text})["notes"]
+    notes = translated(showing, {"message": text})["notes"]
     assert [(note["what"], note["rule"]) for note in notes] == [
         ("changed", "to-utc"),
         ("lost", "unsayable-unit"),
     ]
     assert notes[0]["said"] == "a time with an offset was written in UTC"
     [empty] = [each for each in load_exchanges() if each.id == "MeterValues/no-values"]
-    answer = showing.translate({"message": empty.messages[0].decode()})
+    answer = translated(showing, {"message": empty.messages[0].decode()})
     assert (answer["text"], answer["answered_here"]) == ("", {"payload": {}})
 
 
 @pytest.mark.parametrize(
     ("asked", "status", "said"),
     [
-        ({}, 400, "message: expected a text"),
-        ({"message": "x" * 60_001}, 400, "message: expected a text of at most 60000 characters"),
-        ({"message": "[2]", "to": "xml"}, 400, "to: found 'xml', expected json, soap"),
-        ({"message": "[2]", "version": "2.0"}, 400, "version: found '2.0', expected 1.6, 1.5, 1.2"),
-        (
-            {"message": "[2]", "zone": "x"},
-            400,
-            "found 'zone', expected texts for message, to, version, action, ",
-        ),
         ({"message": "[2]", "profile": "/etc/passwd"}, 404, "there is no profile '/etc/passwd'"),
         ({"message": "hello"}, 422, "the message begins with 'hello', expected a SOAP envelope"),
         ({"message": '[3,"1",{}]'}, 422, "a CALLRESULT does not say which action it answers"),
@@ -172,7 +172,7 @@ def test_what_cannot_be_translated_is_refused(
     showing: Showing, asked: dict[str, Any], status: int, said: str
 ) -> None:
     with pytest.raises(Refusal) as refused:
-        showing.translate(asked)
+        translated(showing, asked)
     assert (refused.value.status, refused.value.detail[: len(said)]) == (status, said)
 
 

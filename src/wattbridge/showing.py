@@ -21,15 +21,12 @@ from wattbridge.operation.history import History
 from wattbridge.operation.trace.capture import MOST_BYTES_IN_ALL, MOST_BYTES_IN_MEMORY, Captures
 from wattbridge.operation.trace.live import Hub
 from wattbridge.operation.trace.messages import plain
+from wattbridge.operation.trace.models import ToTranslate
 from wattbridge.operation.trace.pages import pages
 from wattbridge.profiling import Profiles, options_by
 from wattbridge.relay.journal import Journal
 from wattbridge.store.base import Store
 from wattbridge.store.memory import MemoryStore
-
-LONGEST_MESSAGE = 60_000  # characters
-_ASKED = {"message": "", "to": "", "version": "1.6", "action": "", "charger": "", "profile": ""}
-_ALLOWED = {"to": ("", "json", "soap"), "version": ("1.6", "1.5", "1.2")}
 
 
 class Showing:
@@ -64,20 +61,19 @@ class Showing:
         except explain.Unknown as unknown:
             raise Refusal(404, "unsupported", str(unknown)) from None
 
-    def translate(self, asked: dict[str, Any]) -> dict[str, Any]:
-        said = _asked(asked)
+    def translate(self, asked: ToTranslate) -> dict[str, Any]:
         options, handling = Options(), USUAL
-        if name := said["profile"]:
+        if name := asked.profile:
             try:
                 profile = self.profiles.named(name)
             except KeyError:
                 raise Refusal(404, "unsupported", f"there is no profile {name[:60]!r}") from None
             options, handling = options_by(profile, options), profile.handling
-        way = translate.Way(said["to"] or None, said["charger"] or None, said["version"], handling=handling)
+        way = translate.Way(asked.to or None, asked.charger or None, asked.version, handling=handling)
         compiled = dialect("1.6", options)
         try:
             carried = translate.carried(
-                said["message"].encode(errors="replace"), way, compiled, said["action"] or None
+                asked.message.encode(errors="replace"), way, compiled, asked.action or None
             )
         except translate.NoMessage as rubbish:
             raise Refusal(422, "malformed", str(rubbish)) from None
@@ -100,20 +96,6 @@ class Showing:
             if isinstance(here, CallError)
             else {"payload": plain(json.loads(ocppj.write_payload(here.payload)))},
         }
-
-
-def _asked(asked: dict[str, Any]) -> dict[str, str]:
-    """Raises Refusal."""
-    said = _ASKED | asked
-    for name, value in said.items():
-        if name not in _ASKED or not isinstance(value, str):
-            raise Refusal(400, "malformed", f"found {name[:60]!r}, expected texts for {', '.join(_ASKED)}")
-        if name in _ALLOWED and value not in _ALLOWED[name]:
-            expected = ", ".join(filter(None, _ALLOWED[name]))
-            raise Refusal(400, "malformed", f"{name}: found {value[:60]!r}, expected {expected}")
-    if not said["message"] or len(said["message"]) > LONGEST_MESSAGE:
-        raise Refusal(400, "malformed", f"message: expected a text of at most {LONGEST_MESSAGE} characters")
-    return said
 
 
 def _note(note: Note) -> dict[str, str]:

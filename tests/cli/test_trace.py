@@ -20,7 +20,7 @@ from tests.fakes import PATIENCE, Clock
 from tests.operation.trace.test_pages import Explains
 from tests.traced import METER_VALUES, NOW, NUMBER, a_record, traced
 from wattbridge.cli.trace import Shown, checked_filter, events, follow, pretty
-from wattbridge.operation.api import AdminPort
+from wattbridge.operation.api import Access, AdminPort, Token
 from wattbridge.operation.history import History, Keeping
 from wattbridge.operation.trace.capture import Captures
 from wattbridge.operation.trace.live import Hub
@@ -43,7 +43,7 @@ class OnLoop:
         self.hub = Hub(self.history, self.journal)
         self.captures = Captures(MemoryStore(), self.history, lambda: "6d1f", Clock(NOW))
         what = pages(self.history, self.hub, self.captures, Explains(), Clock(NOW))
-        self.port = AdminPort("127.0.0.1", 0, TOKEN, what)
+        self.port = AdminPort("127.0.0.1", 0, Access([Token("admin", "admin", TOKEN)]), what)
 
     @property
     def url(self) -> str:

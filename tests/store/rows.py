@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wattbridge.store.base import (
+    AuditEntry,
     Authorization,
     Capture,
     Captured,
@@ -73,4 +74,16 @@ ONE_OF_EACH: tuple[Row, ...] = (
     an_exchange(1, arrived="<Envelope>Käfer, 充电, 🔌</Envelope>"),
     Capture("6d1f", "Käfer", "charger:BER-*", 1_714_557_600.0, 1_714_558_200.0, None, "", 1, 812, 10, 1000),
     Captured("6d1f", 9_007_199_254_740_993, 1_714_557_600.5, '{"number":1}'),
+    AuditEntry(
+        1_714_557_600_000_000,
+        1_714_557_600.125,
+        "depot",
+        "operate",
+        "10.0.0.9",
+        "POST /chargers/CP3211/move",
+        "CP3211",
+        "",
+        200,
+        "",
+    ),
 )

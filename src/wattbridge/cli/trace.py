@@ -162,7 +162,7 @@ def show(
         if form == "json":
             write_json(gateway.get("GET", path_of("messages", number)), out)
         elif form == "exchange":
-            answer = gateway.get("GET", path_of("messages", number, "download"), {"format": form})
+            answer = gateway.get("GET", path_of("messages", number, "exchange"))
             case = Path(folder or ".") / answer["folder"] / str(number)
             case.mkdir(parents=True, exist_ok=True)
             for name, content in answer["files"].items():

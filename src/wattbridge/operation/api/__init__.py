@@ -9,22 +9,41 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from wattbridge.operation.api import about, chargers, configuration, queue, routes, transactions
+from wattbridge.operation.api import (
+    about,
+    auditing,
+    chargers,
+    configuration,
+    loggers,
+    openapi,
+    queue,
+    routes,
+    signing_in,
+    transactions,
+)
 from wattbridge.operation.api.pages import LARGEST_REQUEST, MOST_REPORTS, MOST_ROWS, Page
 from wattbridge.operation.api.port import AdminPort
 from wattbridge.operation.api.queue import Deliveries
 from wattbridge.operation.api.refusals import Refusal
+from wattbridge.operation.api.site import Site
+from wattbridge.operation.api.tokens import Access, Token, hash_token
 
 __all__ = [
     "LARGEST_REQUEST",
     "MOST_REPORTS",
     "MOST_ROWS",
+    "Access",
     "AdminPort",
     "Deliveries",
     "Gateway",
     "Page",
     "Refusal",
+    "Site",
+    "Token",
+    "hash_token",
+    "openapi",
     "pages_of",
+    "signing_in",
 ]
 
 
@@ -35,6 +54,7 @@ class Gateway(
     chargers.Chargers,
     queue.Queue,
     transactions.Transactions,
+    auditing.Auditing,
     Protocol,
 ):
     """Everything that can be asked for. Answers are what stands in the JSON; each may raise Refusal."""
@@ -49,4 +69,6 @@ def pages_of(gateway: Gateway) -> list[Page]:
         *chargers.pages(gateway),
         *queue.pages(gateway),
         *transactions.pages(gateway),
+        *auditing.pages(gateway),
+        *loggers.pages(),
     ]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
 
 import orjson
 from aiohttp import web
+from pydantic import BaseModel, ValidationError
 
-from wattbridge.operation.api.refusals import Refusal, malformed
+from wattbridge.operation.api.refusals import malformed
 
 LARGEST_REQUEST = 64 * 1024  # bytes
 MOST_ROWS = 1000  # in one answer
@@ -20,18 +21,64 @@ LONGEST_NUMBER = 40  # digits; OCPP sets no bound to a transactionId
 
 Role = Literal["read", "operate", "admin"]
 ROLES: tuple[Role, ...] = ("read", "operate", "admin")  # each may do what those before it may
+Asked = TypeVar("Asked", bound=BaseModel)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
+class Who:
+    """Whoever asks: the name of the token, and what may be done with it. ``csrf`` is that of a session."""
+
+    name: str
+    role: Role
+    csrf: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One parameter behind the question mark, or a header. ``schema`` is that of OpenAPI."""
+
+    name: str
+    what: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """One method of one path below ``/api/v1``: who may ask, who answers, and what it is for."""
+    """One method of one path below ``/api/v1``: who may ask, who answers, and what it is for.
+
+    A page without a role is for everybody. What takes more than ``read``, and is no GET, is an
+    action, and noted in the audit log; a handler may say what was asked for, by ``note_details``. ``takes``
+    is the shape of the body, ``gives`` that of the answer; ``refuses`` are the statuses of its own problems.
+    """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str  # "/queue/{charger}/{position}"
-    role: Role
+    role: Role | None
     answer: Handler
     what_for: str
+    query: tuple[Query, ...] = ()
+    headers: tuple[Query, ...] = ()
+    takes: type[BaseModel] | None = None
+    gives: type[BaseModel] | None = None
+    refuses: tuple[int, ...] = ()
+    media_type: str = "application/json"  # of the answer
+    takes_media_type: str = "application/json"
+
+
+# What the port knows of a request: who asks, and what goes into the audit log.
+WHO = web.RequestKey("who", Who)
+DETAILS = web.RequestKey("details", object)
+
+
+def may(who: Who, role: Role) -> bool:
+    return ROLES.index(who.role) >= ROLES.index(role)
+
+
+def note_details(request: web.Request, details: Any) -> None:
+    """What the audit log says of this request: JSON, without secrets."""
+    request[DETAILS] = details
 
 
 # --- what is asked
@@ -77,6 +124,16 @@ def a_number(text: str, name: str) -> int:
     return int(text)
 
 
+async def asked(request: web.Request, kind: type[Asked]) -> Asked:
+    """The body, which has to be of this *kind*. Raises Refusal, which names the first field that is not."""
+    try:
+        return kind.model_validate_json(await request.read(), strict=True)
+    except ValidationError as wrong:
+        first = wrong.errors(include_url=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise malformed(f"{where}: {first['msg']}" if where else f"the body: {first['msg']}") from None
+
+
 async def an_object(request: web.Request, example: dict[str, Any]) -> dict[str, Any]:
     """The body, which has to be an object like *example*. Raises Refusal."""
     try:
@@ -113,25 +170,3 @@ def answered(answer: Any) -> web.Response:
     except TypeError:  # an integer beyond 64 bits, or half of a surrogate pair, both of which OCPP-J can say
         body = json.dumps(answer).encode()
     return web.Response(body=body, content_type="application/json")
-
-
-__all__ = [
-    "LARGEST_REQUEST",
-    "MOST_REPORTS",
-    "MOST_ROWS",
-    "ROLES",
-    "Handler",
-    "Page",
-    "Refusal",
-    "Role",
-    "a_number",
-    "an_object",
-    "answered",
-    "flag",
-    "limit",
-    "malformed",
-    "place",
-    "place_after",
-    "rows",
-    "state",
-]

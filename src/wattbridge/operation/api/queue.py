@@ -6,7 +6,9 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from wattbridge.operation.api.pages import Page, answered, limit, place, place_after, rows, state
+from wattbridge.operation.api import models
+from wattbridge.operation.api.chargers import PLACE, paging
+from wattbridge.operation.api.pages import Page, Query, answered, limit, place, place_after, rows, state
 from wattbridge.store.base import Store
 
 
@@ -67,9 +69,23 @@ def pages(gateway: Queue) -> list[Page]:
         return answered(await gateway.drop(*place(request, "position")))
 
     one = "/queue/{charger}/{position}"
+    which = (
+        Query("charger", "only those of this charge point"),
+        Query("state", "only those", {"type": "string", "enum": ["waiting", "parked"]}),
+        *paging(cursor=PLACE),
+    )
     return [
-        Page("GET", "/queue", "read", queue, "what is kept for central systems, in its order"),
-        Page("GET", one, "read", show, "one of them whole"),
-        Page("POST", f"{one}/retry", "operate", retry, "send it again at once, a parked one too"),
-        Page("DELETE", one, "operate", drop, "never send it"),
+        Page(
+            *("GET", "/queue", "read", queue, "what is kept for central systems, in its order"),
+            query=which,
+            gives=models.Queue,
+            refuses=(503,),
+        ),
+        Page("GET", one, "read", show, "one of them whole", gives=models.WaitingWhole, refuses=(404, 503)),
+        Page(
+            *("POST", f"{one}/retry", "operate", retry, "send it again at once, a parked one too"),
+            gives=models.Retried,
+            refuses=(404, 503),
+        ),
+        Page("DELETE", one, "operate", drop, "never send it", gives=models.WaitingWhole, refuses=(404, 503)),
     ]

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from wattbridge.operation.api import models
 from wattbridge.operation.api.pages import Page, an_object, answered
 
 
@@ -23,6 +24,10 @@ def pages(gateway: Routes) -> list[Page]:
         return answered(gateway.test_route(await an_object(request, {"charger": "CP1"})))
 
     return [
-        Page("GET", "/routes", "read", list_routes, "the routes in their order"),
-        Page("POST", "/routes/test", "read", test_route, "which route a charge point takes, and why"),
+        Page("GET", "/routes", "read", list_routes, "the routes in their order", gives=models.Routes),
+        Page(
+            *("POST", "/routes/test", "read", test_route, "which route a charge point takes, and why"),
+            takes=models.RouteQuestion,
+            gives=models.RouteAnswer,
+        ),
     ]

@@ -6,17 +6,20 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from wattbridge.operation.api import models
+from wattbridge.operation.api.chargers import PLACE, paging
 from wattbridge.operation.api.pages import (
     Page,
+    Query,
     an_object,
     answered,
     limit,
-    malformed,
     place,
     place_after,
     rows,
     state,
 )
+from wattbridge.operation.api.refusals import malformed
 
 
 class Transactions(Protocol):
@@ -53,8 +56,23 @@ def pages(gateway: Transactions) -> list[Page]:
         return answered(await gateway.set_remote_id(identity, number, remote_id))
 
     one = "/transactions/{charger}/{number}"
+    which = (
+        Query("charger", "only those of this charge point"),
+        Query("state", "only those", {"type": "string", "enum": ["open", "stopped", "refused"]}),
+        *paging(cursor=PLACE),
+    )
     return [
-        Page("GET", "/transactions", "read", transactions, "the transactions, with both their numbers"),
-        Page("GET", one, "read", show, "one of them"),
-        Page("PUT", one, "operate", set_remote_id, "say which number it has at its central system"),
+        Page(
+            *("GET", "/transactions", "read", transactions, "the transactions, with both their numbers"),
+            query=which,
+            gives=models.Transactions,
+            refuses=(503,),
+        ),
+        Page("GET", one, "read", show, "one of them", gives=models.Transaction, refuses=(404, 503)),
+        Page(
+            *("PUT", one, "operate", set_remote_id, "say which number it has at its central system"),
+            takes=models.RemoteId,
+            gives=models.Transaction,
+            refuses=(404, 409, 503),
+        ),
     ]

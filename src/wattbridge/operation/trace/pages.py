@@ -12,21 +12,12 @@ from typing import Any, Protocol
 import orjson
 from aiohttp import web
 
-from wattbridge.operation.api.pages import Page, a_number, an_object, answered, limit, malformed, rows
-from wattbridge.operation.api.refusals import Refusal
+from wattbridge.operation.api.pages import Page, Query, a_number, answered, limit, note_details, rows
+from wattbridge.operation.api.pages import asked as body_of
+from wattbridge.operation.api.refusals import Refusal, malformed
 from wattbridge.operation.history import History
-from wattbridge.operation.trace import formats
-from wattbridge.operation.trace.capture import (
-    LONGEST,
-    MOST_BYTES,
-    MOST_RECORDS,
-    USUAL_BYTES,
-    USUAL_RECORDS,
-    USUAL_TIME,
-    CannotCapture,
-    Captures,
-    Wanted,
-)
+from wattbridge.operation.trace import formats, models
+from wattbridge.operation.trace.capture import LONGEST, CannotCapture, Captures, Wanted
 from wattbridge.operation.trace.filter import FIELDS, Filter, FilterError, narrowed, parse, read_duration
 from wattbridge.operation.trace.live import Hub, Reader, TooManyReaders
 from wattbridge.operation.trace.view import moment, row_of, whole_of
@@ -36,7 +27,7 @@ USUAL_ROWS, MOST_ROWS = 100, 500  # in one answer
 MOST_LOOKED_AT = 5000  # rows of the history, for one answer; the cursor goes on behind them
 USUAL_DOWNLOAD, MOST_DOWNLOADED = 1000, 10_000  # exchanges
 PING_EVERY = 15.0  # seconds; without a word, proxies close a connection
-MEDIA = {"oot": "application/x-ndjson", "ndjson": "application/x-ndjson", "text": "text/plain"}
+MEDIA_TYPE = "text/plain"  # of files: lines of JSON are read as lines of text everywhere
 SUFFIX = {"oot": "jsonl", "ndjson": "ndjson", "text": "txt"}
 # Parameter → field of the filter language.
 _PARAMETERS = {
@@ -56,7 +47,7 @@ class Explains(Protocol):
 
     def explain(self, query: str) -> list[dict[str, Any]]: ...
 
-    def translate(self, asked: dict[str, Any]) -> dict[str, Any]: ...
+    def translate(self, asked: models.ToTranslate) -> dict[str, Any]: ...
 
 
 def pages(
@@ -67,33 +58,137 @@ def pages(
     wall_clock: Callable[[], float] = time.time,
 ) -> list[Page]:
     messages = _Messages(history, hub, wall_clock)
-    traces = _Traces(captures, wall_clock)
 
     async def explain(request: web.Request) -> web.Response:
         # The first time, the service descriptions are compiled for it.
         return answered({"explained": await asyncio.to_thread(explains.explain, request.query.get("q", ""))})
 
     async def translate(request: web.Request) -> web.Response:
-        asked = await an_object(request, {"message": "<Envelope…", "to": "json"})
-        return answered(await asyncio.to_thread(explains.translate, asked))
+        return answered(
+            await asyncio.to_thread(explains.translate, await body_of(request, models.ToTranslate))
+        )
 
-    one, trace = "/messages/{number}", "/traces/{trace}"
     return [
-        Page("GET", "/messages", "read", messages.all, "exchanges of the history, the newest first"),
-        Page("GET", "/messages/stream", "read", messages.stream, "exchanges as they happen (SSE)"),
-        Page("GET", "/messages/download", "read", messages.download, "exchanges of the history as a file"),
-        Page("GET", "/messages/fields", "read", messages.fields, "the fields of the filter language"),
-        Page("GET", one, "read", messages.show, "one exchange whole"),
-        Page("GET", f"{one}/download", "read", messages.download_one, "one exchange as a file"),
-        Page("POST", f"{one}/reveal", "operate", messages.reveal, "what was blotted out of one"),
-        Page("GET", "/traces", "read", traces.all, "the captures"),
-        Page("POST", "/traces", "operate", traces.start, "begin a capture"),
-        Page("GET", trace, "read", traces.show, "one capture"),
-        Page("POST", f"{trace}/stop", "operate", traces.stop, "end a capture before its time"),
-        Page("DELETE", trace, "operate", traces.delete, "take a capture away, with all that it has"),
-        Page("GET", f"{trace}/download", "read", traces.download, "what a capture has, as a file"),
-        Page("GET", "/explain", "read", explain, "how an action or a field is translated"),
-        Page("POST", "/translate", "read", translate, "translate one message"),
+        *_pages_of_messages(messages),
+        *_pages_of_captures(_Traces(captures, wall_clock)),
+        Page(
+            *("GET", "/explain", "read", explain, "how an action or a field is translated"),
+            query=(Query("q", "an action or a field: MeterValues.meterValue"),),
+            gives=models.Explained,
+            refuses=(404,),
+        ),
+        Page(
+            *("POST", "/translate", "read", translate, "translate one message"),
+            takes=models.ToTranslate,
+            gives=models.Translated,
+            refuses=(404, 422),
+        ),
+    ]
+
+
+_FILTERS = (
+    Query("filter", "what is wanted: charger:BER-* status:timeout"),
+    Query("charger", "only those of this charge point; * stands for anything"),
+    Query("action", "only this action"),
+    Query("direction", "only those", {"type": "string", "enum": ["to_csms", "to_charger"]}),
+    Query("outcome", "only those that went so: ok, failed, timeout"),
+    Query("from", "not before this time, or so long ago"),
+    Query("to", "not after it"),
+)
+_FORMATS = (
+    Query("format", "Open OCPP Trace, NDJSON or text", {"type": "string", "enum": list(SUFFIX)}),
+    Query("legs", "of Open OCPP Trace: whose messages", {"type": "string", "enum": list(formats.LEGS)}),
+)
+
+
+def _limit(most: int) -> Query:
+    return Query("limit", "how many at most", {"type": "integer", "minimum": 1, "maximum": most})
+
+
+def _pages_of_messages(messages: _Messages) -> list[Page]:
+    one = "/messages/{number}"
+    cursor = Query("cursor", "what the page before gave", {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"})
+    last = Query("Last-Event-ID", "the last one that was seen", {"type": "integer"})
+    return [
+        Page(
+            *("GET", "/messages", "read", messages.all, "exchanges of the history, the newest first"),
+            query=(*_FILTERS, _limit(MOST_ROWS), cursor),
+            gives=models.Messages,
+            refuses=(503,),
+        ),
+        Page(
+            *("GET", "/messages/stream", "read", messages.stream, "exchanges as they happen (SSE)"),
+            query=(
+                *_FILTERS,
+                Query("format", "rows, or all of each", {"type": "string", "enum": ["row", "ndjson"]}),
+                Query("last_event_id", "likewise, where no header can be set", {"type": "integer"}),
+            ),
+            headers=(last,),
+            media_type="text/event-stream",
+            refuses=(503,),
+        ),
+        Page(
+            *("GET", "/messages/download", "read", messages.download, "exchanges of the history as a file"),
+            query=(*_FILTERS, *_FORMATS, _limit(MOST_DOWNLOADED)),
+            media_type=MEDIA_TYPE,
+            refuses=(503,),
+        ),
+        Page(
+            *("GET", "/messages/fields", "read", messages.fields, "the fields of the filter language"),
+            query=_FILTERS,
+            gives=models.FilterFields,
+        ),
+        Page(
+            *("GET", one, "read", messages.show, "one exchange whole"),
+            gives=models.MessageWhole,
+            refuses=(404, 503),
+        ),
+        Page(
+            *("GET", f"{one}/download", "read", messages.download_one, "one exchange as a file"),
+            query=_FORMATS,
+            media_type=MEDIA_TYPE,
+            refuses=(404, 503),
+        ),
+        Page(
+            *("GET", f"{one}/exchange", "read", messages.exchange, "one exchange as a case of the tests"),
+            gives=models.ExchangeFiles,
+            refuses=(404, 409, 503),
+        ),
+        Page(
+            *("POST", f"{one}/reveal", "operate", messages.reveal, "what was blotted out of one"),
+            gives=models.MessageWhole,
+            refuses=(404, 503),
+        ),
+    ]
+
+
+def _pages_of_captures(traces: _Traces) -> list[Page]:
+    one = "/traces/{trace}"
+    return [
+        Page("GET", "/traces", "read", traces.all, "the captures", gives=models.Captures),
+        Page(
+            *("POST", "/traces", "operate", traces.start, "begin a capture"),
+            takes=models.WantedCapture,
+            gives=models.Capture,
+            refuses=(409, 503),
+        ),
+        Page("GET", one, "read", traces.show, "one capture", gives=models.Capture, refuses=(404,)),
+        Page(
+            *("POST", f"{one}/stop", "operate", traces.stop, "end a capture before its time"),
+            gives=models.Capture,
+            refuses=(404,),
+        ),
+        Page(
+            *("DELETE", one, "operate", traces.delete, "take a capture away, with all that it has"),
+            gives=models.Capture,
+            refuses=(404, 503),
+        ),
+        Page(
+            *("GET", f"{one}/download", "read", traces.download, "what a capture has, as a file"),
+            query=_FORMATS,
+            media_type=MEDIA_TYPE,
+            refuses=(404, 503),
+        ),
     ]
 
 
@@ -127,19 +222,19 @@ class _Messages:
 
     async def download_one(self, request: web.Request) -> web.StreamResponse:
         exchange = await self._one(request)
-        if request.query.get("format") == "exchange":
-            try:
-                folder, files = await asyncio.to_thread(formats.exchange_folder, exchange)
-            except formats.CannotExport as problem:
-                raise Refusal(409, "untranslatable", f"exchange {exchange.number}: {problem}") from None
-            return answered(
-                {"folder": folder, "files": {name: text.decode() for name, text in files.items()}}
-            )
 
         async def pages_of_one() -> AsyncIterator[list[Exchange]]:
             yield [exchange]
 
         return await _download(request, f"exchange-{exchange.number}", pages_of_one())
+
+    async def exchange(self, request: web.Request) -> web.Response:
+        exchange = await self._one(request)
+        try:
+            folder, files = await asyncio.to_thread(formats.exchange_folder, exchange)
+        except formats.CannotExport as problem:
+            raise Refusal(409, "untranslatable", f"exchange {exchange.number}: {problem}") from None
+        return answered({"folder": folder, "files": {name: text.decode() for name, text in files.items()}})
 
     async def download(self, request: web.Request) -> web.StreamResponse:
         """The newest of those that are wanted, the oldest of them first."""
@@ -249,7 +344,8 @@ class _Traces:
         return answered(_capture(self._one(request)))
 
     async def start(self, request: web.Request) -> web.Response:
-        asked = await an_object(request, {"filter": "charger:BER-*", "for": "10m"})
+        asked = await body_of(request, models.WantedCapture)
+        note_details(request, asked.model_dump(by_alias=True, exclude_defaults=True))
         with _kept():
             try:
                 return answered(_capture(await self._captures.start(_wanted_of(asked, self._now()))))
@@ -312,43 +408,17 @@ def _cursor_of(request: web.Request) -> int | None:
     return number
 
 
-def _wanted_of(asked: dict[str, Any], now: float) -> Wanted:
+def _wanted_of(asked: models.WantedCapture, now: float) -> Wanted:
     """Raises Refusal."""
-    known = ("filter", "charger", "network", "name", "for", "records", "bytes")
-    if unknown := [name for name in asked if name not in known]:
-        raise malformed(f"found {unknown[0][:60]!r}, expected any of {', '.join(known)}")
-
-    def text(name: str, most: int) -> str:
-        value = asked.get(name, "")
-        if not isinstance(value, str) or len(value) > most:
-            raise malformed(
-                f"{name}: found {str(value)[:60]!r}, expected a text of at most {most} characters"
-            )
-        return value
-
-    def number(name: str, usual: int, most: int) -> int:
-        value = asked.get(name, usual)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
-            raise malformed(f"{name}: found {str(value)[:60]!r}, expected 1 to {most}")
-        return value
-
-    seconds = USUAL_TIME
-    if "for" in asked:
-        try:
-            seconds = read_duration(text("for", 60))
-        except ValueError as problem:
-            raise malformed(f"for: {problem}") from None
-        if not 0 < seconds <= LONGEST:
-            raise malformed(f"for: found {asked['for']!r}, expected at most {LONGEST / 86400:g}d")
-    more = {"charger": text("charger", 255), "source": text("network", 60)}
-    wanted = _filter(text("filter", 2000), {field: value for field, value in more.items() if value}, now)
-    return Wanted(
-        wanted,
-        text("name", 100),
-        seconds,
-        number("records", USUAL_RECORDS, MOST_RECORDS),
-        number("bytes", USUAL_BYTES, MOST_BYTES),
-    )
+    try:
+        seconds = read_duration(asked.for_)
+    except ValueError as problem:
+        raise malformed(f"for: {problem}") from None
+    if not 0 < seconds <= LONGEST:
+        raise malformed(f"for: found {asked.for_!r}, expected at most {LONGEST / 86400:g}d")
+    more = {"charger": asked.charger, "source": asked.network}
+    wanted = _filter(asked.filter, {field: value for field, value in more.items() if value}, now)
+    return Wanted(wanted, asked.name, seconds, asked.records, asked.bytes)
 
 
 class _kept:  # noqa: N801 -- it reads as a word of a with statement
@@ -397,8 +467,8 @@ def _gap(missed: int | None) -> bytes:
 
 def _writer(request: web.Request) -> tuple[str, Write]:
     wanted, legs = request.query.get("format", "oot"), request.query.get("legs", "both")
-    if wanted not in MEDIA:
-        raise malformed(f"format: found {wanted[:60]!r}, expected {', '.join(MEDIA)}")
+    if wanted not in SUFFIX:
+        raise malformed(f"format: found {wanted[:60]!r}, expected {', '.join(SUFFIX)}")
     known = next((known for known in formats.LEGS if known == legs), None)
     if known is None:
         raise malformed(f"legs: found {legs[:60]!r}, expected {', '.join(formats.LEGS)}")
@@ -411,7 +481,7 @@ async def _download(
     wanted, write = _writer(request)
     response = web.StreamResponse(
         headers={
-            "Content-Type": f"{MEDIA[wanted]}; charset=utf-8",
+            "Content-Type": f"{MEDIA_TYPE}; charset=utf-8",
             "Content-Disposition": f'attachment; filename="{name}.{SUFFIX[wanted]}"',
         }
     )
