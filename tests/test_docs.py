@@ -249,6 +249,10 @@ def test_commands_and_their_options_exist() -> None:
         rest = list(words[1:])
         while rest and isinstance(command, typer.core.TyperGroup):
             name = rest.pop(0)
+            option = next((one for one in command.params if name in one.opts), None)
+            if option is not None and not getattr(option, "is_flag", False):
+                rest.pop(0)  # its value
+                continue
             assert name.startswith("-") or name in command.commands, words
             command = command.commands.get(name, command)
         known = {"--help"}
