@@ -47,6 +47,7 @@ RESET = '[2,"4f","Reset",{"type":"Soft"}]'
 NOTES = [
     {
         "side": "charger",
+        "message": "call",
         "what": "changed",
         "path": "MeterValues.meterValue[0].timestamp",
         "value": "2026-11-27T11:30:06.250+01:00",
@@ -57,6 +58,7 @@ NOTES = [
     },
     {
         "side": "charger",
+        "message": "call",
         "what": "lost",
         "path": "MeterValues.mood",
         "value": "fine",
@@ -161,7 +163,7 @@ class FakeAdmin:
     def exchange(self, row: dict[str, Any]) -> dict[str, Any]:
         soap = {"transport": "soap", "version": "1.6", "call": SOAP_CALL, "reply": SOAP_REPLY}
         spoken = {"transport": "json", "version": "1.6", "call": JSON_CALL, "reply": JSON_REPLY}
-        notes = list(NOTES)
+        notes = [note for note in NOTES if row["action"] == "MeterValues"]
         if row["action"] == "Reset":
             spoken |= {"call": RESET, "reply": '[3,"4f",{"status":"Accepted"}]'}
             soap, notes = spoken | {}, []
@@ -178,7 +180,7 @@ class FakeAdmin:
                 {"at_ms": row["ms"], "what": "answered to the charge point"},
             ],
             "pairs": [
-                {"json": f"meterValue[0].{path}", "soap": f"meterValue[0].{path}"}
+                {"message": "call", "charger": f"meterValue[0].{path}", "csms": f"meterValue[0].{path}"}
                 for path in ("timestamp", "sampledValue[0].value", "sampledValue[0].unit")
             ],
         }
@@ -195,6 +197,7 @@ class FakeAdmin:
         add("GET", "/api/v1/overview", self._overview)
         add("GET", "/api/v1/messages", self._messages)
         add("GET", "/api/v1/messages/stream", self._stream)
+        add("GET", "/api/v1/messages/fields", self._fields)
         add("GET", "/api/v1/messages/{number}", self._message)
         add("POST", "/api/v1/messages/{number}/reveal", self._reveal)
         add("GET", "/api/v1/chargers", self._chargers)
@@ -208,6 +211,8 @@ class FakeAdmin:
         add("GET", "/api/v1/traces", self._list("traces"))
         add("POST", "/api/v1/traces", self._begin_trace)
         add("DELETE", "/api/v1/traces/{id}", self._drop_trace)
+        add("GET", "/api/v1/listeners", self._listeners)
+        add("GET", "/api/v1/upstreams", self._upstreams)
         add("GET", "/api/v1/routes", self._routes)
         add("POST", "/api/v1/routes/test", self._test_route)
         add("GET", "/api/v1/config", self._config)
@@ -379,9 +384,9 @@ class FakeAdmin:
 
     async def _routes(self, _: web.Request) -> web.Response:
         rows = [
-            {"route": "berlin", "upstream": "cloud", "fallback": "spare", "match": {"charger": ["BER-*"]}},
-            {"route": "turned-away", "upstream": None, "reject": {"boot_status": "Rejected", "error": ""}},
-            {"route": "everybody", "upstream": "cloud", "mirrors": ["audit"]},
+            {"route": "berlin", "upstream": "cloud", "fallback": "spare", "sessions": 214},
+            {"route": "turned-away", "upstream": None, "reject": {"boot_status": "Rejected", "error": ""}, "sessions": 0},
+            {"route": "everybody", "upstream": "cloud", "mirrors": ["audit"], "sessions": 198},
         ]
         return web.json_response({"routes": rows})
 
@@ -392,9 +397,23 @@ class FakeAdmin:
             {"route": "everybody", "upstream": "cloud", "known_as": asked["charger"], "passed_over": over}
         )
 
+    async def _listeners(self, _: web.Request) -> web.Response:
+        row = {"listener": "field", "bind": "0.0.0.0:8080", "protocol": "ocpp", "versions": ["1.6", "1.5", "1.2"]}
+        row |= {"paths": ["/ocpp/cs"], "tls": False, "soap": "http://0.0.0.0:8080/ocpp/cs", "connections": 137}
+        row |= {"websocket": "ws://0.0.0.0:8080/ocpp/{charger}", "most_connections": 2000}
+        return web.json_response({"listeners": [row]})
+
+    async def _upstreams(self, _: web.Request) -> web.Response:
+        more = {"url": "wss://csms.example.com/ocpp/{charger}", "routes": ["everybody"]}
+        return web.json_response({"upstreams": [one | more for one in self.overview["upstreams"]]})
+
+    async def _fields(self, _: web.Request) -> web.Response:
+        fields = {"charger": "the identity of the charge point: charger:BER-*", "loss": "yes or no"}
+        return web.json_response({"filter": "", "fields": fields})
+
     async def _config(self, _: web.Request) -> web.Response:
         text = "version: 1\ngateway:\n  name: depot-north\n  drain: 30s\nadmin:\n  token: '***'\n"
-        return web.json_response({"yaml": text}, headers={"ETag": '"1"'})
+        return web.json_response({"file": "gateway.yaml", "etag": "1", "text": text, "effective": {}})
 
     async def _reload(self, _: web.Request) -> web.Response:
         if self.refuse_reload:
@@ -408,7 +427,8 @@ class FakeAdmin:
         return web.json_response({})
 
     async def _audit(self, _: web.Request) -> web.Response:
-        row = {"when": at(60), "who": "console", "what": "config/reload", "outcome": "ok"}
+        row = {"number": 1, "time": at(60), "who": "console", "role": "admin", "source": "127.0.0.1"}
+        row |= {"request": "POST /config/reload", "charger": None, "details": None, "status": 200, "result": ""}
         return web.json_response({"audit": [row]})
 
 
@@ -456,12 +476,15 @@ def a_busy_gateway(*, chargers: int = 40, messages: int = 60) -> FakeAdmin:
     actions = ["MeterValues", "Heartbeat", "StatusNotification", "Authorize", "StartTransaction"]
     for number in range(1, messages + 1):
         row = a_row(number, time=at((messages - number) * 1.7), action=actions[number % 5])
-        row |= {"losses": int(number % 7 == 0), "changes": number % 3, "ms": 1.5 + (number * 7919 % 60)}
+        row |= {"losses": 0, "changes": number % 3, "ms": 1.5 + (number * 7919 % 60)}
+        row["peer_ms"] = row["ms"] - 0.5
+        if row["action"] == "MeterValues":
+            row |= {"losses": 1, "changes": 1}
         row["charger"] = f"BER-{number % 12:04}"
         if number % 11 == 0:
             row |= {"outcome": "failed", "reason": "timeout", "ms": 30001.0, "peer_ms": 30000.0}
         elif number % 13 == 0:
-            row |= {"outcome": "kept", "upstream": "cloud"}
+            row |= {"outcome": "kept", "upstream": "cloud", "peer_ms": 0.0}
         elif number % 9 == 0:
             row |= {"direction": "to_charger", "action": "Reset", "charger_transport": "json", "changes": 0, "losses": 0}
         admin.rows.insert(0, row)
@@ -485,7 +508,7 @@ def a_busy_gateway(*, chargers: int = 40, messages: int = 60) -> FakeAdmin:
     admin.details["BER-0001"] = {
         "callback": {
             "url": "http://10.20.4.17:8090/ocpp",
-            "state": "unreachable",
+            "state": "fails",
             "last_error": "10.20.4.17:8090: no route to host",
         },
         "connectors": [

@@ -1,7 +1,7 @@
 // One charge point: what it is, how it is reached, what it does, what it costs to translate for it.
 
 import { get, part, poll, post, query } from "./api.js";
-import { dialog, h, show, toast } from "./dom.js";
+import { dialog, h, icon, show, toast } from "./dom.js";
 import { allow } from "./overview.js";
 import { act, card, chip, copyable, empty, facts, marks, table, trouble } from "./parts.js";
 import { ago, ARROWS, clock, count, dialect, DIRECTIONS, moment, ms, number, outcome } from "./words.js";
@@ -66,7 +66,7 @@ export function charger(where) {
       card("Last messages", h("ul.mini", rows.map((row) => {
         const end = outcome(row);
         return h("li", { "data-key": `m${row.number}` }, h("a", { href: `/messages/${row.number}${query({ filter: `charger:${identity}` })}` },
-          h("time", { datetime: row.time }, clock(row.time)), h("span", { title: DIRECTIONS[row.direction] }, ARROWS[row.direction]), h("span.main", row.action || "?"), h("span.out", { class: end.kind }, h("span.mark", { "aria-hidden": "true" }, end.mark), end.word), h("span.marks", marks(row)), h("span.figure", `${ms(row.ms)} ms`)));
+          h("time", { datetime: row.time }, clock(row.time, { milliseconds: false })), h("span", { title: DIRECTIONS[row.direction] }, ARROWS[row.direction]), h("span.main", row.action || "?"), h("span.out", { class: end.kind }, h("span.mark", { "aria-hidden": "true" }, end.mark), end.word), h("span.marks", marks(row)), h("span.figure", `${ms(row.ms)} ms`)));
       })), rows.length ? null : empty("None is kept.")),
       compatibility(report),
       losses(),
@@ -75,7 +75,7 @@ export function charger(where) {
 
   function callback() {
     const on = told.callback;
-    if (!on || !/soap/.test(told.charger_dialect ?? "soap")) {
+    if (!on || /json/.test(told.charger_dialect ?? "")) {
       return card("How it is called", h("p", /json/.test(told.charger_dialect ?? "") ? "Over its own WebSocket: no address is needed." : "No address is known yet."));
     }
     return card(["How it is called", on.state ? chip(on.state) : null],
@@ -108,8 +108,10 @@ export function charger(where) {
   function transactions() {
     const list = told.open_transactions ?? [];
     return [
-      table("Open transactions", ["Here", "At its central system", "Connector", "idTag", "From", "Since"], list.map((one) => [
-        h("a", { href: `/transactions/${part(identity)}/${one.number}` }, String(one.number)), one.remote_id ?? (one.provisional ? h("strong", "not given yet") : "–"), one.connector_id, one.id_tag, one.meter_start !== undefined && one.meter_start !== null ? `${number(one.meter_start)} Wh` : "–", moment(one.started)]), { none: "None is open." }),
+      list.length ? h("ul", list.map((one) => h("li.open-one", { "data-key": `t${one.number}` }, chip("open"),
+        h("a", { href: `/transactions/${part(identity)}/${one.number}` }, String(one.number)),
+        one.remote_id === null ? h("span.strong", "no number at its central system yet") : one.remote_id === one.number ? null : h("span", `there ${one.remote_id}`),
+        h("span", `connector ${one.connector_id}`), h("span", `idTag ${one.id_tag}`), one.meter_start ? h("span", `from ${number(one.meter_start)} Wh`) : null, h("span.muted", { title: moment(one.started) }, `since ${ago(one.started).replace(/ ago$/, "")}`)))) : empty("None is open."),
       h("p", h("a", { href: `/transactions${query({ charger: identity })}` }, "All of them")),
     ];
   }
@@ -118,8 +120,8 @@ export function charger(where) {
     if (report.as_is) return card("Compatibility", h("p.fine", h("span.mark", { "aria-hidden": "true" }, "✓"), "Messages pass as they are."));
     const towards = [["towards_csms", "Of what it sends"], ["towards_charger", "Of what it is sent"]];
     const answered = [["answered_for_charger", "Answered for it"], ["answered_for_csms", "Answered for its central system"]];
-    const rows = towards.flatMap(([name, title]) => (report[name] ?? []).map((one) => [title, h("code", one.path), h("span.flag", { class: one.effect }, `${one.effect === "lost" ? "✂" : "⚙"} ${one.effect}`), one.said, h("span.muted", one.source)]));
-    const here = answered.flatMap(([name, title]) => (report[name] ?? []).map((one) => [title, h("code", one.action), h("span.flag", "○ answered here"), one.said, h("span.muted", one.source)]));
+    const rows = towards.flatMap(([name, title]) => (report[name] ?? []).map((one) => [title, h("code", one.path), h("span.flag", { class: one.effect }, icon(one.effect === "lost" ? "lost" : "changed"), ` ${one.effect}`), one.said, h("span.muted", one.source)]));
+    const here = answered.flatMap(([name, title]) => (report[name] ?? []).map((one) => [title, h("code", one.action), h("span.flag", "answered here"), one.said, h("span.muted", one.source)]));
     const lost = rows.filter(([, , flag]) => flag.classList.contains("lost")).length;
     return h("section.card.wide", { "data-key": "card-compatibility" }, h("header", h("h2", `Compatibility: ${dialect(report.charger_dialect)} with ${dialect(report.csms_dialect)}`)),
       rows.length + here.length

@@ -1,7 +1,7 @@
 // Every charge point, however many there are: the rows come a thousand at a time, while one looks already.
 
 import { get, part, poll, query } from "./api.js";
-import { h, show } from "./dom.js";
+import { h, icon, show } from "./dom.js";
 import { chip, trouble } from "./parts.js";
 import { Rows } from "./rows.js";
 import { ago, count, dialect, number } from "./words.js";
@@ -49,7 +49,7 @@ export function chargers(where) {
       row.upstream ?? "–",
       [row.route ?? "–", row.profile ? h("span.muted", ` · ${row.profile}`) : null],
       h("span", { title: row.last_message ?? row.heard ?? "" }, ago(row.last_message ?? row.heard)),
-      row.losses ? h("span.lost", h("span", { "aria-hidden": "true" }, "✂ "), number(row.losses)) : "",
+      row.losses ? h("span.lost", icon("lost"), " ", number(row.losses)) : "",
     ];
   }
 

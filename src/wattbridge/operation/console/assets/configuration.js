@@ -17,7 +17,7 @@ export function configuration(where) {
   async function read() {
     try {
       const answer = await get("/config");
-      text = typeof answer === "string" ? answer : answer.yaml ?? answer.text ?? answer.config ?? JSON.stringify(answer, null, 2);
+      text = typeof answer === "string" ? answer : answer.text ?? JSON.stringify(answer, null, 2);
       if (typeof text !== "string") text = JSON.stringify(text, null, 2);
       failed = null;
     } catch (problem) {
@@ -25,8 +25,8 @@ export function configuration(where) {
     }
     if (session.may("admin")) {
       await Promise.all([
-        get("/loggers").then((answer) => { loggers = answer.loggers ?? answer; }, () => {}),
-        get(`/audit${query({ limit: 50 })}`).then((answer) => { audit = answer.audit ?? answer.entries ?? []; }, () => {}),
+        get("/loggers").then((answer) => { loggers = answer.loggers; }, () => {}),
+        get(`/audit${query({ limit: 50 })}`).then((answer) => { audit = answer.audit; }, () => {}),
       ]);
     }
     draw();
@@ -43,19 +43,19 @@ export function configuration(where) {
     }
     busy = "";
     draw();
-    element.querySelector(".outcome")?.scrollIntoView({ block: "nearest" });
+    element.querySelector(".verdict")?.scrollIntoView({ block: "nearest" });
   }
 
   function outcome() {
     if (!told) return h("p.muted", "Check says what the file would change, or what is wrong with it. Reload takes it over: all of it, or nothing.");
     const { what, answer, problem } = told;
     if (problem) {
-      return h("div.outcome", { role: "alert" },
+      return h("div.verdict", { role: "alert" },
         h("p.sentence.bad", h("strong", what === "reload" ? "Reload refused. " : "The file cannot be used. "), "The gateway goes on with the configuration it has."),
         problem.body?.errors?.length ? findings(problem.body.errors) : trouble(problem));
     }
     const changed = answer.changed ?? [];
-    return h("div.outcome", { role: "status" },
+    return h("div.verdict", { role: "status" },
       h("p.sentence.good", what === "reload" ? (changed.length ? `Reloaded: ${count(changed.length, "value")} changed${answer.moved ? `, ${count(answer.moved, "session")} moved` : ""}.` : "Reloaded: nothing had changed.") : changed.length ? `Nothing is wrong. ${count(changed.length, "value")} would change:` : "Nothing is wrong, and nothing would change."),
       changed.length ? h("ul.difference", changed.map(difference)) : null,
       answer.warnings?.length ? findings(answer.warnings.map((one) => ({ ...one, severity: "warning" }))) : null);
@@ -67,14 +67,15 @@ export function configuration(where) {
       card("The file", h("div.actions", act(busy === "check" ? "Checking …" : "Check", "admin", () => run("check")), act(busy === "reload" ? "Reloading …" : "Reload", "admin", () => run("reload"), { class: "main" })), outcome()),
       card(["What is in force", h("button.quiet", { onclick: () => copy(text, "The configuration is copied") }, "copy")],
         h("p.muted", "Every value, also those that the file does not name. Secrets are not shown."),
-        failed ? trouble(failed) : h("pre.yaml", { tabindex: "0", "aria-label": "Configuration in force" }, coloured(text))),
+        failed ? trouble(failed) : h("pre.yaml", { tabindex: "0", "aria-label": "Configuration in force" }, coloured(text.trimEnd()))),
       loggers ? card("Log levels", levels()) : null,
-      audit ? card("Who did what", table("Audit log", ["When (UTC)", "Who", "What", "Outcome"], audit.map((one) => [
-        moment(one.when ?? one.time ?? one.at), one.who ?? one.name ?? one.actor ?? "–", [one.what ?? one.action ?? "", one.target ? ` ${one.target}` : "", one.path ? ` ${one.path}` : ""].join(""), String(one.outcome ?? one.status ?? one.result ?? "")]), { none: "Nothing was done yet." })) : null);
+      audit ? card("Who did what", table("Audit log", ["When (UTC)", "Who", "From", "What", "Outcome"], audit.map((one) => [
+        moment(one.time), h("span", { title: `role ${one.role}` }, one.who), one.source, [h("code", one.request), one.details ? h("span.muted", ` ${brief(one.details)}`) : null],
+        h("span.out", { class: one.status < 400 ? "good" : "bad" }, h("span.mark", { "aria-hidden": "true" }, one.status < 400 ? "●" : "✖"), `${one.status}${one.result ? ` ${one.result}` : ""}`)]), { none: "Nothing was done yet." })) : null);
   }
 
   function levels() {
-    const list = Array.isArray(loggers) ? loggers : Object.entries(loggers).map(([name, one]) => ({ name, ...(typeof one === "string" ? { level: one } : one) }));
+    const list = loggers;
     if (!list.length) return empty("None.");
     return [h("p.muted", "A level that is set here goes back by itself after ten minutes."),
       table("Log levels", ["Logger", "Level", "Until"], list.map((one) => [h("code", one.name || "all"), level(one), one.until ? moment(one.until) : "–"]))];
@@ -106,6 +107,11 @@ function difference(line) {
   const [, place, mark, value] = /^([^:]+): (new: |gone, was )(.*)$/s.exec(line) ?? [];
   if (place) return h("li", h("code", place), " ", mark.startsWith("new") ? ["new: ", h("ins", value)] : ["gone, was ", h("del", value)]);
   return h("li", line);
+}
+
+function brief(details) {
+  const text = typeof details === "string" ? details : JSON.stringify(details);
+  return text.length > 160 ? `${text.slice(0, 159)}…` : text;
 }
 
 // YAML with its keys and comments set apart.

@@ -85,6 +85,25 @@ function morphChildren(shown, wanted) {
   }
 }
 
+// Small pictures of our own: no font is sure to have them, and some show them in colours.
+// Lines on a ground of 16 by 16.
+const ICONS = {
+  pause: "M5 3v10M11 3v10",
+  play: "M4 2.5l9 5.5-9 5.5z",
+  out: "M8 1.5v6M4.5 4a5.2 5.2 0 1 0 7 0",
+  sun: "M8 5.2a2.8 2.8 0 1 0 0 5.6 2.8 2.8 0 0 0 0-5.6zM8 1v1.6M8 13.4V15M1 8h1.6M13.4 8H15M3 3l1.1 1.1M11.9 11.9L13 13M13 3l-1.1 1.1M4.1 11.9L3 13",
+  moon: "M9.5 2a6.2 6.2 0 1 0 4.5 9A6 6 0 0 1 9.5 2z",
+  half: "M8 2a6 6 0 1 0 0 12A6 6 0 1 0 8 2v12",
+  changed: "M2 5.5h11M10 2.5l3 3-3 3M14 10.5H3M6 7.5l-3 3 3 3",
+  lost: "M3.8 10.2a2 2 0 1 0 0 4 2 2 0 1 0 0-4M12.2 10.2a2 2 0 1 0 0 4 2 2 0 1 0 0-4M5 10.6L11.5 1.5M11 10.6L4.5 1.5",
+  breach: "M8 2l6.5 12h-13zM8 6.5v3.5M8 11.8v.4",
+  down: "M8 2v8M4.5 7L8 10.5 11.5 7M2.5 14h11",
+};
+
+export function icon(name) {
+  return svg("svg.icon", { viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
+}
+
 // Show *children* in *parent*, keeping whatever is there already.
 export function show(parent, ...children) {
   const wanted = parent.cloneNode(false);

@@ -3,12 +3,12 @@
 import { act, card, legs, trouble } from "./parts.js";
 import { course } from "./plots.js";
 import { call, plain, wire } from "./wire.js";
-import { copy, dialog, h, toast } from "./dom.js";
+import { copy, dialog, h, icon, toast } from "./dom.js";
 import { get, part, post } from "./api.js";
 import { sendCall } from "./charger.js";
 import { clock, day, DIRECTIONS, ms, outcome } from "./words.js";
 
-const WHAT = { changed: ["⚙", "changed"], lost: ["✂", "lost"], breach: ["⚠", "breach"] };
+const WHAT = ["changed", "lost", "breach"];
 
 export async function exchange(place, number, { close, step, current }) {
   const scrolled = place.scrollTop;
@@ -50,6 +50,7 @@ function drawn(whole, { close, step, place }) {
       h("button", { "aria-pressed": String(raw), onclick: () => { place.dataset.raw = raw ? "" : "1"; place.replaceChildren(...drawn(whole, { close, step, place })); } }, raw ? "Pretty" : "Raw"),
       h("button", { onclick: () => copy(asText(whole), "Both sides are copied") }, "Copy"),
       h("button", { onclick: () => copy(location.href, "The link is copied") }, "Copy link"),
+      h("a.button", { href: `/api/v1/messages/${whole.number}/download?format=oot`, download: true, title: "As Open OCPP Trace" }, icon("down"), " Download"),
       act("Replay …", "operate", () => replay(whole)),
       redacted(whole) ? act("Show what is blotted out", "operate", () => reveal(whole, { close, step, place })) : null),
     sides,
@@ -104,7 +105,6 @@ function join(sides, whole) {
     const name = box.closest(".side").dataset.side;
     (parts[box.dataset.part] ??= {})[name] = box.fields ?? new Map();
   }
-  const transports = { charger: whole.sides?.charger?.transport, csms: whole.sides?.csms?.transport };
   const other = { charger: "csms", csms: "charger" };
   for (const kind of Object.keys(parts)) {
     const across = { charger: new Map(), csms: new Map() };
@@ -114,10 +114,8 @@ function join(sides, whole) {
     };
     for (const place of parts[kind].charger?.keys() ?? []) if (parts[kind].csms?.has(place)) pair(place, place);
     for (const one of whole.pairs ?? []) {
-      const spelled = (name) => placed(transports[name] === "json" ? one.json : one.soap, whole.action);
-      const [atCharger, a] = spelled("charger");
-      const [atCsms, b] = spelled("csms");
-      if ((atCharger ?? kind) === kind && (atCsms ?? kind) === kind && parts[kind].charger?.has(a) && parts[kind].csms?.has(b)) pair(a, b);
+      const [a, b] = [plain(one.charger), plain(one.csms)];
+      if (one.message === kind && parts[kind].charger?.has(a) && parts[kind].csms?.has(b)) pair(a, b);
     }
     for (const name of ["charger", "csms"]) {
       for (const [place, elements] of parts[kind][name] ?? []) {
@@ -139,16 +137,16 @@ function join(sides, whole) {
 
   for (const note of whole.notes ?? []) {
     const [kind, spot] = placed(note.path, whole.action);
-    const [mark, word] = WHAT[note.what] ?? ["⚙", note.what];
+    const word = WHAT.includes(note.what) ? note.what : "changed";
     note.elements = [];
-    for (const one of kind ? [kind] : Object.keys(parts)) {
+    for (const one of note.message || kind ? [note.message || kind] : Object.keys(parts)) {
       for (const name of ["charger", "csms"]) note.elements.push(...(parts[one]?.[name]?.get(spot) ?? []));
     }
     for (const element of note.elements) {
       element.classList.add(word);
       const name = element.querySelector(":scope > .name");
       if (name && !element.querySelector(`:scope > .flag.${word}`)) {
-        name.before(h("span.flag", { class: word, title: `${word}: ${note.rule}${note.said ? `: ${note.said}` : ""}` }, mark, h("span.visually-hidden", ` ${word}, ${note.rule} `)));
+        name.before(h("span.flag", { class: word, title: `${word}: ${note.rule}${note.said ? `: ${note.said}` : ""}` }, icon(word), h("span.visually-hidden", ` ${word}, ${note.rule} `)));
       }
     }
   }
@@ -159,12 +157,12 @@ function notes(whole, sides) {
   const same = whole.sides?.charger?.transport === whole.sides?.csms?.transport;
   if (!list.length) return card("Done to it", h("p.fine", same ? "Nothing: it went on as it was." : "Translated; no value was changed, nothing was lost."));
   return card("Done to it", h("ul.notes", list.map((note) => {
-    const [mark, word] = WHAT[note.what] ?? ["⚙", note.what];
+    const word = WHAT.includes(note.what) ? note.what : "changed";
     return h("li", {
       class: word, tabindex: "0",
       onmouseenter: () => sides.light(note.elements), onfocus: () => sides.light(note.elements), onmouseleave: () => sides.light([]), onblur: () => sides.light([]),
     },
-      h("span.flag", { class: word }, h("span", { "aria-hidden": "true" }, mark), ` ${word}`), h("code", note.path),
+      h("span.flag", { class: word }, icon(word), ` ${word}`), h("code", note.path),
       note.value !== undefined && note.value !== null && note.value !== "" ? h("span.values", h("code", String(note.value)), note.what === "changed" ? [" → ", h("code", String(note.became))] : null) : null,
       h("span.rule", "rule ", h("strong", note.rule), note.said ? `: ${note.said}` : ""),
       note.reason ? h("span.muted", note.reason) : null);
@@ -200,10 +198,10 @@ function replay(whole) {
     sendCall(whole.charger, { action: spoken?.action ?? whole.action, payload: spoken?.payload ?? {}, told: redacted(whole) ? "Parts of it were blotted out: put in what belongs there." : "" });
     return;
   }
-  const command = `wattbridge trace list --charger ${whole.charger}\nwattbridge trace replay FILE --to ws://127.0.0.1:9100/ocpp/${whole.charger}`;
+  const command = `wattbridge trace replay exchange-${whole.number}.jsonl --to ws://127.0.0.1:9100/ocpp/${whole.charger}`;
   dialog("Replay", [
     h("p", "A charge point has sent this. Sent once more to its central system it would be charged, counted or started twice; so it is replayed only against a central system for trying things:"),
     h("pre", { tabindex: "0" }, command),
-    h("p", "FILE is a capture: start one on the page ", h("a", { href: "/traces", onclick: () => document.querySelector("dialog[open]")?.close() }, "Traces"), " and download it as Open OCPP Trace."),
-  ], { actions: (close) => [h("button", { onclick: () => copy(command, "The commands are copied") }, "Copy the commands"), h("button", { onclick: close }, "Close")] });
+    h("p", "The file is what Download gives; the address is that of your sandbox, such as ", h("code", "wattbridge simulate csms"), "."),
+  ], { actions: (close) => [h("a.button", { href: `/api/v1/messages/${whole.number}/download?format=oot`, download: true }, icon("down"), " Download the file"), h("button", { onclick: () => copy(command, "The command is copied") }, "Copy the command"), h("button", { onclick: close }, "Close")] });
 }

@@ -4,12 +4,12 @@ import { get, line, poll, session } from "./api.js";
 import { charger } from "./charger.js";
 import { chargers } from "./chargers.js";
 import { configuration } from "./configuration.js";
-import { dialog, h, show, toast } from "./dom.js";
+import { dialog, h, icon, show, toast } from "./dom.js";
 import { messages } from "./messages.js";
 import { overview } from "./overview.js";
-import { chip } from "./parts.js";
+import { chip, filterWords, words } from "./parts.js";
 import { problems, routes, traces, transactions } from "./tables.js";
-import { clock, FILTER_WORDS } from "./words.js";
+import { clock } from "./words.js";
 
 const PAGES = [
   ["", "Overview", () => overview],
@@ -59,7 +59,7 @@ function frame() {
   const mode = theme();
   show(document.getElementById("top"),
     h("div.brand",
-      h("a.home", { href: "/", "aria-label": "wattbridge, to the overview" }, h("img", { src: "/console/icon.svg", alt: "", width: 22, height: 22 }), h("span", "wattbridge")),
+      h("a.home", { href: "/", "aria-label": "wattbridge, to the overview" }, h("img", { src: "/console/icon.svg", alt: "", width: 22, height: 22 }), h("span.wordmark", { class: told?.name && told.name !== "wattbridge" ? "beside" : "" }, "wattbridge")),
       told?.name && told.name !== "wattbridge" ? h("span.node", told.name) : null,
       ready,
       line.down ? chip("down", `no answer since ${clock(line.down, { milliseconds: false })}`) : null),
@@ -67,13 +67,13 @@ function frame() {
       h("span.utc", { title: "Coordinated Universal Time, as in the log" }, `${clock(new Date(), { milliseconds: false })} UTC`),
       told?.version ? h("span.version", `v${told.version}`) : null,
       session.me ? h("span.role", { title: "What you may do: read, operate or admin" }, [session.me.name, session.me.role].filter((one, at, all) => one && all.indexOf(one) === at).join(" · ")) : null,
-      h("button.quiet", { onclick: () => { theme(THEMES[(THEMES.indexOf(theme()) + 1) % 3]); frame(); }, title: "Light, dark, or as the system has it", "aria-label": `Theme: ${mode}. Change it` }, { auto: "◐", light: "☀", dark: "☾" }[mode]),
+      h("button.quiet", { onclick: () => { theme(THEMES[(THEMES.indexOf(theme()) + 1) % 3]); frame(); }, title: "Light, dark, or as the system has it", "aria-label": `Theme: ${mode}. Change it` }, icon({ auto: "half", light: "sun", dark: "moon" }[mode])),
       h("button.quiet", { onclick: help, title: "Keys and filter words (?)", "aria-label": "Help" }, "?"),
-      session.me ? h("button.quiet", { onclick: leave, title: "Sign out", "aria-label": "Sign out" }, "⏻") : null),
+      session.me ? h("button.quiet", { onclick: leave, title: "Sign out", "aria-label": "Sign out" }, icon("out")) : null),
   );
   show(document.getElementById("places"),
     session.me ? PAGES.map(([name, title]) =>
-      h("a", { href: `/${name}`, "aria-current": name === current ? "page" : null }, title,
+      h("a", { href: `/${name}`, "aria-current": name === current ? "page" : null }, title === "Configuration" ? ["Config", h("span.rest", "uration")] : title,
         name === "problems" && state.problems ? h("span.badge", { "aria-label": `${state.problems} problems` }, String(state.problems)) : null)) : []);
 }
 
@@ -87,11 +87,9 @@ const KEYS = [
   ["?", "this page"],
 ];
 
-const words = (label, rows) => h("dl.words", { "aria-label": label }, rows.map(([key, text]) => h("div", h("dt", h("kbd", key)), h("dd", text))));
-
 function help() {
   if (document.querySelector("dialog[open]")) return;
-  dialog("Help", [h("h3", "Keys"), words("Keys", KEYS), h("h3", "Words of the filter"), words("Words of the filter", FILTER_WORDS)], { wide: true });
+  dialog("Help", [h("h3", "Keys"), words("Keys", KEYS), h("h3", "Words of the filter"), filterWords()], { wide: true });
 }
 
 async function leave() {

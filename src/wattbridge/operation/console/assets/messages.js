@@ -1,15 +1,17 @@
 // Every exchange as it happens, newest first; one of them whole below the list.
 
 import { get, query, stream } from "./api.js";
-import { dialog, h, show } from "./dom.js";
+import { dialog, h, icon, show } from "./dom.js";
 import { exchange } from "./exchange.js";
-import { legs, marks, trouble } from "./parts.js";
+import { filterWords, legs, marks, trouble } from "./parts.js";
 import { duration } from "./plots.js";
 import { Rows } from "./rows.js";
-import { ARROWS, clock, count, DIRECTIONS, FILTER_WORDS, ms, number, outcome } from "./words.js";
+import { ARROWS, clock, count, DIRECTIONS, ms, number, outcome } from "./words.js";
 
 const MOST = 5000; // rows in the list
 const PAGE = 200; // rows asked for at once
+const ENOUGH = 60; // rows, so that the list can be scrolled for more
+const MOST_TURNS = 20; // asked for in a row before somebody has to say that it is worth it
 
 const COLUMNS = [
   ["time", "Time (UTC)"], ["charger", "Charge point"], ["way", "Direction"], ["action", "Action"], ["legs", "Charge point / central system"],
@@ -27,6 +29,7 @@ export function messages(where) {
   let state = "connecting";
   let selected = null;
   let frame = 0;
+  let further = 0;
   let begun = 0; // which filter an answer belongs to
 
   const list = new Rows({
@@ -53,7 +56,7 @@ export function messages(where) {
   }
 
   function words() {
-    dialog("Words of the filter", h("dl.words", FILTER_WORDS.map(([key, text]) => h("div", h("dt", h("kbd", key)), h("dd", text)))));
+    dialog("Words of the filter", filterWords(), { wide: true });
   }
 
   function line(row) {
@@ -93,7 +96,7 @@ export function messages(where) {
     // The stream is opened first, so that nothing falls between it and the page of history.
     live = stream(filter, {
       row: (row) => mine === begun && arrive(row),
-      gap: (missed) => mine === begun && arrive({ gap: missed, number: (pending.at(-1)?.number ?? newest) + 0.5 }),
+      gap: (missed) => mine === begun && arrive({ gap: missed ?? -1, number: (pending.at(-1)?.number ?? newest) + 0.5 }),
       state: (word) => { state = word; told(); },
     });
     get(`/messages${query({ filter, limit: PAGE })}`).then((answer) => {
@@ -102,8 +105,9 @@ export function messages(where) {
       cursor = answer.cursor ?? null;
       list.set(answer.messages);
       newest = answer.messages[0]?.number ?? 0;
+      further = 0;
       flush();
-      told();
+      if (list.items.length < PAGE) older();
     }, (problem) => {
       if (mine !== begun) return;
       loading = false;
@@ -152,6 +156,8 @@ export function messages(where) {
       if (mine === begun) loading = false;
       told();
     }
+    // A filter that little matches: the gateway looks through some thousand at a time, and says so.
+    if (mine === begun && cursor !== null && list.items.length < ENOUGH && ++further < MOST_TURNS) older();
   }
 
   function follow() {
@@ -168,11 +174,12 @@ export function messages(where) {
     const words = paused ? `paused${pending.length ? `, ${count(pending.length, "new message")}` : ""}`
       : { live: "live", connecting: "connecting …", broken: "not live" }[state];
     show(bar,
-      h("button.follow", { onclick: follow, "aria-pressed": String(!paused), title: "Follow or pause (f)" }, paused ? "▶ Follow" : "⏸ Pause"),
-      h("span.chip", { class: paused ? "warn" : state === "live" ? "good" : "bad" }, h("span.mark", { "aria-hidden": "true" }, paused ? "⏸" : state === "live" ? "●" : "✖"), words),
+      h("button.follow", { onclick: follow, "aria-pressed": String(!paused), title: "Follow or pause (f)" }, [icon(paused ? "play" : "pause"), paused ? " Follow" : " Pause"]),
+      h("span.chip", { class: paused ? "warn" : state === "live" ? "good" : "bad" }, h("span.mark", { "aria-hidden": "true" }, paused ? "◐" : state === "live" ? "●" : "✖"), words),
       away && !paused ? h("button.quiet", { onclick: () => { list.element.scrollTop = 0; } }, "↑ newest") : null,
       h("span.muted.rows-count", loading && !list.items.length ? "loading …" : list.items.length >= MOST ? `the newest ${number(MOST)}` : count(list.items.length, "message"),
         !loading && !list.items.length ? (filter ? "; none matches this filter yet" : "; none yet") : ""),
+      cursor !== null && !loading && list.items.length < ENOUGH ? h("button.quiet", { onclick: () => { further = 0; older(); } }, "Look further back") : null,
       h("span.quick", [["failed", "status:failed"], ["losses", "loss:yes"], ["slow", "slower:2s"]].map(([name, text]) => {
         const has = (filter ?? "").includes(text);
         return h("button.quiet", { "aria-pressed": String(has), onclick: () => where.go(address(selected, has ? filter.replace(text, "").replace(/\s+/g, " ").trim() : `${filter ?? ""} ${text}`.trim())) }, name);

@@ -21,8 +21,8 @@ function drawn(told, where) {
   return [
     told.ready === false && told.not_ready_because?.length ? h("div.trouble", { role: "alert" }, `Not ready: ${told.not_ready_because.join("; ")}`) : null,
     h("div.tiles", fleet(told), traffic(told), transactions(told), queue(told)),
-    h("div.cards",
-      attention(told, where),
+    attention(told, where),
+    h("div.cards.four",
       card("Charge points", dialects(told)),
       card("Central systems", upstreams(told)),
       card("Failures in the last hour", failures(told)),
@@ -132,11 +132,11 @@ function upstreams(told) {
   return h("ul.lines", rows.map((one) => {
     const { open = 0, connecting = 0, backoff = 0 } = one.sessions ?? {};
     return h("li", { "data-key": `upstream-${one.upstream}` },
-      chip(one.up ? "up" : "down", one.up ? "up" : "down"),
-      h("span.main", h("strong", one.upstream), h("span.muted", ` ${one.protocol === "ocpp-soap" ? "SOAP" : "JSON"}${one.since ? `, ${one.up ? "up" : "down"} for ${span((Date.now() - new Date(one.since)) / 1000)}` : ""}`)),
+      h("strong.main", one.upstream), h("span.leg", { class: one.protocol === "ocpp-soap" ? "soap" : "json" }, one.protocol === "ocpp-soap" ? "SOAP" : "JSON"),
+      one.up === null ? chip("waiting", "idle") : chip(one.up ? "up" : "down"),
       stack([{ value: open, kind: "good", label: "open" }, { value: connecting, kind: "warn", label: "connecting" }, { value: backoff, kind: "bad", label: "waiting to try again" }],
         { label: `${open} sessions open, ${connecting} connecting, ${backoff} waiting to try again` }),
-      h("span.figure", { title: "sessions open / all" }, `${number(open)} / ${number(open + connecting + backoff)}`));
+      h("span.muted", one.up === null ? "no charge point needs it now" : `${number(open)} of ${count(open + connecting + backoff, "session")} open${one.since ? `, ${one.up ? "up" : "down"} for ${span((Date.now() - new Date(one.since)) / 1000)}` : ""}`));
   }));
 }
 

@@ -1,7 +1,7 @@
 // Parts that pages are made of.
 
-import { session } from "./api.js";
-import { copy, h, toast } from "./dom.js";
+import { get, session } from "./api.js";
+import { copy, h, icon, toast } from "./dom.js";
 import { count, REASONS, STATES } from "./words.js";
 
 // A state: mark, word and colour together, for nobody should need all three.
@@ -58,6 +58,22 @@ export function findings(list) {
     one.path ? h("strong", one.path) : null, h("span", one.message))));
 }
 
+// What the keys or words on the left mean.
+export function words(label, rows) {
+  return h("dl.words", { "aria-label": label }, rows.map(([key, text]) => h("div", h("dt", h("kbd", key)), h("dd", text))));
+}
+
+// The filter language, as the gateway tells it.
+export function filterWords() {
+  const place = h("div", h("p.muted", "Asking the gateway …"));
+  get("/messages/fields").then(({ fields }) => place.replaceChildren(words("Words of the filter", [
+    ...Object.entries(fields).map(([name, text]) => [`${name}:`, text]),
+    ['"a text"', "without a field: it stands anywhere in the messages"],
+    ["and or not ( )", "between them; where nothing stands between two, both must be so"],
+  ])), (problem) => place.replaceChildren(trouble(problem)));
+  return place;
+}
+
 // What is meant to be done next, as a link inside the console or as words.
 export function linked(link, text) {
   return link?.startsWith("/") ? h("a", { href: link }, text) : text;
@@ -75,7 +91,7 @@ export function legs(row) {
 // What was done to the values of an exchange, as marks.
 export function marks(row) {
   return [
-    row.changes ? h("span.changed", { title: `${count(row.changes, "value")} changed` }, h("span", { "aria-hidden": "true" }, "⚙"), h("span.visually-hidden", "changed "), String(row.changes)) : null,
-    row.losses ? h("span.lost", { title: `${count(row.losses, "value")} lost` }, h("span", { "aria-hidden": "true" }, "✂"), h("span.visually-hidden", "lost "), String(row.losses)) : null,
+    row.changes ? h("span.changed", { title: `${count(row.changes, "value")} changed` }, icon("changed"), h("span.visually-hidden", "changed "), String(row.changes)) : null,
+    row.losses ? h("span.lost", { title: `${count(row.losses, "value")} lost` }, icon("lost"), h("span.visually-hidden", "lost "), String(row.losses)) : null,
   ];
 }

@@ -1,7 +1,7 @@
 // Transactions, problems, routes and traces.
 
 import { ask, get, part, poll, post, query } from "./api.js";
-import { h, show, toast } from "./dom.js";
+import { h, icon, show, toast } from "./dom.js";
 import { act, card, chip, empty, facts, table, trouble } from "./parts.js";
 import { Rows } from "./rows.js";
 import { ago, bytes, count, moment, number, REASONS } from "./words.js";
@@ -130,14 +130,17 @@ export function problems(where) {
   return asking(where, "problems", 5, () => get("/problems"), ({ problems: list }) => [
     h("h1", "Problems"),
     list.length ? h("p.muted", `${count(list.length, "cause")}, what happened last first. A cause goes away by itself once it has not happened for a while.`) : h("p.fine", h("span.mark", { "aria-hidden": "true" }, "✓"), "None. What failed before has not failed again."),
-    h("ul.problems", list.map((one) => h("li.card", { "data-key": `${one.kind}-${one.charger}-${one.reason}` },
+    h("ul.problems", list.map((one) => h("li.card", { "data-key": [one.kind, one.charger, one.upstream, one.source, one.reason].join("-") },
       h("header", h("span.mark.bad", { "aria-hidden": "true" }, "✖"), h("h2", one.text)),
       one.fix ? h("p.fix", h("strong", "What to do: "), one.fix) : null,
+      one.said ? h("p.said-last", h("code", one.said)) : null,
       h("p.muted", one.charger ? [h("a", { href: `/chargers/${part(one.charger)}` }, one.charger), " · "] : null,
         one.reason ? h("span", { title: REASONS[one.reason] ?? "" }, one.reason.replaceAll("_", " "), " · ") : null,
+        [one.upstream ? `central system ${one.upstream}` : null, one.source ? `from ${one.source}` : null, one.listener ? `listener ${one.listener}` : null].filter(Boolean).map((text) => `${text} · `).join(""),
         `${count(one.count, "time")}, first ${ago(one.first)}, last ${ago(one.last)}`),
       h("div.actions",
         one.link ? h("a.button", { href: one.link }, one.link.startsWith("/") ? "Look at it" : "Read more") : null,
+        one.guide ? h("span.muted", "guide: ", h("code", one.guide)) : null,
         one.charger ? h("a.button", { href: `/messages${query({ filter: `charger:${one.charger}${one.reason ? ` status:${one.reason}` : ""}` })}` }, "Its messages") : null)))),
   ]);
 }
@@ -176,15 +179,15 @@ export function routes(where) {
   }
 
   const page = asking(where, "routes", 10, async () => {
-    const [told, listeners, upstreams] = await Promise.all([get("/routes"), get("/listeners").catch(() => ({ listeners: [] })), get("/upstreams").catch(() => ({ upstreams: [] }))]);
+    const [told, listeners, upstreams] = await Promise.all([get("/routes"), get("/listeners"), get("/upstreams")]);
     return { ...told, ...listeners, ...upstreams };
   }, (told) => [
     h("h1", "Routes"),
     card("Which route, and why?", form, result),
-    card(["Routes", h("span.muted", "the first that matches")], table("Routes", ["", "Route", "Matches", "Central system", "If that is away", "Copies to", "Charge points"], (told.routes ?? []).map((one, place) => [
-      String(place + 1), h("strong", one.route), matches(one.match), one.upstream ?? h("span.strong", `turned away${one.reject?.boot_status ? ` (${one.reject.boot_status})` : ""}`), one.fallback ?? "–", one.mirrors?.join(", ") || "–", one.sessions === undefined ? "–" : number(one.sessions)]))),
-    card("Listeners", table("Listeners", ["Listener", "Address", "Protocol", "Connections"], (told.listeners ?? []).map((one) => [h("strong", one.listener ?? one.name), h("code", one.url ?? one.address ?? one.bind ?? ""), one.protocol ?? [].concat(one.versions ?? []).join(", "), one.connections === undefined ? "–" : number(one.connections)]))),
-    card("Central systems", table("Central systems", ["Name", "Address", "State"], (told.upstreams ?? []).map((one) => [h("strong", one.upstream ?? one.name), h("code", one.url ?? ""), one.up === undefined ? "–" : chip(one.up ? "up" : "down")]))),
+    card(["Routes", h("span.muted", "the first that matches")], table("Routes", ["No.", "Route", "Central system", "If that is away", "Copies to", "Charge points there"], (told.routes ?? []).map((one, place) => [
+      String(place + 1), h("strong", one.route), one.upstream ?? h("span.strong", `turned away${one.reject?.boot_status ? ` (${one.reject.boot_status})` : ""}`), one.fallback ?? "–", one.mirrors?.join(", ") || "–", one.sessions === undefined ? "–" : number(one.sessions)]))),
+    card("Listeners", table("Listeners", ["Listener", "SOAP is posted to", "WebSockets are opened at", "Versions", "Connections"], told.listeners.map((one) => [h("strong", one.listener), one.soap ? h("code", one.soap) : "–", one.websocket ? h("code", one.websocket) : "–", one.versions.join(", "), `${number(one.connections)} of at most ${number(one.most_connections)}`]))),
+    card("Central systems", table("Central systems", ["Name", "Address", "State", "Routes", "Sessions"], told.upstreams.map((one) => [h("strong", one.upstream), h("code", one.url), one.up === null ? chip("waiting", "idle") : chip(one.up ? "up" : "down"), one.routes.join(", ") || "–", `${number(one.sessions.open)} open, ${number(one.sessions.connecting + one.sessions.backoff)} trying`]))),
   ], { filter: inputs.charger, escape: () => where.go("/routes") });
   const update = page.update;
   page.update = (there) => {
@@ -193,13 +196,6 @@ export function routes(where) {
   };
   test();
   return page;
-}
-
-function matches(match) {
-  if (match === undefined || match === null) return "–";
-  if (typeof match === "string") return match;
-  const list = Object.entries(match).filter(([, value]) => value !== null && !(Array.isArray(value) && !value.length));
-  return list.length ? list.map(([name, value]) => `${name}: ${[].concat(value).join(", ")}`).join("; ") : "any";
 }
 
 // --- Traces
@@ -226,9 +222,9 @@ export function traces(where) {
   }
   form.addEventListener("submit", (event) => event.preventDefault());
 
-  async function drop(one, what) {
+  async function end(one, method, what) {
     try {
-      await ask("DELETE", `/traces/${part(one.id)}${what === "stop" ? "?keep=1" : ""}`);
+      await ask(method, `/traces/${part(String(one.id))}${what}`);
       page.now();
     } catch (problem) {
       toast(problem.message, "bad");
@@ -240,10 +236,10 @@ export function traces(where) {
     card("A new trace", own, h("p.muted", "It keeps what matches from now on, blotted out as the message history is, until the time is over or it is full.")),
     list.length ? h("ul.traces", list.map((one) => h("li.card", { "data-key": String(one.id), class: where.place[1] === String(one.id) ? "chosen" : "" },
       h("header", h("h2", one.name || one.id), chip(one.state), h("span.muted", one.filter || "everything")),
-      facts([["Began", moment(one.began)], [one.state === "running" ? "Ends" : "Ended", moment(one.ends)], ["Messages", `${number(one.records)}${one.limit_records ? ` of at most ${number(one.limit_records)}` : ""}`], ["Size", `${bytes(one.bytes)}${one.limit_bytes ? ` of at most ${bytes(one.limit_bytes)}` : ""}`]]),
+      facts([["Began", moment(one.began)], [one.state === "running" ? "Ends" : "Ended", moment(one.ended ?? one.ends)], ["Because", one.reason], ["Messages", `${number(one.records)}${one.limit_records ? ` of at most ${number(one.limit_records)}` : ""}`], ["Size", `${bytes(one.bytes)}${one.limit_bytes ? ` of at most ${bytes(one.limit_bytes)}` : ""}`]]),
       h("div.actions",
-        [["oot", "Open OCPP Trace"], ["ndjson", "JSON lines"], ["text", "Text"]].map(([format, text]) => h("a.button", { href: `/api/v1/traces/${part(String(one.id))}/download?format=${format}`, download: true }, `↓ ${text}`)),
-        act(one.state === "running" ? "Stop and delete" : "Delete", "operate", () => drop(one)))))) : empty("None. One can also be started on the page of a charge point."),
+        [["oot", "Open OCPP Trace"], ["ndjson", "JSON lines"], ["text", "Text"]].map(([format, text]) => h("a.button", { href: `/api/v1/traces/${part(String(one.id))}/download?format=${format}`, download: true }, icon("down"), ` ${text}`)),
+        one.state === "running" ? act("Stop", "operate", () => end(one, "POST", "/stop")) : null, act("Delete", "operate", () => end(one, "DELETE", "")))))) : empty("None. One can also be started on the page of a charge point."),
   ], { filter, escape: () => where.go("/traces") });
   return page;
 }

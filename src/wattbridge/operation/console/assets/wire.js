@@ -7,7 +7,7 @@ export const BLOT = "***"; // what the gateway puts in place of what is not to b
 
 // One spelling for one place: the first of several is the one without a number.
 export function plain(path) {
-  return path.replaceAll("[0]", "").replaceAll("@", ".");
+  return (path ?? "").replaceAll("[0]", "").replaceAll(".@", ".");
 }
 
 // {element, fields: place → elements, pretty: whether it was understood} of *text*, which is XML or a frame.

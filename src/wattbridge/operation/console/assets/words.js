@@ -119,6 +119,10 @@ export const STATES = {
   unreachable: ["✖", "bad"],
   usable: ["●", "good"],
   failing: ["✖", "bad"],
+  works: ["●", "good"],
+  fails: ["✖", "bad"],
+  "not tried": ["○", "note"],
+  none: ["✖", "bad"],
   // of connectors
   Available: ["●", "good"],
   Preparing: ["◐", "warn"],
@@ -139,19 +143,3 @@ export function dialect(text) {
 
 export const ARROWS = { to_csms: "▶", to_charger: "◀" };
 export const DIRECTIONS = { to_csms: "to central system", to_charger: "to charge point" };
-
-// The words of the filter language, with what they mean.
-export const FILTER_WORDS = [
-  ["charger:BER-*", "identity; * stands for anything"],
-  ["action:MeterValues", "the action"],
-  ["dir:to-csms", "or to-charger: who is asked"],
-  ["leg:soap", "or json: one of the two sides speaks it"],
-  ["status:timeout", "a reason, or ok, failed, kept"],
-  ["quirk:*", "a rule that changed something"],
-  ["loss:yes", "something could not be carried"],
-  ["slower:2s", "took longer"],
-  ["size:>10k", "one of its texts is larger"],
-  ['text:"abc"', "stands somewhere in its texts"],
-  ["since:10m", "not older"],
-  ["and or not ( )", "between them; nothing between two means and"],
-];
