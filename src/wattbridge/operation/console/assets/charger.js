@@ -79,7 +79,7 @@ export function charger(where) {
       return card("How it is called", h("p", /json/.test(told.charger_dialect ?? "") ? "Over its own WebSocket: no address is needed." : "No address is known yet."));
     }
     return card(["How it is called", on.state ? chip(on.state) : null],
-      facts([["Callback", on.url ? h("code", on.url) : "no usable address"]]),
+      facts([["Callback", on.url ? h("code", on.url) : "no usable address"]], "single"),
       on.last_error ? h("p.sentence.bad", on.last_error) : null,
       h("div.actions", act(trying ? "Trying …" : "Test the connection", "operate", test)),
       tried ? h("p.sentence", { role: "status", class: tried.reachable ? "good" : "bad" }, h("span.mark", { "aria-hidden": "true" }, tried.reachable ? "✓ " : "✖ "), tried.reachable ? "Reached: " : "Not reached: ", tried.text) : h("p.muted", "Connects by TCP, and TLS where it is used, and says nothing: no call is made."));

@@ -144,10 +144,9 @@ function join(sides, whole) {
     }
     for (const element of note.elements) {
       element.classList.add(word);
-      const name = element.querySelector(":scope > .name");
-      if (name && !element.querySelector(`:scope > .flag.${word}`)) {
-        name.before(h("span.flag", { class: word, title: `${word}: ${note.rule}${note.said ? `: ${note.said}` : ""}` }, icon(word), h("span.visually-hidden", ` ${word}, ${note.rule} `)));
-      }
+      const flag = `${word}-${note.rule}`;
+      if ([...element.children].some((one) => one.dataset.flag === flag)) continue;
+      element.prepend(h("span.flag", { class: word, "data-flag": flag, title: `${word}: ${note.rule}${note.said ? `: ${note.said}` : ""}` }, icon(word), h("span.visually-hidden", `${word}: `), note.rule));
     }
   }
 }

@@ -107,6 +107,7 @@ export function messages(where) {
       newest = answer.messages[0]?.number ?? 0;
       further = 0;
       flush();
+      requestAnimationFrame(() => list.reveal(list.index()));
       if (list.items.length < PAGE) older();
     }, (problem) => {
       if (mine !== begun) return;

@@ -24,8 +24,8 @@ export function card(title, ...content) {
 }
 
 // [[name, value], …] without those that have none.
-export function facts(pairs) {
-  return h("dl.facts", pairs.filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false)
+export function facts(pairs, kind = "") {
+  return h("dl.facts", { class: kind }, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false)
     .map(([name, value]) => h("div", h("dt", name), h("dd", value))));
 }
 
