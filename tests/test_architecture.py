@@ -26,7 +26,7 @@ MAY_IMPORT = {
 EVERYTHING = {
     *("app", "doors", "fleet", "upstreams", "routing", "reloading", "administration", "keeping"),
     "profiling",
-    "reports",
+    *("reports", "overview", "operating"),
     *("cli", "__main__", "__init__"),
 }
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wattbridge.config import Problem
+from wattbridge.config.effective import HIDDEN, as_yaml, effective
+from wattbridge.config.tree import Unreadable, read_tree
 from wattbridge.ocpp.messages import Side
+from wattbridge.operating import Operating
 from wattbridge.operation.api import Deliveries, Refusal
+from wattbridge.overview import Overview
 from wattbridge.relay.routes import Heard, Route
 from wattbridge.relay.session import Session
-from wattbridge.reloading import CannotReload, Reloaded, Reloader
-from wattbridge.reports import Reports
-from wattbridge.store.base import AnyRow, NotKept, Transaction, Waiting
+from wattbridge.reloading import CannotReload, Reloaded, Reloader, Stale, etag_of
+from wattbridge.reports import Reports, in_milliseconds
+from wattbridge.store.base import AnyRow, AuditEntry, NotKept, Transaction, Waiting
 
 if TYPE_CHECKING:
     from wattbridge.app import Gateway
@@ -44,7 +51,9 @@ class Administration:
         self._gateway = gateway
         self._now = now
         self._deliveries = deliveries or gateway.deliveries
-        self._reports = Reports(gateway, self._deliveries.store)
+        self._reports = Reports(gateway, self._deliveries.store, now)
+        self._operating = Operating(gateway, self._deliveries.store, self._reports, _transaction)
+        self._overview = Overview(gateway, now)
         self._began = time.monotonic()
 
     def info(self) -> dict[str, Any]:
@@ -59,6 +68,61 @@ class Administration:
             "sessions": len(gateway.registry),
         }
 
+    async def overview(self) -> dict[str, Any]:
+        return await self._overview.show(self.info())
+
+    def list_listeners(self) -> list[dict[str, Any]]:
+        return self._overview.list_listeners()
+
+    def list_upstreams(self) -> list[dict[str, Any]]:
+        return self._overview.list_upstreams()
+
+    def list_profiles(self) -> list[dict[str, Any]]:
+        return self._overview.list_profiles()
+
+    async def list_certificates(self) -> list[dict[str, Any]]:
+        return await self._overview.list_certificates()
+
+    def list_problems(self, charger: str) -> list[dict[str, Any]]:
+        return self._overview.list_problems(charger)
+
+    # --- the configuration ---
+
+    async def show_configuration(self) -> dict[str, Any]:
+        try:
+            file, content = await self.reloader.file()
+        except CannotReload as problem:
+            raise _refused(problem) from None
+        config = self._gateway.config
+
+        def show() -> tuple[dict[str, Any], str]:
+            try:
+                root = read_tree(content.decode(), Path(file).suffix).root
+            except (UnicodeDecodeError, Unreadable):  # it was edited since, and is wrong
+                root = None
+            shown = effective(config, root.plain() if root is not None else None)
+            return shown, as_yaml(shown)
+
+        # Elsewhere: a large fleet takes seconds.
+        shown, text = await asyncio.to_thread(show)
+        return {"file": file, "etag": etag_of(content), "text": text, "effective": shown}
+
+    async def put_configuration(self, text: str, etag: str, *, dry_run: bool, move: bool) -> dict[str, Any]:
+        """Raises Refusal: 412 for another ETag, 422 for what is wrong, 409 for what cannot be written."""
+        if HIDDEN in text:
+            said = f"{HIDDEN} stands where a secret belongs: write {{env: NAME}} or {{file: path}}"
+            raise Refusal(422, "malformed", said, errors=[])
+        try:
+            if dry_run:
+                done = await self.reloader.check_text(text, etag)
+                return {**_told(done), "dry_run": True, "etag": etag}
+            done = await self.reloader.replace(text, etag, "put by the API", move=move)
+        except Stale as stale:
+            raise Refusal(412, "refused", str(stale)) from None
+        except CannotReload as problem:
+            raise _refused(problem) from None
+        return {**_told(done), "dry_run": False, "etag": etag_of(text.encode())}
+
     async def reload(self, *, move: bool) -> dict[str, Any]:
         try:
             return _told(await self.reloader.reload("asked by the API", move=move))
@@ -72,7 +136,9 @@ class Administration:
             raise _refused(problem) from None
 
     def list_routes(self) -> list[dict[str, Any]]:
-        return [_route(route) for route in self._gateway.fleet.routes.routes]
+        taken = Counter(session.route for session in self._gateway.registry.sessions())
+        routes = self._gateway.fleet.routes.routes
+        return [{**_route(route), "sessions": taken[route.name]} for route in routes]
 
     def test_route(self, asked: dict[str, Any]) -> dict[str, Any]:
         unknown = [name for name in asked if name not in _ASKED]
@@ -109,8 +175,25 @@ class Administration:
 
     # --- what charge points and central systems speak, and what that costs ---
 
-    async def list_chargers(self, after: str, most: int) -> list[dict[str, Any]]:
-        return await self._reports.list_chargers(after, most)
+    async def list_chargers(
+        self, after: str, most: int, state: str = "", q: str = ""
+    ) -> list[dict[str, Any]]:
+        return await self._reports.list_chargers(after, most, state, q)
+
+    async def show_charger(self, identity: str) -> dict[str, Any]:
+        return await self._operating.show(identity)
+
+    async def test_callback(self, identity: str) -> dict[str, Any]:
+        return await self._operating.test_callback(identity)
+
+    async def call(self, identity: str, action: str, payload: dict[str, Any]) -> dict[str, Any]:
+        return await self._operating.call(identity, action, payload)
+
+    def told_of_call(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
+        return self._operating.told_of_call(action, payload)
+
+    async def allow(self, identity: str) -> dict[str, Any]:
+        return await self._operating.allow(identity)
 
     async def list_reports(self, after: str, most: int) -> list[dict[str, Any]]:
         return await self._reports.list_reports(after, most)
@@ -171,6 +254,14 @@ class Administration:
         except ValueError as problem:
             raise Refusal(409, "refused", str(problem)) from None
         return await self.show_transaction(identity, number)  # or there is none
+
+    # --- who did what ---
+
+    async def list_audit(self, before: int | None, most: int, who: str) -> list[dict[str, Any]]:
+        try:
+            return [_audited(row) for row in await self._gateway.audit.list(before, most, who)]
+        except NotKept as problem:
+            raise _unkept(problem) from None
 
     async def _find(
         self, kind: type[AnyRow], *, after: tuple[Any, ...] = (), most: int = 1, **where: Any
@@ -251,6 +342,25 @@ def _transaction(row: Transaction) -> dict[str, Any]:
         "started": row.started,
         "stopped": row.stopped or None,
         "state": row.state,
+    }
+
+
+def _audited(row: AuditEntry) -> dict[str, Any]:
+    try:
+        details = json.loads(row.details) if row.details else None
+    except ValueError:  # it was cut
+        details = row.details
+    return {
+        "number": row.number,
+        "time": in_milliseconds(row.happened),
+        "who": row.who,
+        "role": row.role,
+        "source": row.source,
+        "request": row.request,
+        "charger": row.identity or None,
+        "details": details,
+        "status": row.status,
+        "result": row.result,
     }
 
 

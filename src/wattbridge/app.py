@@ -13,25 +13,31 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
+from importlib.resources import files
 from typing import Any
 
 import structlog
 
 from wattbridge.administration import Administration
+from wattbridge.config import Admin as AdminSection
 from wattbridge.config import Bind, Config, Loaded
 from wattbridge.config.places import store_path
 from wattbridge.doors import Door
 from wattbridge.fleet import Counts, Fleet, Way
-from wattbridge.keeping import history_of, open_store, rules_of
+from wattbridge.keeping import audit_of, history_of, open_store, rules_of
 from wattbridge.links import tls
 from wattbridge.links.handling import Boot
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation import logs
-from wattbridge.operation.api import AdminPort
+from wattbridge.operation.api import Access, AdminPort, Page, Site, Token, openapi, pages_of, signing_in
+from wattbridge.operation.api.pages import Handler
+from wattbridge.operation.audit import Audit
 from wattbridge.operation.health import HealthPort
 from wattbridge.operation.history import History
 from wattbridge.operation.losses import Losses
 from wattbridge.operation.metrics import Metrics, State
+from wattbridge.operation.problems import Problems
+from wattbridge.operation.rates import Rates
 from wattbridge.relay.delivery import Deliveries
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
@@ -67,10 +73,10 @@ class Gateway:
         self.journal = journal or Journal()
         self._not_ready = ["the gateway is starting"]
         self._draining = False
-        self._counts = Counts()
+        self.counts = Counts()
         self.deliveries = Deliveries(store or MemoryStore(), self.journal, rules_of(config))
         try:
-            self.fleet = Fleet(config, self.journal, self._counts, self.deliveries)
+            self.fleet = Fleet(config, self.journal, self.counts, self.deliveries)
         except OSError as problem:
             raise CannotStart(f"TLS: {problem}") from None
         self.registry = Registry(self.journal, self._open_way, deliveries=self.deliveries)
@@ -84,6 +90,12 @@ class Gateway:
         if not isinstance(self.deliveries.store, MemoryStore):  # memory is for what the gateway needs
             self.history = History(self.deliveries.store, history_of(config))
             self.history.listen_to(self.journal)
+        self.rates = Rates()
+        self.rates.listen_to(self.journal)
+        self.problems = Problems()
+        self.problems.listen_to(self.journal)
+        self.audit = Audit(self.deliveries.store, self.journal, audit_of(config))
+        self.access = Access(_tokens(config))
         self._doors = {name: self._door(name, self.fleet) for name in config.listeners}
         self.deliveries.on_waiting = self._open_for_waiting
         self._health = self._health_port(config)
@@ -124,6 +136,25 @@ class Gateway:
             return None
         scheme = "https" if self.config.admin.tls else "http"
         return f"{scheme}://{Bind(self.config.admin.bind.host, self._admin.port)}"
+
+    @property
+    def admin_pages(self) -> list[Page]:
+        """What the admin API serves; none before ``reload_with``."""
+        if self._administration is None:
+            return []
+        pages = [
+            *pages_of(self._administration),
+            *signing_in.pages(self.access),
+        ]
+        return [*pages, openapi.page(pages, version("wattbridge"))]
+
+    @property
+    def doors(self) -> dict[str, Door]:
+        return self._doors
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
 
     async def run(self, stopping: asyncio.Event, on_ready: Callable[[], None] = lambda: None) -> None:
         """Serve until *stopping* is set, then let go of everything in order.
@@ -266,10 +297,12 @@ class Gateway:
             self.metrics.observe_lag(max(0.0, loop.time() - due))
 
     async def _tidy_history(self) -> None:
-        while self.history is not None:
+        while True:
             await asyncio.sleep(TIDY_HISTORY_EVERY)
             with suppress(NotKept):  # the store says so itself
-                await self.history.prune()
+                if self.history is not None:
+                    await self.history.prune()
+                await self.audit.prune()
 
     # --- another configuration ---
 
@@ -286,7 +319,7 @@ class Gateway:
         if config.store.url != self.config.store.url:
             raise CannotReload("store.url cannot change while the gateway runs: restart it")
         try:
-            fleet = Fleet(config, self.journal, self._counts, self.deliveries, self.fleet)
+            fleet = Fleet(config, self.journal, self.counts, self.deliveries, self.fleet)
             fleet.reload_certificates()
             for name, door in self._doors.items():
                 if name in config.listeners:
@@ -322,13 +355,16 @@ class Gateway:
         self.deliveries.go_by(rules_of(config))
         if self.history is not None:
             self.history.go_by(history_of(config))
+        self.audit.go_by(audit_of(config))
+        self.access.go_by(_tokens(config))
+        self.problems.forget_unknown(fleet.listed.__contains__)
         for session in self.registry.sessions():
             self.fleet.follow(session)
         for door in closed:
             stopping = door.stop(drain, "the configuration has closed this listener")
             self._tasks.create_task(stopping, name=f"closing listener {door.name}")
         if admin is not None and config.admin is not None:
-            admin.token = config.admin.token.get_secret_value()
+            admin.site = _site(config.admin)
         for port in left:  # beside: one of them may be waiting for this very reload
             self._tasks.create_task(port.stop(), name="closing a port of the operator")
 
@@ -404,9 +440,17 @@ class Gateway:
         section = config.admin
         if section is None or self._administration is None:
             return None
-        token = section.token.get_secret_value()
         context = tls.server_context(section.tls.certificate, section.tls.key) if section.tls else None
-        admin = AdminPort(section.bind.host, section.bind.port, token, self._administration, context)
+        admin = AdminPort(
+            section.bind.host,
+            section.bind.port,
+            self.access,
+            self.admin_pages,
+            audit=self.audit,
+            journal=self.journal,
+            site=_site(section),
+            tls=context,
+        )
         await _bind("admin", section.bind, admin.start)
         return admin
 
@@ -422,13 +466,13 @@ class Gateway:
             charge_points=dict(spoken),
             offline=sum(identity not in self.registry for identity in self.fleet.listed),
             sessions={
-                (name, state): self._counts.links[name, state]
+                (name, state): self.counts.links[name, state]
                 for name in self.config.upstreams
                 for state in states
             },
             connections={name: door.open for name, door in self._doors.items()},
             in_flight=self.journal.in_flight,
-            waiting_for_mirrors=self._counts.waiting_for_mirrors,
+            waiting_for_mirrors=self.counts.waiting_for_mirrors,
             waiting=deliveries.waiting.messages,
             waiting_bytes=deliveries.waiting.bytes,
             waiting_seconds=max(0.0, deliveries.now() - oldest) if oldest is not None else 0.0,
@@ -439,9 +483,37 @@ class Gateway:
         )
 
 
-def run(loaded: Loaded, load: Callable[[], Loaded], *, exit_when_ready: bool = False) -> int:
+def _tokens(config: Config) -> list[Token]:
+    """Who may ask, as the configuration says."""
+    section = config.admin
+    if section is None:
+        return []
+    tokens = [
+        Token(name, each.role, each.token.get_secret_value() if each.token else "", each.hash or "")
+        for name, each in section.tokens.items()
+    ]
+    if section.token is not None:
+        tokens.append(Token("admin", "admin", section.token.get_secret_value()))
+    return tokens
+
+
+def _site(section: AdminSection) -> Handler | None:
+    """The console, where it is wanted and there is one."""
+    if not section.console:
+        return None
+    site = Site(files("wattbridge.operation") / "console")
+    return site.answer if site.is_there else None
+
+
+def run(
+    loaded: Loaded,
+    load: Callable[[], Loaded],
+    *,
+    read: Callable[[str], Loaded] | None = None,
+    exit_when_ready: bool = False,
+) -> int:
     """Run the gateway until SIGTERM or SIGINT; a second one ends it at once. SIGHUP reads the configuration
-    again, by *load*, and so does a change of its files.
+    again, by *load*, and so does a change of its files. *read* reads a text as if it stood in its file.
 
     Returns the exit code: 0, or 2 when it cannot start.
     """
@@ -453,14 +525,20 @@ def run(loaded: Loaded, load: Callable[[], Loaded], *, exit_when_ready: bool = F
         # collector walks everything again and again for nothing (measured: 5 % of the CPU under load).
         gc.set_threshold(20_000, 10, 20)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_run(loaded, load, exit_when_ready=exit_when_ready))
+            runner.run(_run(loaded, load, read, exit_when_ready=exit_when_ready))
     except CannotStart as problem:
         sys.stderr.write(f"wattbridge: cannot start: {problem}\n")
         return 2
     return 0
 
 
-async def _run(loaded: Loaded, load: Callable[[], Loaded], *, exit_when_ready: bool) -> None:
+async def _run(
+    loaded: Loaded,
+    load: Callable[[], Loaded],
+    read: Callable[[str], Loaded] | None,
+    *,
+    exit_when_ready: bool,
+) -> None:
     """The gateway with its store. Raises CannotStart."""
     journal = Journal()
     exchange_log = logs.ExchangeLog()
@@ -474,7 +552,7 @@ async def _run(loaded: Loaded, load: Callable[[], Loaded], *, exit_when_ready: b
         gateway = Gateway(loaded.config, store, journal)
         gc.collect()
         gc.freeze()
-        reloader = Reloader(gateway, load, loaded)
+        reloader = Reloader(gateway, load, loaded, read)
         await _serve(gateway, reloader, exchange_log, exit_when_ready=exit_when_ready)
     finally:
         await store.close()

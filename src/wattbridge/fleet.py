@@ -4,6 +4,7 @@ go, and how each central system is reached. A reload builds another; sessions ke
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -44,6 +45,8 @@ class Counts:
 
     def __init__(self) -> None:
         self.links: Counter[tuple[str, str]] = Counter()
+        # When the first link to an upstream opened or the last one was lost, in seconds since the epoch.
+        self.turned: dict[str, float] = {}
         self.waiting_for_mirrors = 0
 
     def link(self, upstream: str) -> Callable[[LinkState], None]:
@@ -53,10 +56,13 @@ class Counts:
 
         def changed(state: LinkState) -> None:
             nonlocal counted
+            was_up = self.links[upstream, "open"] > 0
             self.links[upstream, counted] -= 1
             if state != "closed":
                 self.links[upstream, state] += 1
             counted = state
+            if (self.links[upstream, "open"] > 0) is not was_up:
+                self.turned[upstream] = time.time()
 
         return changed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wattbridge.config import Config
+from wattbridge.operation.audit import AuditKeeping
 from wattbridge.operation.history import Keeping
 from wattbridge.operation.redaction import Redaction
 from wattbridge.relay.journal import Event, Journal
@@ -36,6 +37,11 @@ def rules_of(config: Config) -> Rules:
 def history_of(config: Config) -> Keeping:
     section = config.store.history
     return Keeping(section.age, section.size, Redaction.of(section.redact))
+
+
+def audit_of(config: Config) -> AuditKeeping:
+    section = config.store.audit
+    return AuditKeeping(section.age, section.size)
 
 
 async def open_store(path: Path | None, journal: Journal) -> Store:

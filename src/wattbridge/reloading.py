@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from typing import Protocol
 
 from watchfiles import awatch
 
-from wattbridge.config import Config, ConfigErrors, Loaded, Problem
+from wattbridge.config import Config, ConfigErrors, Loaded, Problem, read_text
 from wattbridge.config.changes import Changed, changes
+from wattbridge.config.files import reason_of
 from wattbridge.relay.journal import Event, Journal
 
 MOST_TOLD = 50  # changes, or problems, of one reload in the log
@@ -31,6 +33,10 @@ class CannotReload(Exception):
     def __init__(self, text: str, problems: Iterable[Problem] = ()) -> None:
         super().__init__(text)
         self.problems = tuple(problems)
+
+
+class Stale(Exception):
+    """What was to take the place of one configuration would take that of another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +65,21 @@ class TakesConfig(Protocol):
 
 
 class Reloader:
-    """``load`` reads the configuration; *loaded* is what the gateway was started with."""
+    """``load`` reads the configuration; *loaded* is what the gateway was started with. ``read`` reads a text
+    as if it stood in the file.
+    """
 
-    def __init__(self, gateway: TakesConfig, load: Callable[[], Loaded], loaded: Loaded) -> None:
+    def __init__(
+        self,
+        gateway: TakesConfig,
+        load: Callable[[], Loaded],
+        loaded: Loaded,
+        read: Callable[[str], Loaded] | None = None,
+    ) -> None:
         self._gateway = gateway
         self._load = load
         self._loaded = loaded
+        self._read_text = read or (lambda text: read_text(text, loaded.file, folder=Path(loaded.file).parent))
         self._seen = _fingerprints(_files(loaded))
         self._one_at_a_time = asyncio.Lock()
 
@@ -74,29 +89,68 @@ class Reloader:
         Raises CannotReload.
         """
         async with self._one_at_a_time:
-            journal = self._gateway.journal
-            # Looked at before it is read: what changes from now on is another change.
-            self._seen = await asyncio.to_thread(_fingerprints, _files(self._loaded))
+            return await self._reload(why, move=move)
+
+    async def replace(self, text: str, etag: str, why: str, *, move: bool = False) -> Reloaded:
+        """Write *text* into the file in the place of what has this *etag*, and go on with it.
+
+        Raises Stale when something else stands there, CannotReload when the text is wrong or cannot be
+        written or taken over: the file is as it was then.
+        """
+        async with self._one_at_a_time:
+            before = await self._current(etag)
+            await self._read(lambda: self._read_text(text))
+            path = await asyncio.to_thread(_write, Path(self._loaded.file), text.encode())
             try:
-                loaded, changed = await self._read()
-                await self._gateway.take_over(loaded.config)
-            except CannotReload as problem:
-                for wrong in problem.problems[:MOST_TOLD]:
-                    journal.event(Event("configuration refused", text=str(wrong)))
-                text = f"{why}: {problem}; the old configuration stays"
-                journal.event(Event("reload failed", text=text))
+                return await self._reload(why, move=move)
+            except CannotReload:
+                await asyncio.to_thread(_write, path, before)
+                self._seen = await asyncio.to_thread(_fingerprints, _files(self._loaded))
                 raise
-            self._loaded, seen = loaded, self._seen
-            new = await asyncio.to_thread(_fingerprints, _files(loaded) - seen.keys())
-            self._seen = {path: (seen | new)[path] for path in _files(loaded)}
-            for each in changed[:MOST_TOLD]:
-                journal.event(Event("configuration changed", text=str(each)))
-            moved = self._gateway.move_all() if move else 0
-            text = f"{why}: {_counted(len(changed), 'value')} changed"
-            if move:
-                text += f", {_counted(moved, 'session')} moved"
-            journal.event(Event("configuration reloaded", text=text))
-            return Reloaded(changed, loaded.warnings, moved)
+
+    async def check_text(self, text: str, etag: str) -> Reloaded:
+        """What *text* would change in the place of what has this *etag*. Raises Stale and CannotReload."""
+        await self._current(etag)
+        loaded, changed = await self._read(lambda: self._read_text(text))
+        return Reloaded(changed, loaded.warnings)
+
+    async def file(self) -> tuple[str, bytes]:
+        """The name of the file, and what stands there now. Raises CannotReload."""
+        try:
+            return self._loaded.file, await asyncio.to_thread(Path(self._loaded.file).read_bytes)
+        except OSError as problem:
+            raise CannotReload(f"{self._loaded.file}: {reason_of(problem)}") from None
+
+    async def _current(self, etag: str) -> bytes:
+        _, content = await self.file()
+        if etag != etag_of(content):
+            raise Stale("the configuration is another one by now: read it again")
+        return content
+
+    async def _reload(self, why: str, *, move: bool) -> Reloaded:
+        journal = self._gateway.journal
+        # Looked at before it is read: what changes from now on is another change.
+        self._seen = await asyncio.to_thread(_fingerprints, _files(self._loaded))
+        try:
+            loaded, changed = await self._read()
+            await self._gateway.take_over(loaded.config)
+        except CannotReload as problem:
+            for wrong in problem.problems[:MOST_TOLD]:
+                journal.event(Event("configuration refused", text=str(wrong)))
+            text = f"{why}: {problem}; the old configuration stays"
+            journal.event(Event("reload failed", text=text))
+            raise
+        self._loaded, seen = loaded, self._seen
+        new = await asyncio.to_thread(_fingerprints, _files(loaded) - seen.keys())
+        self._seen = {path: (seen | new)[path] for path in _files(loaded)}
+        for each in changed[:MOST_TOLD]:
+            journal.event(Event("configuration changed", text=str(each)))
+        moved = self._gateway.move_all() if move else 0
+        text = f"{why}: {_counted(len(changed), 'value')} changed"
+        if move:
+            text += f", {_counted(moved, 'session')} moved"
+        journal.event(Event("configuration reloaded", text=text))
+        return Reloaded(changed, loaded.warnings, moved)
 
     async def check(self) -> Reloaded:
         """Read the configuration and say what it would change. Raises CannotReload."""
@@ -131,15 +185,42 @@ class Reloader:
             with suppress(CannotReload):  # it is told, and the next change may mend it
                 await self.reload("a file has changed")
 
-    async def _read(self) -> tuple[Loaded, tuple[Changed, ...]]:
+    async def _read(self, read: Callable[[], Loaded] | None = None) -> tuple[Loaded, tuple[Changed, ...]]:
         try:
             # Elsewhere: a large fleet takes a second, and messages must not wait for it.
-            loaded = await asyncio.to_thread(self._load)
+            loaded = await asyncio.to_thread(read or self._load)
         except ConfigErrors as errors:
             count = sum(problem.severity == "error" for problem in errors.problems)
             found = _counted(count, "error")
             raise CannotReload(f"the configuration has {found}", errors.problems) from None
         return loaded, tuple(changes(self._gateway.config, loaded.config))
+
+
+def etag_of(content: bytes) -> str:
+    """What tells one text of the configuration from another, as HTTP writes it."""
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """Put *content* in the place of what stands at *path*, whole or not at all; returns where that really is.
+
+    Raises CannotReload.
+    """
+    path = path.resolve()  # a link stays one
+    new = path.with_name(f".{path.name}.new")
+    try:
+        mode = path.stat().st_mode
+        with new.open("wb") as file:
+            new.chmod(mode & 0o7777)  # before there is anything in it
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as problem:
+        with suppress(OSError):
+            new.unlink()
+        raise CannotReload(f"{path} cannot be written: {reason_of(problem)}") from None
+    return path
 
 
 def _files(loaded: Loaded) -> set[Path]:

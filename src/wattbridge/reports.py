@@ -6,7 +6,9 @@ What will be lost comes from the tables (``ocpp/compatibility.py``), what has be
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from wattbridge.ocpp.compatibility import Carried, answered_here, carried
 from wattbridge.ocpp.local_answers import LocalAnswer
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation.api import Refusal
+from wattbridge.relay.registry import Registry
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
 from wattbridge.store.base import ChargePoint, NotKept, Store
@@ -22,18 +25,96 @@ if TYPE_CHECKING:
     from wattbridge.app import Gateway
 
 
+LOOKED_AT = 500  # charge points in one go, when some of them are looked for
+LATE = 1.5  # heartbeat intervals of silence after which a SOAP charge point should have spoken
+
+
 class Reports:
     """Reports on the charge points of *gateway*: those that have a session, those that *store* knows, and
     those that are listed. Everything is told in the words of the admin API's JSON.
     """
 
-    def __init__(self, gateway: Gateway, store: Store) -> None:
+    def __init__(self, gateway: Gateway, store: Store, now: Callable[[], float] = time.time) -> None:
         self._gateway = gateway
         self._store = store
+        self._now = now
 
-    async def list_chargers(self, after: str, most: int) -> list[dict[str, Any]]:
-        """One line of each, by identity. Raises Refusal when the store cannot be read."""
-        return [self._charger(identity, row) for identity, row in await self._known(after, most)]
+    async def list_chargers(
+        self, after: str, most: int, state: str = "", q: str = ""
+    ) -> list[dict[str, Any]]:
+        """One line of each, by identity: those in this *state*, with *q* in what is told of them.
+
+        Raises Refusal when the store cannot be read.
+        """
+        found: list[dict[str, Any]] = []
+        wanted = q.casefold()
+        at_once = LOOKED_AT if state or q else most
+        while True:
+            known = await self._known(after, at_once, refused=True)
+            for identity, row in known:
+                if wanted and not self._may_have(wanted, identity, row):
+                    continue
+                told = self.listed(identity, row)
+                if state in ("", told["state"]) and (not wanted or _has(told, wanted)):
+                    found.append(told)
+                    if len(found) == most:
+                        return found
+            if len(known) < at_once:
+                return found
+            after = known[-1][0]
+            await asyncio.sleep(0)  # messages must not wait for a large fleet
+
+    async def row(self, identity: str) -> ChargePoint:
+        """What is remembered of one. Raises Refusal, also when nothing is known of it."""
+        rows = await self._rows({"identity": identity}, "", 1)
+        if not rows and not self._is_known(identity):
+            raise Refusal(404, "unsupported", f"charge point {identity!r} is not known here")
+        return rows[0] if rows else ChargePoint(identity)
+
+    def listed(self, identity: str, row: ChargePoint) -> dict[str, Any]:
+        """One line of the list."""
+        told = self._charger(identity, row)
+        session = self._gateway.registry.find(identity)
+        spoke = self._now() - self._gateway.registry.silence(session) if session is not None else 0.0
+        last = spoke or row.heard
+        dialect = told["charger_dialect"]
+        return {
+            **told,
+            "state": self._state(identity, session, row),
+            "transport": dialect.partition(" ")[0] if dialect else None,
+            "last_message": in_milliseconds(last) if last else None,
+        }
+
+    def report(self, identity: str, row: ChargePoint) -> dict[str, Any]:
+        return self._report(identity, row)
+
+    def _state(self, identity: str, session: Session | None, row: ChargePoint) -> str:
+        if session is not None:
+            return "connected" if is_there(session, self._gateway.registry) else "stale"
+        known = row.heard or row.dialect or identity in self._gateway.fleet.listed
+        return "offline" if known else "unknown"
+
+    def _is_known(self, identity: str) -> bool:
+        return (
+            identity in self._gateway.registry
+            or identity in self._gateway.fleet.listed
+            or any(problem.charger == identity for problem in self._gateway.problems.unknown())
+        )
+
+    def _may_have(self, wanted: str, identity: str, row: ChargePoint) -> bool:
+        """Whether it is worth looking closer: most of a large fleet is not."""
+        if identity in self._gateway.registry or wanted in identity.casefold():
+            return True
+        return (
+            row.vendor is None
+            or any(wanted in (text or "").casefold() for text in (row.vendor, row.model))
+            or self._names_a_way(wanted)
+        )
+
+    def _names_a_way(self, wanted: str) -> bool:
+        config = self._gateway.config
+        names = [*config.upstreams, *(route.name for route in config.routes)]
+        return any(wanted in name.casefold() for name in names)
 
     async def list_reports(self, after: str, most: int) -> list[dict[str, Any]]:
         """A report of each, by identity. Raises Refusal likewise."""
@@ -46,10 +127,13 @@ class Reports:
             raise Refusal(404, "unsupported", f"charge point {identity!r} is not known here")
         return self._report(identity, rows[0] if rows else ChargePoint(identity))
 
-    async def _known(self, after: str, most: int) -> list[tuple[str, ChargePoint]]:
+    async def _known(self, after: str, most: int, *, refused: bool = False) -> list[tuple[str, ChargePoint]]:
+        """Those that are known, and on demand those that were *refused* because they are not."""
         rows = {row.identity: row for row in await self._rows({}, after, most)}
         gateway = self._gateway
-        others: Iterable[str] = [*gateway.registry.identities(), *gateway.fleet.listed]
+        others = [*gateway.registry.identities(), *gateway.fleet.listed]
+        if refused:
+            others += [problem.charger for problem in gateway.problems.unknown() if problem.charger]
         identities = sorted({*rows, *(identity for identity in others if identity > after)})[:most]
         return [(identity, rows.get(identity) or ChargePoint(identity)) for identity in identities]
 
@@ -153,6 +237,27 @@ def _carried(one: Carried) -> dict[str, str]:
 
 def _answer(row: LocalAnswer) -> dict[str, str]:
     return {"action": row.action, "said": row.said, "source": row.source}
+
+
+def is_there(session: Session, registry: Registry) -> bool:
+    """Whether its charge point is connected, or, without a connection, has spoken when it should have."""
+    if session.connection is not None:
+        return True
+    if session.gone is not None or not session.links[Side.CHARGE_POINT].transport:
+        return False
+    interval = session.heartbeat_interval or registry.heartbeat_interval
+    return registry.silence(session) <= LATE * interval
+
+
+def in_milliseconds(seconds: float) -> str:
+    """A time since the epoch as RFC 3339: ``2026-09-21T14:09:08.250Z``."""
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _has(told: dict[str, Any], wanted: str) -> bool:
+    names = ("charger", "vendor", "model", "route", "upstream")
+    return any(wanted in (told[name] or "").casefold() for name in names)
 
 
 def _moment(seconds: float) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.cli.test_main import run
 from tests.kept import DeliveriesInMemory, what_waits
 from tests.test_administration import an_administration_of
-from wattbridge.operation.api import AdminPort
+from wattbridge.operation.api import Access, AdminPort, Token, pages_of
 
 TOKEN = "a-token-of-some-length"
 
@@ -36,7 +36,8 @@ def a_gateway_that_keeps(folder: Path) -> Iterator[Keeping]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    port = AdminPort("127.0.0.1", 0, TOKEN, an_administration_of(folder, deliveries))
+    access = Access([Token("admin", "admin", TOKEN)])
+    port = AdminPort("127.0.0.1", 0, access, pages_of(an_administration_of(folder, deliveries)))
     try:
         asyncio.run_coroutine_threadsafe(port.start(), loop).result()
         yield Keeping(deliveries, f"http://127.0.0.1:{port.port}", token_file)

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 from tests.fakes import PATIENCE
-from wattbridge.operation.api import MOST_REPORTS, MOST_ROWS, AdminPort, Refusal
+from wattbridge.operation.api import (
+    MOST_REPORTS,
+    MOST_ROWS,
+    Access,
+    AdminPort,
+    Refusal,
+    Token,
+    pages_of,
+)
 
 TOKEN = "a-token-of-some-length"
 
@@ -53,8 +61,54 @@ class FakeGateway:
     def move(self, identity: str) -> dict[str, Any]:
         return self._answer("move", identity)
 
-    async def list_chargers(self, after: str, most: int) -> list[dict[str, Any]]:
-        self.asked.append(("chargers", after, most))
+    async def overview(self) -> dict[str, Any]:
+        return self._answer("overview")
+
+    def list_listeners(self) -> list[dict[str, Any]]:
+        return self.rows
+
+    def list_upstreams(self) -> list[dict[str, Any]]:
+        return self.rows
+
+    def list_profiles(self) -> list[dict[str, Any]]:
+        return self.rows
+
+    async def list_certificates(self) -> list[dict[str, Any]]:
+        return self.rows
+
+    def list_problems(self, charger: str) -> list[dict[str, Any]]:
+        self.asked.append(("problems", charger))
+        return self.rows
+
+    async def show_configuration(self) -> dict[str, Any]:
+        return self._answer("configuration") | {"etag": '"1"'}
+
+    async def put_configuration(self, text: str, etag: str, *, dry_run: bool, move: bool) -> dict[str, Any]:
+        return self._answer("put", text, etag, dry_run, move) | {"etag": '"2"'}
+
+    async def list_chargers(
+        self, after: str, most: int, state: str = "", q: str = ""
+    ) -> list[dict[str, Any]]:
+        self.asked.append(("chargers", after, most, *([state, q] if state or q else [])))
+        return self.rows[:most]
+
+    async def show_charger(self, identity: str) -> dict[str, Any]:
+        return self._answer("charger", identity)
+
+    async def test_callback(self, identity: str) -> dict[str, Any]:
+        return self._answer("callback", identity)
+
+    async def call(self, identity: str, action: str, payload: dict[str, Any]) -> dict[str, Any]:
+        return self._answer("call", identity, action, payload)
+
+    def told_of_call(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
+        return {"action": action}
+
+    async def allow(self, identity: str) -> dict[str, Any]:
+        return self._answer("allow", identity)
+
+    async def list_audit(self, before: int | None, most: int, who: str) -> list[dict[str, Any]]:
+        self.asked.append(("audit", before, most, who))
         return self.rows[:most]
 
     async def list_reports(self, after: str, most: int) -> list[dict[str, Any]]:
@@ -119,7 +173,7 @@ class World:
 @asynccontextmanager
 async def an_admin_port() -> AsyncIterator[World]:
     gateway = FakeGateway()
-    port = AdminPort("127.0.0.1", 0, TOKEN, gateway)
+    port = AdminPort("127.0.0.1", 0, Access([Token("admin", "admin", TOKEN)]), pages_of(gateway))
     await port.start()
     try:
         yield World(gateway, port.port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wattbridge.store.base import (
+    AuditEntry,
     Authorization,
     ChargePoint,
     ConfigurationKey,
@@ -69,4 +70,16 @@ ONE_OF_EACH: tuple[Row, ...] = (
     a_waiting(9_007_199_254_740_993),
     a_reply("6d1f", 1_714_557_600.5),
     an_exchange(1, arrived="<Envelope>Käfer, 充电, 🔌</Envelope>"),
+    AuditEntry(
+        1_714_557_600_000_000,
+        1_714_557_600.125,
+        "depot",
+        "operate",
+        "10.0.0.9",
+        "POST /chargers/CP3211/move",
+        "CP3211",
+        "",
+        200,
+        "",
+    ),
 )

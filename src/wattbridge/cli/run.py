@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TextIO
 
 from wattbridge.cli.check import write_problems
-from wattbridge.config import ConfigErrors, load
+from wattbridge.config import ConfigErrors, Loaded, load, read_text
 
 
 def run(file: str | None, overrides: Sequence[str], *, exit_when_ready: bool, err: TextIO) -> int:
@@ -21,4 +22,7 @@ def run(file: str | None, overrides: Sequence[str], *, exit_when_ready: bool, er
     write_problems(loaded.warnings, err)
     from wattbridge import app
 
-    return app.run(loaded, read, exit_when_ready=exit_when_ready)
+    def read_as_if(text: str) -> Loaded:
+        return read_text(text, loaded.file, folder=Path(loaded.file).parent, overrides=overrides)
+
+    return app.run(loaded, read, read=read_as_if, exit_when_ready=exit_when_ready)

@@ -7,7 +7,9 @@
 from wattbridge.config.models import (
     Admin,
     AdminTls,
+    AdminToken,
     Answers,
+    Audit,
     Auth,
     Backoff,
     Basic,
@@ -58,7 +60,9 @@ from wattbridge.config.values import Bind, Network
 __all__ = [
     "Admin",
     "AdminTls",
+    "AdminToken",
     "Answers",
+    "Audit",
     "Auth",
     "Backoff",
     "Basic",

@@ -298,6 +298,7 @@ STORE = StoreKind(
 BIND = _plain("host:port", values.read_bind, "0.0.0.0:8080")
 NETWORK = _plain("network", values.read_network, "10.20.0.0/16")
 ZONE = _plain("time zone", values.read_zone, "Europe/Berlin")
+TOKEN_HASH = Kind("hash of a token", values.read_token_hash, str, _text_schema(r"^scrypt\$", "scrypt$…"))
 NAME = Kind("name", values.read_name, str, _text_schema(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", "main"))
 IDENTITY = _plain("identity", values.read_identity, "0012345")
 GLOB = _plain("pattern", values.read_glob, "BER-*")

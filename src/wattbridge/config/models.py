@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from zoneinfo import ZoneInfo
 
-from pydantic import ConfigDict, Field, GetJsonSchemaHandler, SecretStr, model_validator
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
 
@@ -644,6 +644,17 @@ class History(Section):
     )
 
 
+class Audit(Section):
+    """Which actions of those who administer the gateway are kept for looking at."""
+
+    age: Annotated[float, kinds.duration("1h", "3650d")] = Field(  # seconds
+        default=365 * 86400.0, description="How long."
+    )
+    size: Annotated[int, kinds.size("64KiB", "1GiB")] = Field(  # bytes
+        default=16 * 1024 * 1024, description="How much; the oldest give way."
+    )
+
+
 class StoreSection(Section):
     """What is remembered over a restart."""
 
@@ -660,6 +671,7 @@ class StoreSection(Section):
         default=90 * 86400.0, description="How long transactions that have ended are remembered."
     )
     history: History = Field(default=History(), description="The message history.")
+    audit: Audit = Field(default=Audit(), description="The audit log.")
 
 
 class Route(Section):
@@ -841,6 +853,29 @@ class AdminTls(Section):
         return self
 
 
+class AdminToken(Section):
+    """One token of the admin interface, by its name in the audit log."""
+
+    role: Annotated[Literal["read", "operate", "admin"], kinds.words("read", "operate", "admin")] = Field(
+        default="read",
+        description="What may be done with it: look (`read`), also act on charge points and messages "
+        "(`operate`), also see the audit log and change configuration and log levels (`admin`).",
+    )
+    token: OptionalSecret = Field(
+        default=None, description="What is shown. Written as `{env: NAME}` or `{file: path}`."
+    )
+    hash: Annotated[str, kinds.TOKEN_HASH] | None = Field(
+        default=None,
+        description="Instead of `token`, what `wattbridge admin hash-token` made of it.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> AdminToken:
+        if (self.token is None) == (self.hash is None):
+            raise ValueError("expected either token or hash")
+        return self
+
+
 class Admin(Section):
     """The admin interface."""
 
@@ -848,10 +883,28 @@ class Admin(Section):
         default=Bind("127.0.0.1", 9180),
         description="Where it is served. Elsewhere than here only with `tls`.",
     )
-    token: Annotated[SecretStr, kinds.SECRET] = Field(
-        description="What whoever asks must show. Written as `{env: NAME}` or `{file: path}`."
+    token: OptionalSecret = Field(
+        default=None,
+        description="A token of the role `admin`, in `tokens` called `admin`. Written as `{env: NAME}` or "
+        "`{file: path}`.",
+    )
+    tokens: Annotated[Mapping[Annotated[str, kinds.NAME], AdminToken], AsMapping] = Field(
+        default={}, description="What whoever asks must show, one of these, by name. This, `token`, or both."
+    )
+    console: Annotated[bool, kinds.FLAG] = Field(
+        default=True, description="Whether the web console is served there, at `/`."
     )
     tls: AdminTls | None = Field(default=None, description="TLS. Without it, nothing is encrypted.")
+
+    @model_validator(mode="after")
+    def _somebody_may_ask(self) -> Admin:
+        if self.token is None and not self.tokens:
+            raise ValueError("nobody could ask: set tokens, or token")
+        if self.token is not None and "admin" in self.tokens:
+            raise ValueError(
+                "token is the one of the name admin, and tokens has that too: leave one of them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _not_in_the_open(self) -> Admin:

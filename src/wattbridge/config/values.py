@@ -35,6 +35,9 @@ _ACTION = re.compile(r"[A-Za-z]{1,50}")
 _FIELD_PATH = re.compile(r"[A-Za-z]{1,50}(?:\.[A-Za-z]{1,50}){0,9}")
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,31}")
 _FACTOR = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,7})?")
+_TOKEN_HASH = re.compile(
+    r"scrypt\$([0-9]{1,2})\$([0-9]{1,2})\$([0-9])\$[A-Za-z0-9+/]{22}==\$[A-Za-z0-9+/]{43}="
+)
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _COMPARISON = re.compile(r"(<=|>=|==|!=|<|>) *([vV]?[0-9][^<>=!, ]*)")
 _NOT_IN_URLS = re.compile(r"[\s\x00-\x1f\x7f\"<>\\^`|]")
@@ -53,6 +56,22 @@ def suggest(word: str, words: Iterable[str]) -> str:
     known = {other.lower(): other for other in words}
     close = get_close_matches(word.lower()[:64], list(known), n=1)
     return f" (did you mean {known[close[0]]!r}?)" if close else ""
+
+
+def read_token_hash(text: str) -> str:
+    """``scrypt$14$8$1$SALT$HASH``: the cost as a power of two, block size, parallelism; Base64.
+
+    What is written so is read by ``operation.api.tokens``. Costs that would stop the gateway are refused.
+    """
+    match = _TOKEN_HASH.fullmatch(text)
+    if match is None:
+        raise ValueError("is no hash of a token: `wattbridge admin hash-token` makes one")
+    cost, size, lanes = map(int, match.groups())
+    if not (10 <= cost <= 17 and 1 <= size <= 16 and 1 <= lanes <= 4):
+        raise ValueError(
+            "is a hash of more or less work than is sensible: `wattbridge admin hash-token` makes one"
+        )
+    return text
 
 
 def describe(value: Any) -> str:

@@ -350,6 +350,8 @@ class ChargePointLink:
         self._contender: HeardFrom | None = None
         self._found: tuple[HeardFrom, Address] | None = None
         self._closed = ""  # why no more calls are taken
+        self.called_at = ""  # the URL of the last call, and why that did not get through
+        self.call_problem = ""
         # One CALL at a time in this direction; calls of the charge point may cross.
         self._one_at_a_time = asyncio.Lock()
         self._waiting = 0  # calls
@@ -440,6 +442,19 @@ class ChargePointLink:
         finally:
             self._one_at_a_time.release()
 
+    async def reach(self) -> str:
+        """Open a connection to where it is called, and close it again; nothing is posted.
+
+        Returns what was seen, in a sentence. Raises Unreachable.
+        """
+        if self._heard is None:
+            raise Unreachable("not_connected", f"charge point {self._identity} has not been heard of")
+        address = await self._address(self._heard)
+        connection = await self._client.connect(address)
+        connection.close()
+        by = f", which is from {address.origin}"
+        return f"{address} takes connections{' by TLS' if address.scheme == 'https' else ''}{by}"
+
     def _moved(self) -> HeardFrom | None:
         """The address that takes the place of the one that did not answer; None when there is none."""
         if self._contender is not None:
@@ -469,7 +484,12 @@ class ChargePointLink:
 
     async def _call_at(self, heard: HeardFrom, call: Call) -> Answer:
         began = self._clock()
-        address = await self._address(heard)
+        try:
+            address = await self._address(heard)
+        except Unreachable as gone:
+            self.called_at, self.call_problem = "", gone.description
+            raise
+        self.called_at, self.call_problem = address.url, ""
         charge_point, handling = self._charge_point, self._charge_point.handling
         dialect = charge_point.dialect.of(heard.ocpp)
         resolved = self._clock()
@@ -500,6 +520,7 @@ class ChargePointLink:
                 handling.call_timeout,
             )
         except Unreachable as gone:
+            self.call_problem = gone.description
             if gone.reason != "refused":
                 gone.asked = asked
             raise
@@ -515,6 +536,8 @@ class ChargePointLink:
             form=form if passing else "",
             check=self._check(),
         )
+        if isinstance(reply, CallError) and reply.reason == "malformed":
+            self.call_problem = reply.description
         return Answer(reply, asked, Passage("soap", answer.body, notes), waited)
 
     async def close(self, reason: str) -> None:

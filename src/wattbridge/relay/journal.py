@@ -75,7 +75,8 @@ class Record:
 class Event:
     """Something the operator may want to know that is no exchange.
 
-    ``kind`` is a word of a closed set: ``session opened``, ``session closed``,
+    ``kind`` is a word of a closed set: ``administered`` (by an
+    operator, says the label ``who``), ``session opened``, ``session closed``,
     ``session not restored``, ``route changed``,
     ``route kept`` (the new one leads nowhere), ``name taken``, ``mirror dropped``, ``mirror refused``,
     ``charge point connected``, ``charge point disconnected``, ``central system connected``,

@@ -281,6 +281,10 @@ class Registry:
         """Seconds of silence after which a session is closed."""
         return self.alive * (session.heartbeat_interval or self.heartbeat_interval)
 
+    def silence(self, session: Session) -> float:
+        """Seconds since its charge point last spoke."""
+        return self._clock() - session.heard
+
     def _is_silent(self, session: Session, now: float) -> bool:
         if session.connection is not None or session.calls_in_flight:
             return False

@@ -186,6 +186,25 @@ class Exchange(Row):
     notes: str = ""  # JSON
 
 
+@dataclass(frozen=True, slots=True)
+class AuditEntry(Row):
+    """One action of somebody who administers the gateway. ``number`` orders them; it is unique and grows."""
+
+    table: ClassVar[str] = "audit_entry"
+    key: ClassVar[tuple[str, ...]] = ("number",)
+
+    number: int
+    happened: float
+    who: str  # the name of the token
+    role: str
+    source: str  # the address it came from
+    request: str  # "POST /chargers/CP1/calls"
+    identity: str  # of the charge point it was about; empty when it was about none
+    details: str  # what was asked for (JSON), without secrets; empty when the request tells everything
+    status: int  # of HTTP
+    result: str  # in a sentence, when it was refused
+
+
 ROWS: tuple[type[Row], ...] = (
     ChargePoint,
     ConnectorStatus,
@@ -195,6 +214,7 @@ ROWS: tuple[type[Row], ...] = (
     Waiting,
     Remembered,
     Exchange,
+    AuditEntry,
 )
 
 
@@ -271,8 +291,8 @@ class Store(Protocol):
         ...
 
     async def sizes(self, kind: type[Row], where: Mapping[str, Any] | None = None) -> Sizes:
-        """How many rows there are, how large, and since when (by ``kept``, ``began``, ``answered``, ``told``
-        or ``changed``, whichever the kind has)."""
+        """How many rows there are, how large, and since when (by ``kept``, ``began``, ``answered``, ``told``,
+        ``changed`` or ``happened``, whichever the kind has)."""
         ...
 
     async def prune(self, kind: type[Row], before: float, *, most_bytes: int | None = None) -> int:

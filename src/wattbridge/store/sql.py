@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 from wattbridge.store.base import (
     ROWS,
+    AuditEntry,
     Authorization,
     Change,
     Exchange,
@@ -32,6 +33,7 @@ AGE: Mapping[type[Row], str] = {
     Remembered: "answered",
     Transaction: "changed",
     Authorization: "told",
+    AuditEntry: "happened",
 }
 # What may be taken away when it is old enough, and the condition that it must meet besides. What waits for
 # its central system is never too old.
@@ -39,6 +41,7 @@ PRUNED: Mapping[type[Row], str] = {
     Exchange: "",
     Remembered: "identity not in (select identity from outbox)",
     Authorization: "",
+    AuditEntry: "",
     Transaction: "state <> 'open' and identity not in (select identity from outbox)",
 }
 
