@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from typing import Any
 
 from aiohttp import web
 
-from wattbridge.operation import console
+from wattbridge.operation.api import Site
 
 TOKENS = {"token-of-admin": "admin", "token-of-operator": "operate", "token-of-reader": "read"}
 CSRF = "one-for-the-page"
@@ -189,7 +190,6 @@ class FakeAdmin:
 
     def pages(self) -> web.Application:
         pages = web.Application(middlewares=[self._guard])
-        console.add_to(pages.router)
         add = pages.router.add_route
         add("POST", "/api/v1/login", self._login)
         add("POST", "/api/v1/logout", self._logout)
@@ -220,6 +220,7 @@ class FakeAdmin:
         add("GET", "/api/v1/loggers", self._loggers)
         add("PUT", "/api/v1/loggers/{name}", self._level)
         add("GET", "/api/v1/audit", self._audit)
+        add("GET", "/{path:.*}", Site(files("wattbridge.operation") / "console").answer)
         return pages
 
     @web.middleware

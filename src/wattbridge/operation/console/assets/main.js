@@ -59,7 +59,7 @@ function frame() {
   const mode = theme();
   show(document.getElementById("top"),
     h("div.brand",
-      h("a.home", { href: "/", "aria-label": "wattbridge, to the overview" }, h("img", { src: "/console/icon.svg", alt: "", width: 22, height: 22 }), h("span.wordmark", { class: told?.name && told.name !== "wattbridge" ? "beside" : "" }, "wattbridge")),
+      h("a.home", { href: "/", "aria-label": "wattbridge, to the overview" }, h("img", { src: "/assets/icon.svg", alt: "", width: 22, height: 22 }), h("span.wordmark", { class: told?.name && told.name !== "wattbridge" ? "beside" : "" }, "wattbridge")),
       told?.name && told.name !== "wattbridge" ? h("span.node", told.name) : null,
       ready,
       line.down ? chip("down", `no answer since ${clock(line.down, { milliseconds: false })}`) : null),
