@@ -132,14 +132,19 @@ export function poll(once, seconds) {
 }
 
 // The live stream. The browser comes back by itself after a broken connection, with the id of the last row it
-// had; where the server refuses, it does not, and we try again. *on* has row(row), gap(n) and state(word):
-// "connecting", "live" or "broken".
+// had; where the server refuses, it does not, and we try again. A browser opens six connections to one place
+// and no more, so a page that nobody has looked at for a while gives its own back, and catches up when it is
+// seen again. *on* has row(row), gap(n) and state(word): "connecting", "live" or "broken".
+const UNSEEN = 30_000; // ms
+
 export function stream(filter, on) {
   let source = null;
   let again = null;
   let last = "";
   let closed = false;
   const open = () => {
+    clearTimeout(again);
+    source?.close();
     on.state("connecting");
     source = new EventSource(`/api/v1/messages/stream${query({ filter, last_event_id: last })}`);
     source.onopen = () => on.state("live");
@@ -149,20 +154,32 @@ export function stream(filter, on) {
     });
     source.addEventListener("gap", (event) => on.gap(JSON.parse(event.data).missed));
     source.onerror = () => {
-      if (closed) return;
-      on.state(source.readyState === EventSource.CLOSED ? "broken" : "connecting");
-      if (source.readyState === EventSource.CLOSED) {
-        source.close();
+      const over = source.readyState === EventSource.CLOSED;
+      on.state(over ? "broken" : "connecting");
+      if (over && !closed) {
         session.begin().then((me) => me || session.onLost(), () => {});
         again = setTimeout(open, 2000);
       }
     };
   };
+  const seen = () => {
+    clearTimeout(again);
+    if (!document.hidden) {
+      if (source.readyState === EventSource.CLOSED) open();
+    } else {
+      again = setTimeout(() => {
+        source.close();
+        on.state("connecting");
+      }, UNSEEN);
+    }
+  };
+  document.addEventListener("visibilitychange", seen);
   open();
   return {
     close() {
       closed = true;
       clearTimeout(again);
+      document.removeEventListener("visibilitychange", seen);
       source.close();
     },
   };

@@ -14,7 +14,7 @@ export function svg(name, attributes, ...children) {
 }
 
 function fill(node, classes, attributes, children) {
-  if (attributes instanceof Node || typeof attributes === "string" || Array.isArray(attributes)) {
+  if (attributes instanceof Node || typeof attributes !== "object" || Array.isArray(attributes)) {
     children.unshift(attributes);
     attributes = null;
   }
