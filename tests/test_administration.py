@@ -79,7 +79,12 @@ async def test_routes_are_told_with_the_reasons_why_not(tmp_path: Path) -> None:
             "error": "SecurityError",
         }
         assert administration.test_route({"charger": "CP9", "known": True})["route"] == "all"
-        assert administration.list_routes()[0] == {"route": "acme", "upstream": "main", "mirrors": ["other"]}
+        assert administration.list_routes()[0] == {
+            "route": "acme",
+            "upstream": "main",
+            "mirrors": ["other"],
+            "sessions": 0,
+        }
 
 
 @pytest.mark.parametrize(

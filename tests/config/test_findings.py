@@ -511,7 +511,7 @@ class TestTlsOfOurOwn:
             "127.0.0.1:8080"
         ]
         assert of("{bind: '127.0.0.1:1'}") == [
-            "gateway.yaml:6:1: admin.token: is missing (what whoever asks must show)"
+            "gateway.yaml:6:1: admin: nobody could ask: set tokens, or token"
         ]
 
 

@@ -103,6 +103,7 @@ def test_a_configuration_survives_being_written_as_json(tmp_path: Path) -> None:
     written["chargers"]["0012345"]["password"] = {"env": "CP_0012345"}
     written["chargers"]["0012345"]["upstream_password"] = {"env": "CSMS_0012345"}
     written["admin"]["token"] = {"env": "ADMIN_TOKEN"}
+    written["admin"]["tokens"]["grafana"]["token"] = {"env": "ADMIN_TOKEN"}
     again = read_text(json.dumps(written), "gateway.json", env=SECRETS)
     assert again.config == config
 

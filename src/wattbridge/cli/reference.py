@@ -214,12 +214,19 @@ store:
   replies: 168h
   transactions: 2160h
   history: {age: 72h, size: 256MiB, redact: [idTag, AuthorizationKey]}
+  audit: {age: 365d, size: 16MiB}
 
 time: {zone: UTC, milliseconds: no}
 metrics: {bind: 127.0.0.1:9181}
 admin:
   bind: 127.0.0.1:9180
-  token: {env: ADMIN_TOKEN}
+  console: yes
+  token: {env: ADMIN_TOKEN}                # all rights; or several, each with its own:
+  tokens:
+    grafana: {role: read, token: {env: ADMIN_TOKEN}}
+    depot:
+      role: operate
+      hash: scrypt$14$8$1$8lHY7lXhxkzEy5EMjRLS1g==$yRG+jUqm2RxqM1kbwmbGqMgkW4d+eRZR7pyLtB5cUEk=
   tls: {certificate: certs/gw.pem, key: certs/gw.key}
 logging: {level: info, format: console}
 """
