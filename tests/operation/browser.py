@@ -89,7 +89,8 @@ class Looking:
         if not await self.page.evaluate("'axe' in window"):
             await self.page.evaluate(AXE.read_text(encoding="utf-8"))
         found: dict[str, Any] = await self.page.evaluate(
-            "(rules) => axe.run(document, {resultTypes: ['violations'], runOnly: rules})", list(rules or STANDARDS)
+            "(rules) => axe.run(document, {resultTypes: ['violations'], runOnly: rules})",
+            list(rules or STANDARDS),
         )
         return [
             f"{breach['id']}: {breach['help']}: {node['html'][:160]} {node['failureSummary'][:300]}"
@@ -110,7 +111,9 @@ async def looking(
 ) -> AsyncIterator[Looking]:
     """Someone looks at *path*, signed in with *token* where there is one."""
     context = await browser.new_context(
-        viewport={"width": size[0], "height": size[1]}, color_scheme=theme, permissions=["clipboard-read", "clipboard-write"]
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme=theme,
+        permissions=["clipboard-read", "clipboard-write"],
     )
     try:
         page = await context.new_page()

@@ -141,7 +141,9 @@ class FakeAdmin:
     problems: list[dict[str, Any]] = field(default_factory=list)
     traces: list[dict[str, Any]] = field(default_factory=list)
     overview: dict[str, Any] = field(default_factory=dict)
-    details: dict[str, dict[str, Any]] = field(default_factory=dict)  # of charge points, over what the row has
+    details: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # of charge points, over what the row has
     refuse_reload: bool = False
     callback: dict[str, Any] = field(default_factory=lambda: {"reachable": True, "text": "TCP in 3 ms"})
     done: list[tuple[str, str, Any]] = field(default_factory=list)  # (method, path, body)
@@ -266,7 +268,9 @@ class FakeAdmin:
     async def _messages(self, request: web.Request) -> web.Response:
         asked = request.query
         try:
-            found = [row for row in self.rows if matches(row, asked.get("filter", ""), asked.get("charger", ""))]
+            found = [
+                row for row in self.rows if matches(row, asked.get("filter", ""), asked.get("charger", ""))
+            ]
         except ValueError as bad:
             return problem(400, "malformed", str(bad))
         most = int(asked.get("limit", "100"))
@@ -288,7 +292,9 @@ class FakeAdmin:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         asked = request.query.get("filter", "")
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
         await response.prepare(request)
         await response.write(b": here\n\n")
         waiting: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
@@ -346,7 +352,8 @@ class FakeAdmin:
         found = [
             row
             for row in self.transactions
-            if asked.get("state", row["state"]) == row["state"] and asked.get("charger", row["charger"]) == row["charger"]
+            if asked.get("state", row["state"]) == row["state"]
+            and asked.get("charger", row["charger"]) == row["charger"]
         ]
         return web.json_response({"transactions": found})
 
@@ -386,7 +393,12 @@ class FakeAdmin:
     async def _routes(self, _: web.Request) -> web.Response:
         rows = [
             {"route": "berlin", "upstream": "cloud", "fallback": "spare", "sessions": 214},
-            {"route": "turned-away", "upstream": None, "reject": {"boot_status": "Rejected", "error": ""}, "sessions": 0},
+            {
+                "route": "turned-away",
+                "upstream": None,
+                "reject": {"boot_status": "Rejected", "error": ""},
+                "sessions": 0,
+            },
             {"route": "everybody", "upstream": "cloud", "mirrors": ["audit"], "sessions": 198},
         ]
         return web.json_response({"routes": rows})
@@ -399,8 +411,18 @@ class FakeAdmin:
         )
 
     async def _listeners(self, _: web.Request) -> web.Response:
-        row = {"listener": "field", "bind": "0.0.0.0:8080", "protocol": "ocpp", "versions": ["1.6", "1.5", "1.2"]}
-        row |= {"paths": ["/ocpp/cs"], "tls": False, "soap": "http://0.0.0.0:8080/ocpp/cs", "connections": 137}
+        row = {
+            "listener": "field",
+            "bind": "0.0.0.0:8080",
+            "protocol": "ocpp",
+            "versions": ["1.6", "1.5", "1.2"],
+        }
+        row |= {
+            "paths": ["/ocpp/cs"],
+            "tls": False,
+            "soap": "http://0.0.0.0:8080/ocpp/cs",
+            "connections": 137,
+        }
         row |= {"websocket": "ws://0.0.0.0:8080/ocpp/{charger}", "most_connections": 2000}
         return web.json_response({"listeners": [row]})
 
@@ -429,7 +451,13 @@ class FakeAdmin:
 
     async def _audit(self, _: web.Request) -> web.Response:
         row = {"number": 1, "time": at(60), "who": "console", "role": "admin", "source": "127.0.0.1"}
-        row |= {"request": "POST /config/reload", "charger": None, "details": None, "status": 200, "result": ""}
+        row |= {
+            "request": "POST /config/reload",
+            "charger": None,
+            "details": None,
+            "status": 200,
+            "result": "",
+        }
         return web.json_response({"audit": [row]})
 
 
@@ -487,7 +515,13 @@ def a_busy_gateway(*, chargers: int = 40, messages: int = 60) -> FakeAdmin:
         elif number % 13 == 0:
             row |= {"outcome": "kept", "upstream": "cloud", "peer_ms": 0.0}
         elif number % 9 == 0:
-            row |= {"direction": "to_charger", "action": "Reset", "charger_transport": "json", "changes": 0, "losses": 0}
+            row |= {
+                "direction": "to_charger",
+                "action": "Reset",
+                "charger_transport": "json",
+                "changes": 0,
+                "losses": 0,
+            }
         admin.rows.insert(0, row)
     states = ["connected"] * 8 + ["stale", "offline"]
     for number in range(chargers):
@@ -504,7 +538,15 @@ def a_busy_gateway(*, chargers: int = 40, messages: int = 60) -> FakeAdmin:
             )
         )
     admin.chargers.append(
-        a_charger("ZZZ-0099", state="unknown", session=False, charger_dialect=None, vendor=None, model=None, firmware=None)
+        a_charger(
+            "ZZZ-0099",
+            state="unknown",
+            session=False,
+            charger_dialect=None,
+            vendor=None,
+            model=None,
+            firmware=None,
+        )
     )
     admin.details["BER-0001"] = {
         "callback": {
@@ -668,7 +710,12 @@ def a_busy_gateway(*, chargers: int = 40, messages: int = 60) -> FakeAdmin:
             {"name": "admin", "not_after": at(-86400 * 80), "days_left": 80.4},
         ],
         "attention": [
-            {"kind": "upstream", "text": "old has been away for 10 minutes", "fix": "12 sessions wait for it.", "link": "/problems"}
+            {
+                "kind": "upstream",
+                "text": "old has been away for 10 minutes",
+                "fix": "12 sessions wait for it.",
+                "link": "/problems",
+            }
         ],
     }
     return admin

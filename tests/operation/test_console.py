@@ -81,7 +81,9 @@ async def test_without_a_token_one_is_asked_for(browser: Browser, url: str) -> N
         await expect(look.page.get_by_role("alert")).to_have_text("That is not a token of this gateway.")
         await token.fill(READER)
         await token.press("Enter")
-        await expect(look.page.get_by_role("heading", name="Problems")).to_be_visible()  # where one wanted to go
+        await expect(
+            look.page.get_by_role("heading", name="Problems")
+        ).to_be_visible()  # where one wanted to go
         await look.page.get_by_role("button", name="Sign out").click()
         await expect(look.page.get_by_label("Token")).to_be_visible()
 
@@ -101,7 +103,9 @@ async def test_an_exchange_is_shown_as_it_happens(browser: Browser, admin: FakeA
         await expect(row(look.page, "HAM-0008").locator(".out")).to_have_text("✖timeout")
 
 
-async def test_what_a_pause_has_kept_back_comes_after_it(browser: Browser, admin: FakeAdmin, url: str) -> None:
+async def test_what_a_pause_has_kept_back_comes_after_it(
+    browser: Browser, admin: FakeAdmin, url: str
+) -> None:
     async with looking(browser, url, READER, path="/messages") as look:
         await expect(rows(look.page).first).to_be_visible()
         await look.page.keyboard.press("f")
@@ -112,7 +116,9 @@ async def test_what_a_pause_has_kept_back_comes_after_it(browser: Browser, admin
         await expect(row(look.page, "HAM-0007")).to_be_visible()
 
 
-async def test_a_gap_in_the_stream_is_shown_and_can_be_filled(browser: Browser, admin: FakeAdmin, url: str) -> None:
+async def test_a_gap_in_the_stream_is_shown_and_can_be_filled(
+    browser: Browser, admin: FakeAdmin, url: str
+) -> None:
     async with looking(browser, url, READER, path="/messages") as look:
         await expect(look.page.locator(".status .chip")).to_have_text("●live")
         admin.arrive(a_row(61, charger="HAM-0007"), unseen=True)
@@ -126,7 +132,9 @@ async def test_a_gap_in_the_stream_is_shown_and_can_be_filled(browser: Browser, 
         await expect(gap).to_have_count(0)
 
 
-async def test_a_filter_is_in_the_address_and_holds_for_what_comes(browser: Browser, admin: FakeAdmin, url: str) -> None:
+async def test_a_filter_is_in_the_address_and_holds_for_what_comes(
+    browser: Browser, admin: FakeAdmin, url: str
+) -> None:
     async with looking(browser, url, READER, path="/messages") as look:
         page = look.page
         await expect(rows(page).first).to_be_visible()
@@ -150,11 +158,15 @@ async def test_a_filter_that_cannot_be_understood_says_why_and_keeps_what_was_ty
     browser: Browser, url: str
 ) -> None:
     async with looking(browser, url, READER, path="/messages?filter=chager:BER-1") as look:
-        await expect(look.page.get_by_role("alert")).to_contain_text("found 'chager', expected charger, action")
+        await expect(look.page.get_by_role("alert")).to_contain_text(
+            "found 'chager', expected charger, action"
+        )
         await expect(look.page.locator("#filter")).to_have_value("chager:BER-1")
 
 
-async def test_older_messages_come_as_one_scrolls_up_to_five_thousand(browser: Browser, admin: FakeAdmin, url: str) -> None:
+async def test_older_messages_come_as_one_scrolls_up_to_five_thousand(
+    browser: Browser, admin: FakeAdmin, url: str
+) -> None:
     """However many there are, the page has the rows that are seen."""
     admin.rows = [a_row(number, charger=f"BER-{number}") for number in range(7000, 0, -1)]
     async with looking(browser, url, READER, path="/messages") as look:
@@ -172,7 +184,9 @@ async def test_older_messages_come_as_one_scrolls_up_to_five_thousand(browser: B
 # --- One exchange
 
 
-async def test_both_encodings_stand_beside_each_other_and_fields_light_up_together(browser: Browser, url: str) -> None:
+async def test_both_encodings_stand_beside_each_other_and_fields_light_up_together(
+    browser: Browser, url: str
+) -> None:
     async with looking(browser, url, READER, path="/messages/50") as look:
         ours, theirs = (look.page.locator(f'.side[data-side="{side}"]') for side in ("charger", "csms"))
         await expect(ours).to_contain_text("SOAP 1.6")
@@ -196,7 +210,9 @@ async def test_what_was_changed_and_lost_is_marked_with_its_rule(browser: Browse
         await expect(look.page.locator(".timeline li")).to_have_count(4)
 
 
-async def test_rows_are_walked_with_j_and_k_opened_with_enter_and_left_with_escape(browser: Browser, url: str) -> None:
+async def test_rows_are_walked_with_j_and_k_opened_with_enter_and_left_with_escape(
+    browser: Browser, url: str
+) -> None:
     async with looking(browser, url, READER, path="/messages") as look:
         page = look.page
         await expect(rows(page).first).to_be_visible()
@@ -212,14 +228,18 @@ async def test_rows_are_walked_with_j_and_k_opened_with_enter_and_left_with_esca
         await page.wait_for_url(f"{url}/messages")
         await page.keyboard.press("?")
         await expect(page.get_by_role("dialog")).to_contain_text("follow or pause the live messages")
-        await expect(page.get_by_role("dialog")).to_contain_text("the identity of the charge point: charger:BER-*")
+        await expect(page.get_by_role("dialog")).to_contain_text(
+            "the identity of the charge point: charger:BER-*"
+        )
         await page.keyboard.press("Escape")
         await page.keyboard.press("g")
         await page.keyboard.press("p")
         await page.wait_for_url(f"{url}/problems")
 
 
-async def test_what_a_stranger_sends_is_text_and_nothing_else(browser: Browser, admin: FakeAdmin, url: str) -> None:
+async def test_what_a_stranger_sends_is_text_and_nothing_else(
+    browser: Browser, admin: FakeAdmin, url: str
+) -> None:
     bad = "<img src=x onerror=alert(1)>"
     admin.arrive(a_row(61, charger=bad, action=bad, reason=bad, outcome="failed"))
     shown = admin.exchange(admin.rows[0])
@@ -233,7 +253,9 @@ async def test_what_a_stranger_sends_is_text_and_nothing_else(browser: Browser, 
         assert look.complaints == []
 
 
-async def test_a_message_is_replayed_only_to_a_charge_point(browser: Browser, admin: FakeAdmin, url: str) -> None:
+async def test_a_message_is_replayed_only_to_a_charge_point(
+    browser: Browser, admin: FakeAdmin, url: str
+) -> None:
     async with looking(browser, url, OPERATOR, path="/messages/54") as look:  # the central system's Reset
         await look.page.get_by_role("button", name="Replay").click()
         dialog = look.page.get_by_role("dialog")
@@ -275,11 +297,15 @@ async def test_a_charge_point_is_shown_whole(browser: Browser, url: str) -> None
             await expect(page).to_contain_text(text)
         await page.get_by_text("1 field cannot be carried").click()
         await expect(page).to_contain_text("WSDL 1.5; OCPP 1.6 has no hash")
-        await look.page.wait_for_timeout(3500)  # what was opened stays open while the page is brought up to date
+        await look.page.wait_for_timeout(
+            3500
+        )  # what was opened stays open while the page is brought up to date
         await expect(page.get_by_text("WSDL 1.5; OCPP 1.6 has no hash")).to_be_visible()
 
 
-async def test_a_charge_point_that_cannot_be_called_is_diagnosed(browser: Browser, admin: FakeAdmin, url: str) -> None:
+async def test_a_charge_point_that_cannot_be_called_is_diagnosed(
+    browser: Browser, admin: FakeAdmin, url: str
+) -> None:
     admin.callback = {"reachable": False, "text": "10.20.4.17:8090: no route to host, after 3.1 s"}
     async with looking(browser, url, OPERATOR, path="/problems") as look:
         problem = look.page.locator(".problems li").first
@@ -320,7 +346,9 @@ async def test_a_call_is_sent_and_its_answer_shown(browser: Browser, admin: Fake
         await dialog.get_by_label("Action").select_option("Reset")
         await expect(dialog).to_contain_text("running charges may end")
         await dialog.get_by_role("button", name="Send").click()
-        await expect(dialog.get_by_role("status")).to_contain_text("GenericError: no answer within 30 s (timeout)")
+        await expect(dialog.get_by_role("status")).to_contain_text(
+            "GenericError: no answer within 30 s (timeout)"
+        )
         await dialog.get_by_label("Payload").fill("{type")
         await dialog.get_by_role("button", name="Send").click()
         await expect(dialog.get_by_role("status")).to_contain_text("The payload is not JSON")
@@ -353,7 +381,9 @@ async def test_what_a_reader_may_not_do_is_there_and_says_so(
         role = "admin" if path == "/configuration" else "operate"
         await expect(button).to_have_attribute("title", f"needs the role {role}; you are signed in with read")
         await button.dispatch_event("click")
-        await expect(look.page.locator(".toast")).to_have_text(f"needs the role {role}; you are signed in with read")
+        await expect(look.page.locator(".toast")).to_have_text(
+            f"needs the role {role}; you are signed in with read"
+        )
     assert admin.done == []
 
 
@@ -368,7 +398,9 @@ async def test_a_reload_that_is_refused_says_why_and_one_that_is_not_what_change
         reload = look.page.get_by_role("button", name="Reload", exact=True)
         await reload.click()
         verdict = look.page.locator(".verdict")
-        await expect(verdict).to_contain_text("Reload refused. The gateway goes on with the configuration it has.")
+        await expect(verdict).to_contain_text(
+            "Reload refused. The gateway goes on with the configuration it has."
+        )
         await expect(verdict).to_contain_text("gateway.yaml:14:5")
         await expect(verdict).to_contain_text(REFUSED[0]["message"])
         admin.refuse_reload = False
@@ -377,7 +409,9 @@ async def test_a_reload_that_is_refused_says_why_and_one_that_is_not_what_change
         await reload.click()
         await expect(verdict).to_contain_text("Reloaded: 1 value changed.")
         await expect(look.page.locator(".yaml")).to_contain_text("token: '***'")
-    assert [path for _, path, _ in admin.done] == [f"/api/v1/config/{what}" for what in ("reload", "check", "reload")]
+    assert [path for _, path, _ in admin.done] == [
+        f"/api/v1/config/{what}" for what in ("reload", "check", "reload")
+    ]
 
 
 # --- Routes, transactions, traces
@@ -392,7 +426,9 @@ async def test_the_page_says_which_route_and_why(browser: Browser, url: str) -> 
         await expect(look.page.locator(".passed li")).to_have_text(["berlin: charger: 'HAM-1' is not BER-*"])
 
 
-async def test_transactions_are_chosen_by_state_and_shown_with_both_numbers(browser: Browser, url: str) -> None:
+async def test_transactions_are_chosen_by_state_and_shown_with_both_numbers(
+    browser: Browser, url: str
+) -> None:
     async with looking(browser, url, READER, path="/transactions") as look:
         await look.page.get_by_role("button", name="open").click()
         await look.page.wait_for_url(f"{url}/transactions?state=open")
@@ -478,4 +514,3 @@ async def test_light_and_dark_follow_the_system_until_somebody_switches(browser:
         await look.page.reload()
         await expect(look.page.get_by_role("button", name="Theme: light")).to_be_visible()
         assert await ground(look) == "rgb(244, 246, 247)"
-

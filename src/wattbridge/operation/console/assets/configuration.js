@@ -8,21 +8,25 @@ import { count, moment } from "./words.js";
 export function configuration(where) {
   const element = h("div.page.configuration", h("p.empty", "Asking the gateway …"));
   let text = "";
+  let file = "";
   let failed = null;
   let told = null; // {what, answer} or {what, problem}
   let busy = "";
   let loggers = null;
   let audit = null;
 
-  async function read() {
+  // Of a large fleet this takes the gateway some seconds: only when somebody wants it.
+  async function inForce() {
     try {
-      const answer = await get("/config");
-      text = typeof answer === "string" ? answer : answer.text ?? JSON.stringify(answer, null, 2);
-      if (typeof text !== "string") text = JSON.stringify(text, null, 2);
+      ({ text, file } = await get("/config"));
       failed = null;
     } catch (problem) {
       failed = problem;
     }
+    draw();
+  }
+
+  async function read() {
     if (session.may("admin")) {
       await Promise.all([
         get("/loggers").then((answer) => { loggers = answer.loggers; }, () => {}),
@@ -37,12 +41,13 @@ export function configuration(where) {
     draw();
     try {
       told = { what, answer: await post(`/config/${what}`) };
-      if (what === "reload") read();
+      if (what === "reload") inForce();
     } catch (problem) {
       told = { what, problem };
     }
     busy = "";
     draw();
+    read();
     element.querySelector(".verdict")?.scrollIntoView({ block: "nearest" });
   }
 
@@ -64,8 +69,8 @@ export function configuration(where) {
   function draw() {
     show(element,
       h("h1", "Configuration"),
-      card("The file", h("div.actions", act(busy === "check" ? "Checking …" : "Check", "admin", () => run("check")), act(busy === "reload" ? "Reloading …" : "Reload", "admin", () => run("reload"), { class: "main" })), outcome()),
-      card(["What is in force", h("button.quiet", { onclick: () => copy(text, "The configuration is copied") }, "copy")],
+      card(["The file", file ? h("code", file) : null], h("div.actions", act(busy === "check" ? "Checking …" : "Check", "admin", () => run("check")), act(busy === "reload" ? "Reloading …" : "Reload", "admin", () => run("reload"), { class: "main" })), outcome()),
+      card(["What is in force", h("span", h("button.quiet", { onclick: inForce }, "read again"), h("button.quiet", { onclick: () => copy(text, "The configuration is copied") }, "copy"))],
         h("p.muted", "Every value, also those that the file does not name. Secrets are not shown."),
         failed ? trouble(failed) : h("pre.yaml", { tabindex: "0", "aria-label": "Configuration in force" }, coloured(text.trimEnd()))),
       loggers ? card("Log levels", levels()) : null,
@@ -96,6 +101,7 @@ export function configuration(where) {
     return choice;
   }
 
+  inForce();
   const watch = poll(read, 15);
   return { element, update() {}, leave: () => watch.stop() };
 }
@@ -115,10 +121,14 @@ function brief(details) {
 }
 
 // YAML with its keys and comments set apart.
+const COLOURED = 3000; // lines
+
 function coloured(text) {
-  return text.split("\n").map((line) => {
+  const lines = text.split("\n");
+  const rest = lines.splice(COLOURED).join("\n");
+  return [lines.map((line) => {
     const found = /^(\s*(?:- )?)("[^"]*"|[^\s:#"'][^:#]*)(:)(\s.*|)$/.exec(line);
     if (/^\s*#/.test(line)) return [h("span.muted", line), "\n"];
     return found ? [found[1], h("span.name", found[2]), found[3], h("span.text", found[4]), "\n"] : [line, "\n"];
-  });
+  }), rest];
 }

@@ -114,16 +114,16 @@ function dialects(told) {
   if (!rows.length) return empty("None has been heard yet. Point one at a listener, and it appears here.");
   const most = Math.max(1, ...rows.map(([, one]) => (one.connected ?? 0) + (one.stale ?? 0)));
   return h("ul.bars.stacks", rows.map(([name, one]) => h("li",
-    h("a.name", { href: `/chargers?q=${encodeURIComponent(name.replace(/^ocpp/, "").split("-")[1] ?? name)}` }, spoken(name)),
+    h("a.name", { href: `/chargers?q=${encodeURIComponent(spoken(name).toLowerCase())}` }, spoken(name)),
     stack([{ value: one.connected ?? 0, kind: "good", label: "connected" }, { value: one.stale ?? 0, kind: "warn", label: "stale" }],
       { label: `${one.connected ?? 0} connected, ${one.stale ?? 0} stale`, whole: most }),
     h("span.figure", number((one.connected ?? 0) + (one.stale ?? 0))))));
 }
 
-// "ocpp1.5-soap" → "OCPP 1.5 SOAP"
+// "ocpp1.5-soap" → "SOAP 1.5", as charge points are listed
 const spoken = (name) => {
-  const read = /^ocpp([\d.]+)-?(soap|json|j|s)$/i.exec(name);
-  return read ? `${read[2][0].toLowerCase() === "s" ? "SOAP" : "JSON"} ${read[1]}` : dialect(name);
+  const read = /^ocpp([\d.]+)-(soap|json)$/.exec(name);
+  return read ? dialect(`${read[2]} ${read[1]}`) : name;
 };
 
 function upstreams(told) {
@@ -132,7 +132,7 @@ function upstreams(told) {
   return h("ul.lines", rows.map((one) => {
     const { open = 0, connecting = 0, backoff = 0 } = one.sessions ?? {};
     return h("li", { "data-key": `upstream-${one.upstream}` },
-      h("strong.main", one.upstream), h("span.leg", { class: one.protocol === "ocpp-soap" ? "soap" : "json" }, one.protocol === "ocpp-soap" ? "SOAP" : "JSON"),
+      h("strong.main", one.upstream), h("span.leg", { class: spoken(one.protocol).slice(0, 4).toLowerCase() }, spoken(one.protocol)),
       one.up === null ? chip("waiting", "idle") : chip(one.up ? "up" : "down"),
       stack([{ value: open, kind: "good", label: "open" }, { value: connecting, kind: "warn", label: "connecting" }, { value: backoff, kind: "bad", label: "waiting to try again" }],
         { label: `${open} sessions open, ${connecting} connecting, ${backoff} waiting to try again` }),

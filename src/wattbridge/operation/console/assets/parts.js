@@ -2,7 +2,7 @@
 
 import { get, session } from "./api.js";
 import { copy, h, icon, toast } from "./dom.js";
-import { count, REASONS, STATES } from "./words.js";
+import { count, STATES } from "./words.js";
 
 // A state: mark, word and colour together, for nobody should need all three.
 export function chip(state, text = state) {
@@ -47,8 +47,7 @@ export function copyable(text, what = "Copied") {
 
 // What went wrong, in full.
 export function trouble(problem, before = "") {
-  const more = problem.reason && REASONS[problem.reason] && !problem.message.includes(REASONS[problem.reason]) ? ` (${problem.reason}: ${REASONS[problem.reason]})` : "";
-  return h("div.trouble", { role: "alert" }, before, problem.message, more);
+  return h("div.trouble", { role: "alert" }, before, problem.message);
 }
 
 // Errors of a configuration: [{file, line, column, path, message, severity}].

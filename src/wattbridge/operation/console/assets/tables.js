@@ -129,7 +129,7 @@ export function transactions(where) {
 export function problems(where) {
   return asking(where, "problems", 5, () => get("/problems"), ({ problems: list }) => [
     h("h1", "Problems"),
-    list.length ? h("p.muted", `${count(list.length, "cause")}, what happened last first. A cause goes away by itself once it has not happened for a while.`) : h("p.fine", h("span.mark", { "aria-hidden": "true" }, "✓"), "None. What failed before has not failed again."),
+    list.length ? h("p.muted", `${count(list.length, "cause")}; the one that was seen last comes first.`) : h("p.fine", h("span.mark", { "aria-hidden": "true" }, "✓"), "None has been seen."),
     h("ul.problems", list.map((one) => h("li.card", { "data-key": [one.kind, one.charger, one.upstream, one.source, one.reason].join("-") },
       h("header", h("span.mark.bad", { "aria-hidden": "true" }, "✖"), h("h2", one.text)),
       one.fix ? h("p.fix", h("strong", "What to do: "), one.fix) : null,
