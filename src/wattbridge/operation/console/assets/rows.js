@@ -40,10 +40,11 @@ export class Rows {
     this.schedule();
   }
 
-  // Put *items* on top. Where one has scrolled away from the top, what is seen stays where it is.
+  // Put *items* on top. Where one has scrolled away from the top, or looks at a row, what is seen stays where
+  // it is.
   prepend(items, most) {
     if (!items.length) return;
-    const away = this.element.scrollTop > this.height / 2;
+    const away = this.element.scrollTop > this.height / 2 || this.selected !== null;
     this.items = items.concat(this.items).slice(0, most);
     this.layOut();
     if (away) this.element.scrollTop += items.length * this.height;
