@@ -102,7 +102,7 @@ chromium:
 
 # The pictures of the README and the guide, taken from the demo.
 screenshots: $(READY) chromium
-	$(BIN)/python -m docs.images.take $(ARGS)
+	$(BIN)/python -m tests.operation.screenshots $(ARGS)
 
 clean:
 	rm -rf .venv tests/interop/node/node_modules tests/interop/gsoap/build \
