@@ -19,6 +19,7 @@ from wattbridge.config.tree import Unreadable, read_tree
 from wattbridge.ocpp.messages import Side
 from wattbridge.operating import Operating
 from wattbridge.operation.api import Deliveries, Refusal
+from wattbridge.operation.audit import Audit
 from wattbridge.overview import Overview
 from wattbridge.relay.routes import Heard, Route
 from wattbridge.relay.session import Session
@@ -55,6 +56,10 @@ class Administration:
         self._operating = Operating(gateway, self._deliveries.store, self._reports, _transaction)
         self._overview = Overview(gateway, now)
         self._began = time.monotonic()
+
+    @property
+    def audit(self) -> Audit:
+        return self._gateway.audit
 
     def info(self) -> dict[str, Any]:
         gateway = self._gateway
@@ -259,7 +264,7 @@ class Administration:
 
     async def list_audit(self, before: int | None, most: int, who: str) -> list[dict[str, Any]]:
         try:
-            return [_audited(row) for row in await self._gateway.audit.list(before, most, who)]
+            return [_audited(row) for row in await self.audit.list(before, most, who)]
         except NotKept as problem:
             raise _unkept(problem) from None
 

@@ -37,7 +37,8 @@ def a_gateway_that_keeps(folder: Path) -> Iterator[Keeping]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     access = Access([Token("admin", "admin", TOKEN)])
-    port = AdminPort("127.0.0.1", 0, access, pages_of(an_administration_of(folder, deliveries)))
+    administration = an_administration_of(folder, deliveries)
+    port = AdminPort("127.0.0.1", 0, access, pages_of(administration), audit=administration.audit)
     try:
         asyncio.run_coroutine_threadsafe(port.start(), loop).result()
         yield Keeping(deliveries, f"http://127.0.0.1:{port.port}", token_file)

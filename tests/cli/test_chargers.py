@@ -29,11 +29,11 @@ def gateway(tmp_path: Path) -> Iterator[Keeping]:
 def test_charge_points_are_a_table(gateway: Keeping) -> None:
     assert gateway.run("chargers", "list") == (
         0,
-        "charger  speaks    vendor  model  firmware  central system  speaks    session  losses\n"
-        "A/1      soap 1.5  ACME    CC-1   1.3       main            json 1.6  no       0\n"
-        "B2       soap 1.5  ACME    CC-2   -         main            json 1.6  no       0\n"
-        "CP2      json 1.6  -       -      -         main            json 1.6  no       0\n"
-        "EVB-1    -         -       -      -         main            json 1.6  no       0\n",
+        "charger  speaks    vendor  model  firmware  central system  speaks    state    losses\n"
+        "A/1      soap 1.5  ACME    CC-1   1.3       main            json 1.6  offline  0\n"
+        "B2       soap 1.5  ACME    CC-2   -         main            json 1.6  offline  0\n"
+        "CP2      json 1.6  -       -      -         main            json 1.6  offline  0\n"
+        "EVB-1    -         -       -      -         main            json 1.6  offline  0\n",
         "",
     )
     listed = json.loads(gateway.run("chargers", "list", "--json")[1])

@@ -274,7 +274,12 @@ def test_a_hash_tells_a_token_from_others_and_shows_nothing_of_it() -> None:
 async def test_what_was_recognised_is_not_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[bytes] = []
     scrypt = "wattbridge.operation.api.tokens._scrypt"
-    monkeypatch.setattr(scrypt, lambda token, *_: hashed.append(token) or token)
+
+    def echo(token: bytes, *_: object) -> bytes:
+        hashed.append(token)
+        return token
+
+    monkeypatch.setattr(scrypt, echo)
     access = Access([Token("depot", "operate", hash="scrypt$14$8$1$$cmlnaHQ=")])  # Base64 of "right"
     for _ in range(3):
         found = await access.recognise("right")

@@ -1,87 +1,86 @@
-"""The files of the console, as an HTTP client gets them; nothing of it needs a token."""
+"""The files of the console: one page for every address in it, and nothing of the API."""
 
 from __future__ import annotations
 
-import re
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.resources import files
 from pathlib import Path
 
-import aiohttp
 import pytest
 
-from wattbridge.operation.api import Access, AdminPort, Site, Token
+from tests.fakes import PATIENCE
+from tests.operation.test_api import FakeGateway
+from wattbridge.operation.api import Access, AdminPort, Site, Token, pages_of
 
-FOLDER = Path(str(files("wattbridge.operation") / "console"))
-ASSETS = sorted((FOLDER / "assets").iterdir())
+TOKEN = "a-token-of-some-length"
 
 
 @asynccontextmanager
-async def a_client() -> AsyncIterator[aiohttp.ClientSession]:
-    site = Site(files("wattbridge.operation") / "console")
-    assert site.is_there
-    port = AdminPort("127.0.0.1", 0, Access([Token("admin", "admin", "a-token")]), [], site=site.answer)
+async def a_site(folder: Path) -> AsyncIterator[int]:
+    (folder / "assets").mkdir()
+    (folder / "index.html").write_text("<!doctype html><title>Wattbridge</title>")
+    (folder / "assets" / "app.js").write_text("export {}")
+    (folder / "icon.svg").write_text("<svg/>")
+    (folder / "__init__.py").write_text("secret = 1")
+    access = Access([Token("admin", "admin", TOKEN)])
+    port = AdminPort("127.0.0.1", 0, access, pages_of(FakeGateway()), site=Site(folder).answer)
     await port.start()
     try:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{port.port}") as client:
-            yield client
+        yield port.port
     finally:
         await port.stop()
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/", "/messages/17?filter=a", "/chargers/CP%2F1", "/chargers/CP.1.2", "/configuration", "/elsewhere"],
-)
-async def test_every_address_within_the_console_is_its_one_page(path: str) -> None:
-    async with a_client() as client, client.get(path) as answer:
-        assert answer.status == 200
-        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-        assert await answer.text() == (FOLDER / "index.html").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("path", ["/favicon.ico", "/assets/", "/assets/none.js", "/robots.txt"])
-async def test_a_file_that_is_not_there_is_not_found(path: str) -> None:
-    async with a_client() as client, client.get(path) as answer:
-        assert (answer.status, (await answer.json())["reason"]) == (404, "unsupported")
-
-
-async def test_a_file_goes_out_with_its_type_and_comes_again_only_when_it_has_changed() -> None:
-    async with a_client() as client:
-        async with client.get("/assets/main.js") as answer:
-            assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
-            assert answer.headers["Cache-Control"] == "no-cache"
-            etag = answer.headers["ETag"]
-        async with client.get("/assets/main.js", headers={"If-None-Match": etag}) as answer:
-            assert (answer.status, await answer.read()) == (304, b"")
-        async with client.post("/assets/main.js") as answer:
-            assert answer.status == 405
-        async with client.get("/api/v1/info") as answer:
-            assert answer.status == 401
-
-
-async def test_the_browser_is_told_to_run_nothing_but_these_files() -> None:
-    async with a_client() as client, client.get("/") as answer:
-        assert answer.headers["Content-Security-Policy"] == (
-            "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; "
-            "require-trusted-types-for 'script'"
-        )
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Referrer-Policy"] == "no-referrer"  # the first address has a token in it
-
-
-def test_the_page_names_all_of_its_files_and_no_other() -> None:
-    page = (FOLDER / "index.html").read_text(encoding="utf-8")
-    assert set(re.findall(r'"/assets/([^"]+)"', page)) == {path.name for path in ASSETS}
-    assert not re.search(r"<style|style=|<script(?! type=\"module\" src=)|\son\w+=", page)
-
-
-@pytest.mark.parametrize("path", ASSETS, ids=lambda path: path.name)
-def test_nothing_makes_markup_of_text_or_comes_from_elsewhere(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert (
-        re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text)
-        == []
+async def ask(port: int, request: str, *headers: str) -> tuple[int, dict[str, str], str]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        "\r\n".join([f"{request} HTTP/1.1", "Host: x", "Connection: close", *headers, "", ""]).encode()
     )
-    assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)[^\s\"'`]*|@import|url\(", text) == []
+    async with asyncio.timeout(PATIENCE):
+        head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+    writer.close()
+    status, *lines = head.split("\r\n")
+    return int(status.split()[1]), dict(line.split(": ", 1) for line in lines), body
+
+
+async def test_every_address_of_the_console_is_its_one_page(tmp_path: Path) -> None:
+    async with a_site(tmp_path) as port:
+        for path in ("/", "/messages?filter=charger:CP1", "/chargers/CP%2F1", "/chargers/CP.1"):
+            status, headers, body = await ask(port, f"GET {path}")
+            assert (status, body) == (200, "<!doctype html><title>Wattbridge</title>")
+            assert headers["Content-Type"] == "text/html; charset=utf-8"
+            assert headers["Content-Security-Policy"].startswith("default-src 'self'")
+
+
+async def test_files_have_their_types_and_are_asked_for_once(tmp_path: Path) -> None:
+    async with a_site(tmp_path) as port:
+        status, headers, body = await ask(port, "GET /assets/app.js")
+        assert (status, headers["Content-Type"], body) == (200, "text/javascript; charset=utf-8", "export {}")
+        assert headers["Cache-Control"] == "no-cache"
+        again, _, nothing = await ask(port, "GET /assets/app.js", f"If-None-Match: {headers['ETag']}")
+        assert (again, nothing) == (304, "")
+        assert (await ask(port, "GET /icon.svg"))[1]["Content-Type"] == "image/svg+xml"
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        ("GET /assets/none.js", 404),
+        ("GET /__init__.py", 404),
+        ("GET /assets/../__init__.py", 404),
+        ("GET /..%2F..%2Fetc/passwd.txt", 404),
+        ("POST /", 405),
+        ("GET /api/v1/routes", 401),
+        ("GET /api/v1/nowhere", 401),
+        ("GET /api", 401),
+    ],
+)
+async def test_nothing_else_is_served(tmp_path: Path, request_line: str, status: int) -> None:
+    async with a_site(tmp_path) as port:
+        assert (await ask(port, request_line))[0] == status
+
+
+def test_a_folder_without_a_page_is_no_console(tmp_path: Path) -> None:
+    assert not Site(tmp_path).is_there
+    assert not Site(tmp_path / "nowhere").is_there

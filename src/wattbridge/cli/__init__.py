@@ -42,6 +42,7 @@ queue_app = typer.Typer(help="Messages a gateway keeps for its central systems."
 transactions_app = typer.Typer(
     help="Transactions a gateway knows, with both their numbers.", no_args_is_help=True
 )
+admin_app = typer.Typer(help="About who may ask a gateway, and who did what.", no_args_is_help=True)
 chargers_app = typer.Typer(help="Charge points a gateway knows, and what is lost.", no_args_is_help=True)
 
 
@@ -968,6 +969,24 @@ def _queue_drop_command(
 
 @chargers_app.command("list", short_help="List charge points, what they speak, and whether they are there.")
 def _chargers_list_command(
+    state: Annotated[
+        str | None,
+        typer.Option(
+            "--state",
+            metavar="connected|stale|offline|unknown",
+            help="Only those that are so.",
+            show_default=False,
+        ),
+    ] = None,
+    find: Annotated[
+        str | None,
+        typer.Option(
+            "--find",
+            metavar="TEXT",
+            help="Only those with this in their identity, vendor, model, route or central system.",
+            show_default=False,
+        ),
+    ] = None,
     limit: Limit = 10_000,
     admin: AdminUrl = ADMIN,
     token_file: TokenFile = TOKEN,
@@ -986,7 +1005,16 @@ def _chargers_list_command(
     from wattbridge.cli.chargers import list_chargers
 
     raise typer.Exit(
-        list_chargers(admin, token_file, most=limit, as_json=as_json, out=_for_people(), err=sys.stderr)
+        list_chargers(
+            admin,
+            token_file,
+            state=state,
+            find=find,
+            most=limit,
+            as_json=as_json,
+            out=_for_people(),
+            err=sys.stderr,
+        )
     )
 
 
@@ -1222,11 +1250,114 @@ def _profile_new_command(
     raise typer.Exit(begin_profile(messages, name, out=_for_messages(), err=sys.stderr))
 
 
+@app.command("call", short_help="Send a call to a charge point, as its central system would.")
+def _call_command(
+    charger: Charger,
+    action: Annotated[str, typer.Argument(metavar="ACTION", hidden=True)],
+    fields: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", hidden=True)] = None,
+    payload: Annotated[
+        str | None,
+        typer.Option("--payload", metavar="JSON", help="What is sent, as JSON.", show_default=False),
+    ] = None,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+) -> None:
+    """Send a call to charge point CHARGER through a running gateway, and print its reply.
+
+    \b
+      wattbridge call CP3211 Reset type=Soft
+      wattbridge call CP3211 GetConfiguration 'key=["HeartbeatInterval"]'
+
+    It goes the way of a call of the central system, is checked, translated and recorded like one, and noted
+    in the audit log. Transactions have the numbers there that the central system knows. The token needs the
+    role `operate`.
+
+    Exit codes: 0 it has replied, 1 it or the gateway answers with an error, 2 wrong usage, 3 no gateway
+    answers, 4 the token is refused.
+    """
+    from wattbridge.cli.calling import call
+
+    raise typer.Exit(
+        call(admin, token_file, charger, action, fields or (), payload, out=_for_messages(), err=sys.stderr)
+    )
+
+
+@app.command("problems", short_help="Say what goes wrong, by cause, and what to do about it.")
+def _problems_command(
+    charger: OfCharger = None,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+    as_json: AsJson = False,
+) -> None:
+    """Say what goes wrong at a running gateway, the latest first: each cause in plain words, and its fix.
+
+    \b
+      wattbridge problems
+      wattbridge problems --charger CP3211
+
+    Exit codes: 0 well, 1 a negative answer, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.calling import list_problems
+
+    raise typer.Exit(
+        list_problems(admin, token_file, charger=charger, as_json=as_json, out=_for_people(), err=sys.stderr)
+    )
+
+
+@admin_app.command("hash-token", short_help="Make the hash of a token, for the configuration.")
+def _admin_hash_token_command(
+    new: Annotated[bool, typer.Option("--new", help="Make a token, too, and print both.")] = False,
+) -> None:
+    """Make the hash of the token on standard input, which may stand in the configuration instead of it.
+
+    \b
+      wattbridge admin hash-token --new
+      wattbridge admin hash-token < admin-token
+
+    It goes into `admin.tokens.NAME.hash`. Nobody can read the token back from there: keep it elsewhere.
+
+    Exit codes: 0 made, 2 there is no token on standard input, or one that can be guessed.
+    """
+    from wattbridge.cli.admin import hash_token, make_token
+
+    if new:
+        raise typer.Exit(make_token(out=sys.stdout))
+    raise typer.Exit(hash_token(sys.stdin.read(), out=sys.stdout, err=sys.stderr))
+
+
+@admin_app.command("audit", short_help="List who did what.")
+def _admin_audit_command(
+    who: Annotated[
+        str | None,
+        typer.Option("--who", metavar="NAME", help="Only with the token of this name.", show_default=False),
+    ] = None,
+    limit: Limit = 100,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+    as_json: AsJson = False,
+) -> None:
+    """List what was done by the admin interface of a running gateway, the latest first, refused attempts too.
+
+    \b
+      wattbridge admin audit --who depot
+
+    The token needs the role `admin`.
+
+    Exit codes: 0 well, 1 a negative answer, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.admin import list_audit
+
+    raise typer.Exit(
+        list_audit(admin, token_file, who=who, most=limit, as_json=as_json, out=_for_people(), err=sys.stderr)
+    )
+
+
 app.add_typer(profile_app, name="profile")
 app.add_typer(routes_app, name="routes")
 app.add_typer(chargers_app, name="chargers")
 app.add_typer(queue_app, name="queue")
 app.add_typer(transactions_app, name="transactions")
+app.add_typer(admin_app, name="admin")
 app.add_typer(store_app, name="store")
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(config_app, name="config")

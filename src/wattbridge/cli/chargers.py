@@ -12,7 +12,7 @@ from wattbridge.cli.tables import columns_of, wrapped, write_table
 
 PAGE = 100  # reports that are asked for at a time
 
-HEAD = ("charger", "speaks", "vendor", "model", "firmware", "central system", "speaks", "session", "losses")
+HEAD = ("charger", "speaks", "vendor", "model", "firmware", "central system", "speaks", "state", "losses")
 REPORT_HEAD = ("charger", "vendor", "model", "firmware", "profile", "route", "central system", "losses")
 NONE_KNOWN = "no charge points are known"
 
@@ -23,10 +23,20 @@ _ANSWERED = (
 )
 
 
-def list_chargers(admin: str, token_file: str, *, most: int, as_json: bool, out: TextIO, err: TextIO) -> int:
+def list_chargers(
+    admin: str,
+    token_file: str,
+    *,
+    state: str | None = None,
+    find: str | None = None,
+    most: int,
+    as_json: bool,
+    out: TextIO,
+    err: TextIO,
+) -> int:
     """Every charge point, a line each. Returns 0, or what a question to a gateway can come to."""
     try:
-        rows, more = pages(Admin(admin, token_file, err), "chargers", {}, most)
+        rows, more = pages(Admin(admin, token_file, err), "chargers", {"state": state, "q": find}, most)
     except Failed as failed:
         return failed.code
     if as_json:
@@ -157,7 +167,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["firmware"] or "",
         row["upstream"] or "",
         row["csms_dialect"] or "",
-        "yes" if row["session"] else "no",
+        row["state"],
         str(row["losses"]),
     )
 

@@ -26,7 +26,7 @@ def pages(gateway: Auditing) -> list[Page]:
     return [
         Page(
             *("GET", "/audit", "admin", audit, "who did what, the latest first"),
-            query=(Query("who", "only the actions of this token"), *paging()),
+            query=(Query("who", "only the actions of this token"), *paging(cursor=r"^[0-9]{1,19}$")),
             gives=models.AuditLog,
             refuses=(503,),
         )

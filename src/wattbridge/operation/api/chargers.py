@@ -27,6 +27,7 @@ from wattbridge.operation.api.pages import (
 from wattbridge.operation.api.refusals import Refusal, malformed
 
 STATES = ("connected", "stale", "offline", "unknown")
+PLACE = r"^.*/-?[0-9]{1,40}$"  # a charge point and a number
 MOST_KEYS = 1000  # of idempotency, that are remembered
 LONGEST_KEY = 200  # characters
 
@@ -57,10 +58,12 @@ class Chargers(Protocol):
     async def show_report(self, identity: str) -> dict[str, Any]: ...
 
 
-def paging(most: int = MOST_ROWS) -> tuple[Query, ...]:
+def paging(most: int = MOST_ROWS, cursor: str = "") -> tuple[Query, ...]:
+    """The parameters of a list that comes page by page; *cursor* is the pattern of what the last one gave."""
+    pattern = {"pattern": cursor} if cursor else {}
     return (
         Query("limit", "how many at most", {"type": "integer", "minimum": 1, "maximum": most}),
-        Query("cursor", "what the page before gave"),
+        Query("cursor", "what the page before gave", {"type": "string", **pattern}),
     )
 
 
@@ -138,6 +141,12 @@ def pages(gateway: Chargers) -> list[Page]:
         ),
         Page(
             *("POST", f"{one}/calls", "operate", call, "call it, as its central system would"),
+            headers=(
+                Query(
+                    *("Idempotency-Key", "with the same key it is called once"),
+                    {"type": "string", "maxLength": LONGEST_KEY},
+                ),
+            ),
             takes=models.OperatorCall,
             gives=models.CallAnswer,
             refuses=(404, 409, 422),

@@ -67,6 +67,7 @@ def pages(gateway: Configuration) -> list[Page]:
         Page(
             *("PUT", "/config", "admin", put, "write another configuration and go on with it"),
             query=(Query("dry_run", "whether it is only checked", FLAG), move),
+            headers=(Query("If-Match", "the ETag of what it takes the place of", required=True),),
             gives=models.Put,
             refuses=(409, 412, 422, 428),
             takes_media_type="application/yaml",

@@ -226,10 +226,10 @@ class RouteQuestion(Shape):
     charger: str
     source: str = ""
     listener: str = ""
-    vendor: str | None = None
-    model: str | None = None
-    firmware: str | None = None
-    known: bool | None = None
+    vendor: str = ""
+    model: str = ""
+    firmware: str = ""
+    known: bool = False
 
 
 class PassedOver(Shape):

@@ -99,6 +99,16 @@ def _operation(page: Page, names: dict[type[BaseModel], dict[str, Any]]) -> dict
         {"name": query.name, "in": "query", "description": query.what, "schema": dict(query.schema)}
         for query in page.query
     ]
+    parameters += [
+        {
+            "name": header.name,
+            "in": "header",
+            "required": header.required,
+            "description": header.what,
+            "schema": dict(header.schema),
+        }
+        for header in page.headers
+    ]
     operation: dict[str, Any] = {
         "operationId": _name(page),
         "summary": page.what_for,

@@ -36,18 +36,19 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One parameter behind the question mark. ``schema`` is that of OpenAPI."""
+    """One parameter behind the question mark, or a header. ``schema`` is that of OpenAPI."""
 
     name: str
     what: str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """One method of one path below ``/api/v1``: who may ask, who answers, and what it is for.
 
-    A page without a role is for everybody. Every request of a page that takes more than ``read`` is an
+    A page without a role is for everybody. What takes more than ``read``, and is no GET, is an
     action, and noted in the audit log; a handler may say what was asked for, by ``note_details``. ``takes``
     is the shape of the body, ``gives`` that of the answer; ``refuses`` are the statuses of its own problems.
     """
@@ -58,6 +59,7 @@ class Page:
     answer: Handler
     what_for: str
     query: tuple[Query, ...] = ()
+    headers: tuple[Query, ...] = ()
     takes: type[BaseModel] | None = None
     gives: type[BaseModel] | None = None
     refuses: tuple[int, ...] = ()

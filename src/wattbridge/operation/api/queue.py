@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from wattbridge.operation.api import models
-from wattbridge.operation.api.chargers import paging
+from wattbridge.operation.api.chargers import PLACE, paging
 from wattbridge.operation.api.pages import Page, Query, answered, limit, place, place_after, rows, state
 from wattbridge.store.base import Store
 
@@ -72,7 +72,7 @@ def pages(gateway: Queue) -> list[Page]:
     which = (
         Query("charger", "only those of this charge point"),
         Query("state", "only those", {"type": "string", "enum": ["waiting", "parked"]}),
-        *paging(),
+        *paging(cursor=PLACE),
     )
     return [
         Page(

@@ -68,6 +68,6 @@ def _read(folder: Traversable, above: str) -> list[tuple[str, bytes]]:
     for entry in folder.iterdir() if folder.is_dir() else ():
         if entry.is_dir():
             found += _read(entry, f"{above}{entry.name}/")
-        else:
+        elif not entry.name.endswith((".py", ".pyc")):
             found.append((f"{above}{entry.name}", entry.read_bytes()))
     return found

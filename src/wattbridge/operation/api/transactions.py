@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from wattbridge.operation.api import models
-from wattbridge.operation.api.chargers import paging
+from wattbridge.operation.api.chargers import PLACE, paging
 from wattbridge.operation.api.pages import (
     Page,
     Query,
@@ -59,7 +59,7 @@ def pages(gateway: Transactions) -> list[Page]:
     which = (
         Query("charger", "only those of this charge point"),
         Query("state", "only those", {"type": "string", "enum": ["open", "stopped", "refused"]}),
-        *paging(),
+        *paging(cursor=PLACE),
     )
     return [
         Page(
