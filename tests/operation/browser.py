@@ -49,7 +49,7 @@ async def a_browser() -> AsyncIterator[Browser]:
 
 
 class Looking:
-    """One page, and all that went wrong in it: ``complaints``, and ``elsewhere``, requests to other places."""
+    """One page, and what is wrong in it: ``complaints``, and ``elsewhere``, requests to other places."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
@@ -72,14 +72,19 @@ class Looking:
     async def go(self, path: str) -> None:
         await self.page.goto(self.url + path)
 
+    async def ask_again(self) -> None:
+        """Have the page ask for what it shows, as when somebody comes back to it."""
+        await self.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
     async def is_too_wide(self) -> list[str]:
         """The elements that make the page scroll sideways; none when it does not."""
         return list(
             await self.page.evaluate(
                 """() => {
                   const wide = (one) => one.scrollWidth > one.clientWidth + 1;
-                  const all = [document.documentElement, document.body, document.querySelector("main"), ...document.querySelectorAll(".page, .rows, .bar, nav")];
-                  return all.filter(wide).map((one) => `${one.tagName} ${one.className}: ${one.scrollWidth} > ${one.clientWidth}`);
+                  const all = [...document.querySelectorAll("html, body, main, .page, .rows, .bar, nav")];
+                  const told = (one) => `${one.tagName}.${one.className}: ${one.scrollWidth} > ${one.clientWidth}`;
+                  return all.filter(wide).map(told);
                 }"""
             )
         )

@@ -1,7 +1,7 @@
 """An admin port with nothing behind it: the console's other half, in the words of the admin API.
 
-What it answers is made up, but of the right shape; what it was asked to do it remembers. Tests change ``told``
-and the rest as they go.
+What it answers is made up, but of the right shape; what it was asked to do it remembers. Tests change what there
+is as they go.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ NOTES = [
         "said": "OCPP has no such field here",
     },
 ]
-REFUSED = [
+REFUSED: list[dict[str, Any]] = [
     {
         "file": "gateway.yaml",
         "line": 14,
@@ -148,7 +148,6 @@ class FakeAdmin:
     callback: dict[str, Any] = field(default_factory=lambda: {"reachable": True, "text": "TCP in 3 ms"})
     done: list[tuple[str, str, Any]] = field(default_factory=list)  # (method, path, body)
     streams: list[asyncio.Queue[tuple[str, Any]]] = field(default_factory=list)
-    lost: list[dict[str, Any]] = field(default_factory=list)
 
     # --- What happens
 
@@ -391,14 +390,10 @@ class FakeAdmin:
         return web.json_response({})
 
     async def _routes(self, _: web.Request) -> web.Response:
-        rows = [
+        turned_away = {"boot_status": "Rejected", "error": "SecurityError"}
+        rows: list[dict[str, Any]] = [
             {"route": "berlin", "upstream": "cloud", "fallback": "spare", "sessions": 214},
-            {
-                "route": "turned-away",
-                "upstream": None,
-                "reject": {"boot_status": "Rejected", "error": ""},
-                "sessions": 0,
-            },
+            {"route": "turned-away", "upstream": None, "reject": turned_away, "sessions": 0},
             {"route": "everybody", "upstream": "cloud", "mirrors": ["audit"], "sessions": 198},
         ]
         return web.json_response({"routes": rows})
@@ -416,14 +411,13 @@ class FakeAdmin:
             "bind": "0.0.0.0:8080",
             "protocol": "ocpp",
             "versions": ["1.6", "1.5", "1.2"],
-        }
-        row |= {
             "paths": ["/ocpp/cs"],
             "tls": False,
             "soap": "http://0.0.0.0:8080/ocpp/cs",
+            "websocket": "ws://0.0.0.0:8080/ocpp/{charger}",
             "connections": 137,
+            "most_connections": 2000,
         }
-        row |= {"websocket": "ws://0.0.0.0:8080/ocpp/{charger}", "most_connections": 2000}
         return web.json_response({"listeners": [row]})
 
     async def _upstreams(self, _: web.Request) -> web.Response:
@@ -532,7 +526,7 @@ def a_busy_gateway(*, chargers: int = 40, messages: int = 60) -> FakeAdmin:
                 state=state,
                 session=state != "offline",
                 charger_dialect=("soap 1.5", "soap 1.6", "json 1.6")[number % 3],
-                vendor=("ACME", "Volta", "Ampere & Söhne")[number % 3],
+                vendor=("ACME", "KEBA", "ABL")[number % 3],
                 last_message=at(number * 13),
                 losses=number % 4,
             )
@@ -630,7 +624,7 @@ def a_busy_gateway(*, chargers: int = 40, messages: int = 60) -> FakeAdmin:
             "last": at(42),
             "count": 17,
             "text": "The gateway cannot call BER-0001 at http://10.20.4.17:8090/ocpp: no route to host",
-            "fix": "Let the gateway reach that address, or give the one it is reached at: chargers.BER-0001.callback_url.",
+            "fix": "Let the gateway reach that address, or set chargers.BER-0001.callback_url.",
             "link": "/chargers/BER-0001",
         },
         {

@@ -1,4 +1,4 @@
-"""The console as those who look at it see it, in a real browser. Behind it is an admin port that makes things up."""
+"""The console as those who look at it see it, in a real browser; behind it is a port that makes things up."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ async def test_what_a_stranger_sends_is_text_and_nothing_else(
     shown = admin.exchange(admin.rows[0])
     shown["sides"]["charger"]["call"] = f"<a><b>{bad}</a>"
     shown["sides"]["csms"]["call"] = f'[2,"1","X",{{"a":"{bad}"}}] and more'
-    admin.exchange = lambda _: shown  # type: ignore[method-assign]
+    admin.exchange = lambda _: shown  # type: ignore[method-assign, assignment]
     async with looking(browser, url, READER, path="/messages/61") as look:
         await expect(look.page.locator(".side pre").first).to_have_text(f"<a><b>{bad}</a>")  # as it came
         await expect(look.page.locator('[data-side="csms"] pre').first).to_contain_text("and more")
@@ -290,10 +290,16 @@ async def test_a_charge_point_is_shown_whole(browser: Browser, url: str) -> None
     async with looking(browser, url, READER, path="/chargers/BER-0001") as look:
         page = look.page.locator(".page")
         for text in (
-            "VendorVolta", "ProfilekebaRouteeverybody", "Known there asDE*ABC*0001", "10.20.4.17, listener field",
-            "no. 2✖FaultedGroundFailure", "2000000017no number at its central system yet", "from 1,000 Wh",
-            "1 field cannot be carried, 1 field changed, 1 action answered by the gateway", "StatusNotification.mood",
-        ):  # fmt: skip
+            "VendorKEBA",
+            "ProfilekebaRouteeverybody",
+            "Known there asDE*ABC*0001",
+            "10.20.4.17, listener field",
+            "no. 2✖FaultedGroundFailure",
+            "2000000017no number at its central system yet",
+            "from 1,000 Wh",
+            "1 field cannot be carried, 1 field changed, 1 action answered by the gateway",
+            "StatusNotification.mood",
+        ):
             await expect(page).to_contain_text(text)
         await page.get_by_text("1 field cannot be carried").click()
         await expect(page).to_contain_text("WSDL 1.5; OCPP 1.6 has no hash")
@@ -460,9 +466,11 @@ async def test_a_gateway_that_is_gone_is_said_to_be_gone_and_what_was_seen_stays
         look = await looks.enter_async_context(looking(browser, url, READER))
         await expect(look.page.locator(".tile").first).to_contain_text("412")
         await first.aclose()
+        await look.ask_again()
         await expect(look.page.locator(".brand")).to_contain_text("no answer since")
         await expect(look.page.locator(".tile").first).to_contain_text("412")
         async with serving(admin, port=int(url.rpartition(":")[2])):
+            await look.ask_again()
             await expect(look.page.locator(".brand")).not_to_contain_text("no answer since")
 
 

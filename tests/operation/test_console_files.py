@@ -64,8 +64,8 @@ async def test_a_file_goes_out_with_its_type_and_comes_again_only_when_it_has_ch
 async def test_the_browser_is_told_to_run_nothing_but_these_files() -> None:
     async with a_client() as client, client.get("/") as answer:
         assert answer.headers["Content-Security-Policy"] == (
-            "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; "
-            "require-trusted-types-for 'script'"
+            "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+            "object-src 'none'; require-trusted-types-for 'script'"
         )
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Referrer-Policy"] == "no-referrer"  # the first address has a token in it

@@ -28,8 +28,8 @@ POLICY = (
 class Site:
     """Serves what is in *folder*, read once.
 
-    A path that begins with ``assets`` or with a name that has a suffix is a file; every other one is an address
-    within the page, also ``/chargers/CP.1``.
+    A path that begins with ``assets`` or with a name that has a suffix is a file; every other one is an
+    address within the page, also ``/chargers/CP.1``.
     """
 
     def __init__(self, folder: Traversable) -> None:
