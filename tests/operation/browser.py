@@ -83,7 +83,7 @@ class Looking:
                 """() => {
                   const wide = (one) => one.scrollWidth > one.clientWidth + 1;
                   const all = [...document.querySelectorAll("html, body, main, .page, .rows, .bar, nav")];
-                  const told = (one) => `${one.tagName}.${one.className}: ${one.scrollWidth} > ${one.clientWidth}`;
+                  const told = (one) => `${one.tagName}.${one.className}: ${one.scrollWidth} px`;
                   return all.filter(wide).map(told);
                 }"""
             )

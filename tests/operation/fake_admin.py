@@ -1,7 +1,7 @@
 """An admin port with nothing behind it: the console's other half, in the words of the admin API.
 
-What it answers is made up, but of the right shape; what it was asked to do it remembers. Tests change what there
-is as they go.
+What it answers is made up, but of the right shape; what it was asked to do it remembers. Tests change what
+there is as they go.
 """
 
 from __future__ import annotations
@@ -291,6 +291,10 @@ class FakeAdmin:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         asked = request.query.get("filter", "")
+        try:
+            matches(a_row(0), asked, "")
+        except ValueError as bad:
+            return problem(400, "malformed", str(bad))
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
@@ -306,6 +310,8 @@ class FakeAdmin:
                         continue
                     await response.write(f"id: {data['number']}\n".encode())
                 await response.write(f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode())
+        except ConnectionError:  # whoever looked on has gone
+            return response
         finally:
             self.streams.remove(waiting)
 

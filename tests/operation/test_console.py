@@ -303,8 +303,10 @@ async def test_a_charge_point_is_shown_whole(browser: Browser, url: str) -> None
             await expect(page).to_contain_text(text)
         await page.get_by_text("1 field cannot be carried").click()
         await expect(page).to_contain_text("WSDL 1.5; OCPP 1.6 has no hash")
+        async with look.page.expect_response("**/chargers/BER-0001"):
+            await look.ask_again()
         await look.page.wait_for_timeout(
-            3500
+            50
         )  # what was opened stays open while the page is brought up to date
         await expect(page.get_by_text("WSDL 1.5; OCPP 1.6 has no hash")).to_be_visible()
 

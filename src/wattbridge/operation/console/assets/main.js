@@ -117,7 +117,7 @@ function arrive() {
       return one;
     }
   });
-  if (place[0] === "overview") place[0] = "";
+  place[0] = { overview: "", config: "configuration" }[place[0]] ?? place[0];
   const known = PAGES.find(([name]) => name === place[0]) ?? PAGES[0];
   const maker = known[2](place);
   const where = { place, query: new URLSearchParams(location.search), go };

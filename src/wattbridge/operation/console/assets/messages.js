@@ -30,6 +30,7 @@ export function messages(where) {
   let selected = null;
   let frame = 0;
   let further = 0;
+  let wrong = false; // the filter
   let begun = 0; // which filter an answer belongs to
 
   const list = new Rows({
@@ -90,6 +91,7 @@ export function messages(where) {
     newest = 0;
     cursor = null;
     loading = true;
+    wrong = false;
     list.set([]);
     said.replaceChildren();
     input.removeAttribute("aria-invalid");
@@ -112,6 +114,7 @@ export function messages(where) {
     }, (problem) => {
       if (mine !== begun) return;
       loading = false;
+      wrong = true;
       live.close();
       state = "broken";
       input.setAttribute("aria-invalid", "true");
@@ -178,8 +181,8 @@ export function messages(where) {
       h("button.follow", { onclick: follow, "aria-pressed": String(!paused), title: "Follow or pause (f)" }, [icon(paused ? "play" : "pause"), paused ? " Follow" : " Pause"]),
       h("span.chip", { class: paused ? "warn" : state === "live" ? "good" : "bad" }, h("span.mark", { "aria-hidden": "true" }, paused ? "◐" : state === "live" ? "●" : "✖"), words),
       away && !paused ? h("button.quiet", { onclick: () => { list.element.scrollTop = 0; } }, "↑ newest") : null,
-      h("span.muted.rows-count", loading && !list.items.length ? "loading …" : list.items.length >= MOST ? `the newest ${number(MOST)}` : count(list.items.length, "message"),
-        !loading && !list.items.length ? (filter ? "; none matches this filter yet" : "; none yet") : ""),
+      h("span.muted.rows-count", wrong ? "" : loading && !list.items.length ? "loading …" : list.items.length >= MOST ? `the newest ${number(MOST)}` : count(list.items.length, "message"),
+        !wrong && !loading && !list.items.length ? (filter ? "; none matches this filter yet" : "; none yet") : ""),
       cursor !== null && !loading && list.items.length < ENOUGH ? h("button.quiet", { onclick: () => { further = 0; older(); } }, "Look further back") : null,
       h("span.quick", [["failed", "status:failed"], ["losses", "loss:yes"], ["slow", "slower:2s"]].map(([name, text]) => {
         const has = (filter ?? "").includes(text);
