@@ -22,6 +22,7 @@ from wattbridge.operation.api import Site
 
 TOKENS = {"token-of-admin": "admin", "token-of-operator": "operate", "token-of-reader": "read"}
 CSRF = "one-for-the-page"
+ROLE = web.RequestKey("role", str)
 
 SOAP_CALL = (
     '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:o="urn://Ocpp/Cs/2015/10/" '
@@ -239,7 +240,7 @@ class FakeAdmin:
                 return problem(403, "auth", "X-CSRF-Token is missing or wrong")
             if role == "read" and request.path not in ("/api/v1/logout", "/api/v1/routes/test"):
                 return problem(403, "auth", "needs the role operate")
-        request["role"] = role
+        request[ROLE] = role
         try:
             return await handler(request)
         except web.HTTPNotFound:
@@ -259,7 +260,7 @@ class FakeAdmin:
         return response
 
     async def _me(self, request: web.Request) -> web.Response:
-        return web.json_response({"role": request["role"], "name": "console", "csrf": CSRF})
+        return web.json_response({"role": request[ROLE], "name": "console", "csrf": CSRF})
 
     async def _overview(self, _: web.Request) -> web.Response:
         return web.json_response(self.overview)
