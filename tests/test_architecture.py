@@ -26,7 +26,7 @@ MAY_IMPORT = {
 EVERYTHING = {
     *("app", "doors", "fleet", "upstreams", "routing", "reloading", "administration", "keeping"),
     "profiling",
-    *("reports", "overview", "operating"),
+    *("reports", "overview", "operating", "observing", "tracing"),
     *("cli", "__main__", "__init__"),
 }
 
@@ -62,6 +62,7 @@ ONLY_IN = {
     ),
     "ocpp": ({"simulators"}, "the PyPI package is a foreign stack to test with"),
     "spyne": ({"simulators.compat_spyne"}, "it has to be mended before it can be imported"),
+    "opentelemetry": ({"operation.otel"}, "its packages are an extra, and imported only where they are used"),
     "sqlite3": ({"store.sqlite", "store.upkeep"}, "a database is named only in the store that is made of it"),
 }
 

@@ -75,12 +75,12 @@ async def test_certificates_are_told_with_the_days_they_have(tmp_path: Path) -> 
     )
     async with a_gateway(tmp_path, "ws://127.0.0.1:9/", text=text) as here:
         [certificate] = (await here.get("/certificates"))["certificates"]
-        assert (certificate["name"], certificate["days_left"]) == ("listeners.field.tls.certificate", 5)
+        assert (certificate["name"], certificate["days_left"]) == ("listeners.field", 5)
         assert certificate["file"] == str(tmp_path / "gw.pem")
         told = await here.get("/overview")
         assert told["certificates"] == [{name: certificate[name] for name in told["certificates"][0]}]
         [attention] = told["attention"]
-        assert attention["text"] == "The certificate listeners.field.tls.certificate ends in 5 days."
+        assert attention["text"] == "The certificate listeners.field ends in 5 days."
         [listener] = (await here.get("/listeners"))["listeners"]
         assert (listener["tls"], listener["soap"].partition(":")[0]) == (True, "https")
 

@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
 from importlib.resources import files
@@ -27,6 +27,8 @@ from wattbridge.fleet import Counts, Fleet, Way
 from wattbridge.keeping import audit_of, history_of, open_store, rules_of
 from wattbridge.links import tls
 from wattbridge.links.handling import Boot
+from wattbridge.observing import charge_points, expirations, revision
+from wattbridge.ocpp.actions import every_action
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation import logs
 from wattbridge.operation.api import Access, AdminPort, Page, Site, Token, openapi, pages_of, signing_in
@@ -35,7 +37,7 @@ from wattbridge.operation.audit import Audit
 from wattbridge.operation.health import HealthPort
 from wattbridge.operation.history import History
 from wattbridge.operation.losses import Losses
-from wattbridge.operation.metrics import Metrics, State
+from wattbridge.operation.metrics import ChargePointState, Metrics, State
 from wattbridge.operation.problems import Problems
 from wattbridge.operation.rates import Rates
 from wattbridge.relay.delivery import Deliveries
@@ -46,6 +48,7 @@ from wattbridge.relay.session import Session
 from wattbridge.reloading import CannotReload, Reloader
 from wattbridge.store.base import CannotOpen, ChargePoint, NotKept, Store
 from wattbridge.store.memory import MemoryStore
+from wattbridge.tracing import CannotTrace, Traces
 
 LAG_EVERY = 1.0  # seconds
 TIDY_HISTORY_EVERY = 60.0  # seconds
@@ -81,7 +84,9 @@ class Gateway:
             raise CannotStart(f"TLS: {problem}") from None
         self.registry = Registry(self.journal, self._open_way, deliveries=self.deliveries)
         self._set_up_registry()
-        self.metrics = Metrics(version("wattbridge"), self.fleet.usual.operations, self._state)
+        actions = every_action(self.fleet.usual)
+        self.metrics = Metrics(version("wattbridge"), actions, self._state, revision=revision())
+        self.traces = Traces(self.journal)
         self._set_up_metrics()
         self.metrics.listen_to(self.journal)
         self.losses = Losses()
@@ -165,6 +170,11 @@ class Gateway:
             # The health port answers from the beginning to the end.
             await _bind("metrics", self.config.metrics.bind, self._health.start)
             stack.push_async_callback(self._stop_health)
+            try:
+                self.traces.go_by(self.config, self.traces.prepared(self.config))
+            except CannotTrace as missing:
+                raise CannotStart(str(missing)) from None
+            stack.push_async_callback(self.traces.close)
             waiting = await self.deliveries.open()
             if waiting or self.deliveries.parked:
                 amount, parked = self.deliveries.waiting, self.deliveries.parked
@@ -318,6 +328,26 @@ class Gateway:
             raise CannotReload("the gateway is stopping")
         if config.store.url != self.config.store.url:
             raise CannotReload("store.url cannot change while the gateway runs: restart it")
+        former = self.config
+        if (config.tracing, config.gateway.name) == (former.tracing, former.gateway.name):
+            await self._go_on_with(config)
+            return
+        try:
+            spans = self.traces.prepared(config)
+        except CannotTrace as problem:
+            raise CannotReload(str(problem)) from None
+        try:
+            await self._go_on_with(config)
+        except BaseException:
+            if spans is not None:
+                await spans.close()
+            raise
+        left = self.traces.go_by(config, spans)
+        if left is not None:
+            self._tasks.create_task(left.close(), name="last spans")
+
+    async def _go_on_with(self, config: Config) -> None:
+        assert self._tasks is not None
         try:
             fleet = Fleet(config, self.journal, self.counts, self.deliveries, self.fleet)
             fleet.reload_certificates()
@@ -427,6 +457,7 @@ class Gateway:
         registry.is_listed = self.fleet.listed.__contains__
 
     def _set_up_metrics(self) -> None:
+        self._certificates = expirations(self.config)
         self.metrics.know(self.config.upstreams, self.config.listeners, self.fleet.profiles.names())
 
     def _door(self, name: str, fleet: Fleet) -> Door:
@@ -434,7 +465,14 @@ class Gateway:
 
     def _health_port(self, config: Config) -> HealthPort:
         bind = config.metrics.bind
-        return HealthPort(bind.host, bind.port, self.metrics, lambda: self.not_ready_because)
+
+        def told() -> tuple[Iterator[ChargePointState], int] | None:
+            section = self.config.metrics
+            if not section.per_charger:
+                return None
+            return charge_points(self.registry, self.fleet), section.max_chargers
+
+        return HealthPort(bind.host, bind.port, self.metrics, lambda: self.not_ready_because, told)
 
     async def _start_admin(self, config: Config) -> AdminPort | None:
         section = config.admin
@@ -456,14 +494,21 @@ class Gateway:
 
     def _state(self) -> State:
         states = ("open", "connecting", "backoff")
-        links = (session.links[Side.CHARGE_POINT] for session in self.registry.sessions())
-        spoken = Counter((link.transport, link.version) for link in links)
+        spoken: Counter[tuple[str, str]] = Counter()
+        stale: Counter[tuple[str, str]] = Counter()
+        for session in self.registry.sessions():
+            link = session.links[Side.CHARGE_POINT]
+            spoken[link.transport, link.version] += 1
+            if self.registry.is_stale(session):
+                stale[link.transport, link.version] += 1
         deliveries = self.deliveries
         oldest = deliveries.oldest
         return State(
             ready=not self.not_ready_because,
             draining=self._draining,
-            charge_points=dict(spoken),
+            charge_points=spoken,
+            stale=stale,
+            certificates=self._certificates,
             offline=sum(identity not in self.registry for identity in self.fleet.listed),
             sessions={
                 (name, state): self.counts.links[name, state]

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from wattbridge.config import Product
 from wattbridge.config.profiles import built_in_names
+from wattbridge.links import tls
+from wattbridge.observing import certificate_files
 from wattbridge.ocpp.messages import Side
 from wattbridge.operating import lines_that_list
-from wattbridge.operation.certificates import not_after
-from wattbridge.operation.metrics import NO_PROTOCOL, PROTOCOLS
+from wattbridge.operation.exchanges import NO_PROTOCOL, PROTOCOLS
 from wattbridge.operation.problems import CAUSES, Problem
-from wattbridge.reports import in_milliseconds, is_there
+from wattbridge.reports import in_milliseconds
 
 if TYPE_CHECKING:
     from wattbridge.app import Gateway
@@ -129,7 +130,8 @@ class Overview:
 
     async def list_certificates(self) -> list[dict[str, Any]]:
         """Those of the configuration, the one that ends first first."""
-        found = await asyncio.to_thread(lambda: [_certificate(*each) for each in self._certificates()])
+        files = list(certificate_files(self._gateway.config))
+        found = await asyncio.to_thread(lambda: [_certificate(*each) for each in files])
         now = datetime.fromtimestamp(self._now(), UTC)
         told = [
             {
@@ -155,7 +157,7 @@ class Overview:
         for session in registry.sessions():
             link = session.links[Side.CHARGE_POINT]
             protocol = PROTOCOLS.get((link.transport, link.version), NO_PROTOCOL)
-            state = "connected" if is_there(session, registry) else "stale"
+            state = "stale" if registry.is_stale(session) else "connected"
             counted.setdefault(protocol, {"connected": 0, "stale": 0})[state] += 1
         return dict(sorted(counted.items()))
 
@@ -171,24 +173,6 @@ class Overview:
             "sessions": sessions,
             "since": in_milliseconds(turned) if turned is not None else None,
         }
-
-    def _certificates(self) -> Iterator[tuple[str, Path]]:
-        """Where the configuration names one, and its file."""
-        config = self._gateway.config
-        for name, listener in config.listeners.items():
-            if listener.tls is not None:
-                yield f"listeners.{name}.tls.certificate", listener.tls.certificate
-                if listener.tls.client_ca is not None:
-                    yield f"listeners.{name}.tls.client_ca", listener.tls.client_ca
-        for name, upstream in config.upstreams.items():
-            for key in ("certificate", "ca"):
-                if (file := getattr(upstream.tls, key)) is not None:
-                    yield f"upstreams.{name}.tls.{key}", file
-        for key in ("certificate", "ca"):
-            if (file := getattr(config.callbacks.tls, key)) is not None:
-                yield f"callbacks.tls.{key}", file
-        if config.admin is not None and config.admin.tls is not None:
-            yield "admin.tls.certificate", config.admin.tls.certificate
 
     def _attention(self, certificates: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
         gateway = self._gateway
@@ -270,4 +254,7 @@ def _product(product: Product) -> str:
 
 
 def _certificate(name: str, file: Path) -> tuple[str, str, datetime | None]:
-    return name, str(file), not_after(file)
+    try:
+        return name, str(file), datetime.fromtimestamp(tls.expires(file), UTC)
+    except (OSError, ValueError):
+        return name, str(file), None

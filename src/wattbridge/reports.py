@@ -16,7 +16,6 @@ from wattbridge.ocpp.compatibility import Carried, answered_here, carried
 from wattbridge.ocpp.local_answers import LocalAnswer
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation.api import Refusal
-from wattbridge.relay.registry import Registry
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
 from wattbridge.store.base import ChargePoint, NotKept, Store
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 
 LOOKED_AT = 500  # charge points in one go, when some of them are looked for
-LATE = 1.5  # heartbeat intervals of silence after which a SOAP charge point should have spoken
 
 
 class Reports:
@@ -90,7 +88,7 @@ class Reports:
 
     def _state(self, identity: str, session: Session | None, row: ChargePoint) -> str:
         if session is not None:
-            return "connected" if is_there(session, self._gateway.registry) else "stale"
+            return "stale" if self._gateway.registry.is_stale(session) else "connected"
         known = row.heard or row.dialect or identity in self._gateway.fleet.listed
         return "offline" if known else "unknown"
 
@@ -237,16 +235,6 @@ def _carried(one: Carried) -> dict[str, str]:
 
 def _answer(row: LocalAnswer) -> dict[str, str]:
     return {"action": row.action, "said": row.said, "source": row.source}
-
-
-def is_there(session: Session, registry: Registry) -> bool:
-    """Whether its charge point is connected, or, without a connection, has spoken when it should have."""
-    if session.connection is not None:
-        return True
-    if session.gone is not None or not session.links[Side.CHARGE_POINT].transport:
-        return False
-    interval = session.heartbeat_interval or registry.heartbeat_interval
-    return registry.silence(session) <= LATE * interval
 
 
 def in_milliseconds(seconds: float) -> str:

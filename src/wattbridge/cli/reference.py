@@ -217,7 +217,8 @@ store:
   audit: {age: 365d, size: 16MiB}
 
 time: {zone: UTC, milliseconds: no}
-metrics: {bind: 127.0.0.1:9181}
+metrics: {bind: 127.0.0.1:9181, per_charger: true, max_chargers: 500}
+tracing: {otlp: "http://127.0.0.1:4318", sample: 0.05, charger: true}
 admin:
   bind: 127.0.0.1:9180
   console: yes

@@ -30,6 +30,7 @@ from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry, told
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Answer, Session, left_unanswered, still_deliverable
+from wattbridge.relay.tracing import headers_to_send
 
 VERSIONS = ("1.6", "1.5", "1.2")  # of OCPP-S
 MOST_WAITING = 32  # calls of the central system, for one charge point
@@ -131,6 +132,7 @@ class CentralSystemService(SoapService):
 
     async def _answer_call(self, request: HttpRequest, place: Place) -> HttpResponse:
         began = self._clock()
+        self._heed_trace(request)
         envelope, call = soap.Envelope(), None
         charge_point: ChargePoint | None = None
         try:
@@ -306,7 +308,12 @@ class CentralSystemService(SoapService):
         # Before the action is known, a bug of ours may well have hit a transaction message.
         unread = error.reason == "internal" and not action
         version = soap.version_in(envelope)
-        silent = unread or still_deliverable(action, error) or left_unanswered(action, error, version)
+        silent = (
+            unread
+            or still_deliverable(action, error)
+            or left_unanswered(action, error, version)
+            or (envelope.body is None and soap.looks_like_older_transaction(request.body))
+        )
         refused = self._refuse(envelope, error, request, began, call, silent=silent)
         if charge_point is None or charge_point.handling.fault_status is None or silent:
             return refused
@@ -321,6 +328,29 @@ class ChargePointLink:
     """
 
     transport = "soap"
+
+    # There is one for each charge point.
+    __slots__ = (
+        "_charge_point",
+        "_check",
+        "_client",
+        "_clock",
+        "_closed",
+        "_contender",
+        "_found",
+        "_from_address",
+        "_heard",
+        "_identity",
+        "_journal",
+        "_message_id",
+        "_one_at_a_time",
+        "_policy",
+        "_told",
+        "_waiting",
+        "call_problem",
+        "callback",
+        "called_at",
+    )
 
     def __init__(
         self,
@@ -393,6 +423,9 @@ class ChargePointLink:
         if heard == known:
             self._contender = None
             return
+        if known is not None and heard.ocpp != known.ocpp:
+            text = f"it speaks OCPP {heard.ocpp} now, and spoke {known.ocpp} before"
+            self._journal.event(Event("version changed", self._identity, text))
         if known is None or self._charge_point.callback_url is not None:
             self._heard, self._contender = heard, None
         elif heard.source == known.source:
@@ -518,6 +551,7 @@ class ChargePointLink:
                 written.content_type,
                 written.soap_action.strip('"') or None,
                 handling.call_timeout,
+                headers=headers_to_send(),
             )
         except Unreachable as gone:
             self.call_problem = gone.description

@@ -16,12 +16,14 @@ from typing import Protocol
 from wattbridge.ocpp import local_answers, ocppj, security_extension
 from wattbridge.ocpp.actions import in_words_of_soap
 from wattbridge.ocpp.differences import answered_here
-from wattbridge.ocpp.errors import Unreachable, Violation
+from wattbridge.ocpp.errors import Unreachable, Violation, excerpt
 from wattbridge.ocpp.local_answers import LocalAnswer
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Check, Note, Passage, Reply, Side
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Check, Loss, Note, Passage, Reply, Side
 from wattbridge.ocpp.older import NEWEST, UNKNOWN, Connector, asks_for_connector, understood
+from wattbridge.ocpp.security_extension import ExpectedLog
 from wattbridge.relay.journal import How, Journal, Record
 from wattbridge.relay.offline import SAFE_TO_REPEAT
+from wattbridge.relay.tracing import Trace
 
 # The messages a charge point must deliver, sooner or later (OCPP 1.6, 3.7.1).
 TRANSACTION_ACTIONS = frozenset({"StartTransaction", "StopTransaction", "MeterValues"})
@@ -137,7 +139,12 @@ class NoLink:
 
 
 class Delivers(Protocol):
-    """What lies between a session and its central system: what it says reaches it, once (``delivery.py``)."""
+    """What lies between a session and its central system: what it says reaches it, once (``delivery.py``).
+
+    ``expected_log`` is what the next DiagnosticsStatusNotification tells of, where that is a log.
+    """
+
+    expected_log: ExpectedLog | None
 
     async def ask(self, call: Call) -> Answer: ...
 
@@ -149,7 +156,7 @@ class Delivers(Protocol):
 
     def configured(self, call: Call, reply: CallResult) -> None: ...
 
-    def expect_log(self, request_id: int | None) -> None: ...
+    async def notify(self, call: Call) -> Answer: ...
 
 
 class Relays(Protocol):
@@ -190,6 +197,35 @@ class Session:
     extension as DataTransfer. ``listener``, ``source`` and ``callback`` are where it came from and how it is
     called, for a store to remember. Without a ``delivery`` nothing is.
     """
+
+    # There is one for each charge point.
+    __slots__ = (
+        "_clock",
+        "_journal",
+        "_wall_clock",
+        "after_relay",
+        "answered_here",
+        "before_relay",
+        "callback",
+        "calls_in_flight",
+        "check",
+        "connection",
+        "delivery",
+        "gone",
+        "heard",
+        "heartbeat_interval",
+        "identity",
+        "known_as",
+        "links",
+        "listener",
+        "profile",
+        "route",
+        "security_as_data_transfer",
+        "source",
+        "until_free",
+        "upstream",
+        "upstreams",
+    )
 
     def __init__(
         self,
@@ -279,6 +315,8 @@ class Session:
         asked = answered = None
         waited = 0.0
         how: How = ""
+        tracing = self._journal.tracing
+        trace = tracing.begin() if tracing is not None else None
         self.calls_in_flight += 1
         self._journal.in_flight[arrived_from] += 1
         try:
@@ -288,6 +326,8 @@ class Session:
             if here is not None:
                 reply = here
             else:
+                if trace is not None:
+                    trace.asked = self._clock() - began
                 if arrived_from is Side.CENTRAL_SYSTEM:
                     answer = await self._ask_charge_point(call)
                 else:
@@ -310,24 +350,32 @@ class Session:
             # The gateway is stopping and could wait no longer. Nobody is answered, but it has happened.
             reply = CallError("GenericError", "the gateway stopped before a reply came", reason="draining")
             waited, unsaid = self._clock() - now, Passage(arrived.transport, b"")
-            self._record(call, reply, arrived_from, began, waited, (arrived, asked, answered, unsaid))
+            passages = arrived, asked, answered, unsaid
+            self._record(call, reply, arrived_from, began, waited, passages, trace=trace)
             raise
         finally:
             self.calls_in_flight -= 1
             self._journal.in_flight[arrived_from] -= 1
+            if tracing is not None and trace is not None:
+                trace.answered = self._clock() - began
+                tracing.end()
         if isinstance(reply, CallResult):
             if call.action in TELLING_ACTIONS:
                 self.heartbeat_interval = told_heartbeat_interval(call, reply) or self.heartbeat_interval
                 if self.delivery is not None and answered is not None:
                     self.delivery.configured(call, reply)
-            if arrived_from is Side.CENTRAL_SYSTEM:
-                self.heard = self._clock()
+            elif call.action == "GetDiagnostics" and self.delivery is not None:
+                self.delivery.expected_log = None  # what is uploaded now is no log that was asked for
+            if arrived_from is Side.CENTRAL_SYSTEM and answered is not None:
+                self.heard = self._clock()  # by its own word, and not by one that was said in its place
         elif (
             answered is not None and arrived_from is Side.CENTRAL_SYSTEM and reply.reason not in NOT_ITS_WORD
         ):
             self.heard = self._clock()
         replied = write(reply)
-        self._record(call, reply, arrived_from, began, waited, (arrived, asked, answered, replied), how)
+        self._record(
+            call, reply, arrived_from, began, waited, (arrived, asked, answered, replied), how, trace
+        )
         if arrived_from is Side.CHARGE_POINT and self.after_relay is not None and answered is not None:
             self.after_relay(call, reply)
         return reply, replied
@@ -349,18 +397,27 @@ class Session:
     async def _ask_central_system(self, call: Call) -> Answer:
         here = self._answered_here(Side.CENTRAL_SYSTEM, call.action) if call.original is None else None
         if here is not None:
-            row, dialect = here
-            carried = Answer(row.reply(dialect), None, None)
-            if row.story == "data-transfer" and self.security_as_data_transfer:
-                text = ocppj.write_payload(call.payload)
-                with suppress(Unreachable, Violation):  # it is confirmed and recorded all the same
-                    carried = await self.ask(
-                        Side.CENTRAL_SYSTEM, security_extension.as_data_transfer(call, text)
-                    )
-            return replace(carried, reply=row.reply(dialect), how="local")
+            return await self._answer_for_central_system(*here, call)
         if self.delivery is not None:
             return await self.delivery.ask(call)
         return await self.ask(Side.CENTRAL_SYSTEM, call)
+
+    async def _answer_for_central_system(self, row: LocalAnswer, dialect: str, call: Call) -> Answer:
+        """Confirm what the central system has no operation for, and carry it another way where that is wanted
+        (``local_answers.TABLE``)."""
+        reply = row.reply(dialect)
+        if row.story != "data-transfer":
+            return Answer(reply, None, None, how="local")
+        if not self.security_as_data_transfer or dialect == "soap 1.2":
+            why = "the central system has no such operation; it is recorded here"
+            lost = Loss(call.action, excerpt(call.payload), "no-operation", why)
+            return Answer(reply, None, None, how="local", notes=(lost,))
+        other = security_extension.as_data_transfer(call, ocppj.write_payload(call.payload))
+        if self.delivery is not None:
+            carried = await self.delivery.notify(other)
+        else:
+            carried = await self.ask(Side.CENTRAL_SYSTEM, other)
+        return replace(carried, reply=reply, how=carried.how or "local")
 
     async def _answer_for_charge_point(self, row: LocalAnswer, dialect: str, call: Call) -> Answer:
         """Answer what the charge point has no operation for (``local_answers.TABLE``)."""
@@ -375,14 +432,21 @@ class Session:
         return Answer(reply or row.reply(dialect), None, None, how="local")
 
     async def _ask_by_another_name(self, call: Call, other: Call) -> Answer:
-        if self.delivery is not None and call.action == "GetLog":
-            # Before it is asked: the first DiagnosticsStatusNotification may come before its answer.
-            self.delivery.expect_log(call.payload["requestId"])
-        answer = await self._ask_charge_point(other)
-        reply = security_extension.reply_to(call, answer.reply)
-        refused = isinstance(reply, CallError) or reply.payload.get("status") != "Accepted"
-        if self.delivery is not None and call.action == "GetLog" and refused:
-            self.delivery.expect_log(None)
+        log, delivery = security_extension.log_asked_by(call), self.delivery
+        if log is None or delivery is None:
+            answer = await self._ask_charge_point(other)
+            return replace(answer, reply=security_extension.reply_to(call, answer.reply))
+        before = delivery.expected_log
+        # Before it is asked: the first DiagnosticsStatusNotification may come before its answer.
+        delivery.expected_log = before if log.once and before is not None else log
+        accepted = False
+        try:
+            answer = await self._ask_charge_point(other)
+            reply = security_extension.reply_to(call, answer.reply)
+            accepted = isinstance(reply, CallResult) and reply.payload.get("status") == "Accepted"
+        finally:
+            if not accepted:
+                delivery.expected_log = before
         return replace(answer, reply=reply)
 
     async def _ask_charge_point(self, call: Call) -> Answer:
@@ -427,6 +491,7 @@ class Session:
         waited: float,
         passages: tuple[Passage, Passage | None, Passage | None, Passage],
         how: How = "",
+        trace: Trace | None = None,
     ) -> None:
         arrived, asked, answered, replied = passages
         seconds = self._clock() - began
@@ -452,6 +517,8 @@ class Session:
                 version=self.links[arrived_from].version,
                 other_version=self.links[arrived_from.other].version,
                 how=how,
+                listener=self.listener,
+                trace=trace,
             )
         )
 

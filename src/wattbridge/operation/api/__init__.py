@@ -14,6 +14,7 @@ from wattbridge.operation.api import (
     auditing,
     chargers,
     configuration,
+    loggers,
     openapi,
     queue,
     routes,
@@ -69,4 +70,5 @@ def pages_of(gateway: Gateway) -> list[Page]:
         *queue.pages(gateway),
         *transactions.pages(gateway),
         *auditing.pages(gateway),
+        *loggers.pages(),
     ]

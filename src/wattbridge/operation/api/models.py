@@ -477,7 +477,8 @@ class AuditLog(Shape):
 class Logger(Shape):
     name: str
     level: str
-    until: str | None = None
+    usual: str
+    reverts: str | None = Field(description="when the level is the usual one again")
 
 
 class Loggers(Shape):
@@ -485,5 +486,5 @@ class Loggers(Shape):
 
 
 class Level(Shape):
-    level: str
-    for_: str | None = Field(default=None, alias="for", description="after which it reverts, such as 10m")
+    level: Literal["debug", "info", "warning", "error"]
+    for_: str | None = Field(default=None, alias="for", description="when it reverts, such as 10m")
