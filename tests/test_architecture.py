@@ -26,7 +26,7 @@ MAY_IMPORT = {
 EVERYTHING = {
     *("app", "doors", "fleet", "upstreams", "routing", "reloading", "administration", "keeping"),
     "profiling",
-    *("reports", "overview", "operating", "observing", "tracing"),
+    *("reports", "overview", "operating", "observing", "showing", "tracing"),
     *("cli", "__main__", "__init__"),
 }
 
@@ -48,6 +48,7 @@ NETWORK_ALLOWED = {
     "links": "the four corners, where each party is reached",
     "simulators": "independent parties with sockets of their own",
     "operation.health": "the port for probes and metrics, apart from the charge points' listeners",
+    "operation.trace.pages": "pages of the port for operators",
     "operation.api": "the port for operators, apart from the charge points' listeners",
     "cli": "commands that ask a running gateway",
     "config.kinds": "it reads certificates as TLS will",

@@ -133,7 +133,9 @@ def as_known(call: Call, exchange: Exchange) -> tuple[Call, tuple[Note, ...]]:
         if earlier.action == "GetLog" and call.action == "DiagnosticsStatusNotification":
             asked, result = json.loads(earlier.messages[0]), json.loads(earlier.messages[3])
             if result[2]["status"] == "Accepted":
-                return security_extension.log_status(call.payload, asked[3]["requestId"]), ()
+                log = security_extension.log_asked_by(Call("GetLog", asked[3]))
+                assert log is not None
+                return security_extension.log_status(call.payload, log), ()
     if older.asks_for_connector(call, exchange.version("charge_point")):
         return older.understood(call, connector_of(call, exchange.before))
     return call, ()

@@ -46,6 +46,7 @@ from wattbridge.relay.registry import Registry
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
 from wattbridge.reloading import CannotReload, Reloader
+from wattbridge.showing import Showing
 from wattbridge.store.base import CannotOpen, ChargePoint, NotKept, Store
 from wattbridge.store.memory import MemoryStore
 from wattbridge.tracing import CannotTrace, Traces
@@ -91,10 +92,11 @@ class Gateway:
         self.metrics.listen_to(self.journal)
         self.losses = Losses()
         self.losses.listen_to(self.journal)
-        self.history: History | None = None
-        if not isinstance(self.deliveries.store, MemoryStore):  # memory is for what the gateway needs
-            self.history = History(self.deliveries.store, history_of(config))
-            self.history.listen_to(self.journal)
+        kept = self.deliveries.store
+        # A store in memory is for what the gateway needs.
+        self.history = History(None if isinstance(kept, MemoryStore) else kept, history_of(config))
+        self.history.listen_to(self.journal)
+        self.showing = Showing(self.history, kept, self.journal, self.fleet.profiles)
         self.rates = Rates()
         self.rates.listen_to(self.journal)
         self.problems = Problems()
@@ -149,6 +151,7 @@ class Gateway:
             return []
         pages = [
             *pages_of(self._administration),
+            *self.showing.pages,
             *signing_in.pages(self.access),
         ]
         return [*pages, openapi.page(pages, version("wattbridge"))]
@@ -180,8 +183,8 @@ class Gateway:
                 amount, parked = self.deliveries.waiting, self.deliveries.parked
                 text = f"{amount.messages} of {len(waiting)} charge points, and {parked} are parked"
                 self.journal.event(Event("messages wait", text=text))
-            if self.history is not None:
-                await self.history.begin()
+            with suppress(NotKept):  # the store says so itself
+                await self.showing.begin()
             await self._recall()
             async with self.deliveries.running(), asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -284,6 +287,7 @@ class Gateway:
         self._draining = True
         self._not_ready = ["the gateway is stopping"]
         self.registry.drain()
+        self.showing.hub.close()
         drain = self.config.gateway.drain
         ends = asyncio.get_running_loop().time() + drain
         if self._admin is not None:
@@ -310,8 +314,8 @@ class Gateway:
         while True:
             await asyncio.sleep(TIDY_HISTORY_EVERY)
             with suppress(NotKept):  # the store says so itself
-                if self.history is not None:
-                    await self.history.prune()
+                await self.showing.captures.save()
+                await self.history.prune()
                 await self.audit.prune()
 
     # --- another configuration ---
@@ -383,8 +387,8 @@ class Gateway:
         self._set_up_registry()
         self._set_up_metrics()
         self.deliveries.go_by(rules_of(config))
-        if self.history is not None:
-            self.history.go_by(history_of(config))
+        self.history.go_by(history_of(config))
+        self.showing.profiles = fleet.profiles
         self.audit.go_by(audit_of(config))
         self.access.go_by(_tokens(config))
         self.problems.forget_unknown(fleet.listed.__contains__)

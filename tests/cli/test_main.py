@@ -55,6 +55,7 @@ def test_help_names_every_command() -> None:
         "profile",
         "routes",
         "chargers",
+        "trace",
         "queue",
         "transactions",
         "admin",
@@ -88,6 +89,7 @@ def test_the_help_of_a_command_imports_nothing_of_ours() -> None:
         "routes test",
         *["call", "problems", "admin", "admin hash-token", "admin audit", "chargers list"],
         *["queue", "queue list", "queue show", "queue retry", "queue drop"],
+        *["trace", "trace show", "trace start", "trace stop", "trace list", "trace export", "trace replay"],
         *["transactions", "transactions list", "transactions show", "transactions map"],
     ],
 )

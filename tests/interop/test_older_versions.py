@@ -242,6 +242,33 @@ async def test_only_the_central_system_itself_tells_an_older_charge_point_never_
     assert "PropertyConstraintViolation: no" in await here.say(version, START)
 
 
+STOP = (
+    f"<cs:stopTransactionRequest><cs:transactionId>7</cs:transactionId>{TIME}<cs:meterStop>9</cs:meterStop>"
+    "</cs:stopTransactionRequest>"
+)
+UNREADABLE = {
+    "undeclared prefix": lambda body: body.replace(b"<cs:meterStop>", b"<a:meterStop>"),
+    "bare ampersand": lambda body: body.replace(b">9<", b">9 & 10<"),
+    "cut off": lambda body: body[:-30],
+    "UTF-16": lambda body: body.replace(b'"UTF-8"', b'"UTF-16"').decode().encode("utf-16"),
+    "latin": lambda body: body.replace(b'"UTF-8"', b'"ISO-8859-1"'),
+    "DOCTYPE": lambda body: body.replace(b"?>", b"?><!DOCTYPE a>", 1),
+}
+
+
+@pytest.mark.parametrize("how", sorted(UNREADABLE))
+@pytest.mark.parametrize(("version", "answered"), [("1.6", True), ("1.5", False), ("1.2", False)])
+async def test_a_transaction_message_that_cannot_be_read_costs_an_older_charge_point_nothing(
+    here: Here, how: str, version: str, answered: bool
+) -> None:
+    body = UNREADABLE[how](envelope("CP1", STOP).replace(b"2015/10", DATES[version].encode()))
+    received = await here.talk(post(body), responses=1 if answered else 0)
+    assert received.startswith("HTTP/1.1 400 ") == answered
+    assert bool(received) == answered
+    [record] = here.gateway.records
+    assert record.reason == "malformed"
+
+
 async def test_a_fault_stands_in_the_namespace_of_the_message(here: Here) -> None:
     fault = await here.say("1.5", "<cs:authorizeRequest/>")
     assert 'xmlns:ocpp="urn://Ocpp/Cs/2012/06/">ocpp:ProtocolError<' in fault

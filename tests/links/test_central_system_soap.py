@@ -708,3 +708,28 @@ async def test_a_boot_in_1_2_is_answered_with_a_time_and_an_interval() -> None:
             ("BootNotificationResponse.interval", "older-default"),
             ("BootNotificationResponse.currentTime", "older-default"),
         ]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "<s:Value>s:MustUnderstand</s:Value>",
+        "<s:Value>s:VersionMismatch</s:Value>",
+        "<s:Value>s:Sender</s:Value><s:Subcode><s:Value>cs:IdentityMismatch</s:Value></s:Subcode>",
+    ],
+)
+async def test_a_fault_about_the_envelope_is_not_about_the_message(code: str) -> None:
+    """The gateway has written it: the charge point is not to lose its message for that."""
+    reason = '<s:Reason><s:Text xml:lang="en">not so</s:Text></s:Reason>'
+    faulty = soap_answer("x").replace("<cs:x></cs:x>", f"<s:Fault><s:Code>{code}</s:Code>{reason}</s:Fault>")
+    async with (
+        a_central_system(http_response(faulty, "500 Internal Server Error")) as central_system,
+        running(central_system.url) as world,
+    ):
+        reply = await world.reply(START)
+        assert isinstance(reply, CallError)
+        assert reply.reason == "unreachable"
+        assert still_deliverable_after("StartTransaction", reply)
+        [told] = world.heard.told("envelope refused")
+        assert (told.reason, told.labels) == ("fault", {"upstream": "legacy"})
+        assert not world.link.away

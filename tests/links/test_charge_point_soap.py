@@ -969,3 +969,12 @@ async def test_the_description_of_an_older_version_is_served() -> None:
         assert 'targetNamespace="urn://Ocpp/Cs/2012/06/"' in schema.body
         unknown = await get(f"{world.url}?wsdl&version=1.7")
         assert (unknown.status, unknown.body) == (404, "no such version; there are 1.2, 1.5 and 1.6\n")
+
+
+async def test_a_charge_point_that_speaks_another_version_is_told_of() -> None:
+    async with a_world() as world:
+        await post(world.url, in_1_5("Heartbeat"))
+        await post(world.url, soap_request("Heartbeat"))
+        await post(world.url, soap_request("Heartbeat"))
+        told = [event.text for event in world.heard.events if event.kind == "version changed"]
+        assert told == ["it speaks OCPP 1.6 now, and spoke 1.5 before"]

@@ -45,6 +45,7 @@ from wattbridge.ocpp.soap import (
     ReadCall,
     form_of,
     locate_call,
+    looks_like_older_transaction,
     original_of,
     pass_located,
     read_call,
@@ -2200,3 +2201,20 @@ def test_a_call_passes_through_both_borders_byte_for_byte(soap: str, start: str)
     read, notes = call_in(written.body)
     assert (read, notes) == (Call("Authorize", {"idTag": "TAG"}), ())
     assert original.form == form_of(soap)
+
+
+@pytest.mark.parametrize(
+    ("body", "looks_like_it"),
+    [
+        (b'<stopTransactionRequest xmlns="urn://Ocpp/Cs/2012/06/">', True),
+        (b'<x:MeterValuesRequest xmlns:x="URN://OCPP/CS/2010/10"', True),
+        ('<startTransactionRequest xmlns="urn://Ocpp/Cs/2010/08/">'.encode("utf-16"), True),
+        (b'<stopTransactionRequest xmlns="urn://Ocpp/Cs/2015/10/">', False),
+        (b'<heartbeatRequest xmlns="urn://Ocpp/Cs/2012/06/">', False),
+        (b"", False),
+    ],
+)
+def test_what_cannot_be_read_may_look_like_a_transaction_message_of_old(
+    body: bytes, looks_like_it: bool
+) -> None:
+    assert looks_like_older_transaction(body) == looks_like_it

@@ -6,8 +6,11 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from tests.fakes import Clock
 from wattbridge.ocpp.messages import CallError, CallResult, Change, Loss, Note, Passage, Reply, Side
+from wattbridge.operation import history as module
 from wattbridge.operation.history import History, Keeping
 from wattbridge.operation.redaction import Redaction
 from wattbridge.relay.journal import How, Journal, Record
@@ -62,7 +65,13 @@ async def test_an_exchange_is_a_row_with_all_four_texts() -> None:
     store, journal = MemoryStore(), Journal()
     history = await a_history(store)
     history.listen_to(journal)
-    journal.record(a_record())
+    told: dict[str, Any] = {
+        "version": "1.5",
+        "known_as": "DE*1",
+        "address": "10.20.0.7",
+        "read_seconds": 0.0003,
+    }
+    journal.record(a_record(other_transport="json", write_seconds=0.0002, **told))
     assert await kept(store) == [
         Exchange(
             number=1_790_000_000_000_001,
@@ -78,6 +87,14 @@ async def test_an_exchange_is_a_row_with_all_four_texts() -> None:
             asked='[2,"1","Authorize",{"idTag":"04E91C5A"}]',
             answered='[3,"1",{}]',
             replied="<authorizeResponse/>",
+            known_as="DE*1",
+            source="10.20.0.7",
+            charger_transport="soap",
+            csms_transport="json",
+            charger_version="1.5",
+            csms_version="1.6",
+            read_seconds=0.0003,
+            write_seconds=0.0002,
         )
     ]
 
@@ -92,22 +109,23 @@ async def test_what_there_was_not_is_empty_and_the_reason_is_there() -> None:
     assert (row.asked, row.answered, row.replied, row.reason) == ("", "", "", "timeout")
 
 
-async def test_notes_and_where_the_answer_came_from_are_kept_as_json() -> None:
+async def test_notes_are_kept_as_json_with_the_message_they_are_of() -> None:
     store = MemoryStore()
     history = await a_history(store)
     change = Change("StartTransaction.timestamp", "10:00+01:00", "09:00Z", "to-utc")
     loss = Loss("x", "\ud800", "not-unicode", "half of a pair")
     history.note(a_record(notes=(change, loss), how="kept"))
     [row] = await kept(store)
+    assert (row.how, row.changes, row.losses) == ("kept", 1, 1)
     assert json.loads(row.notes) == [
-        {"how": "kept"},
         {
             "changed": "StartTransaction.timestamp",
             "value": "10:00+01:00",
             "became": "09:00Z",
             "rule": "to-utc",
+            "at": "arrived",
         },
-        {"lost": "x", "value": "\ud800", "rule": "not-unicode", "reason": "half of a pair"},
+        {"lost": "x", "value": "\ud800", "rule": "not-unicode", "reason": "half of a pair", "at": "arrived"},
     ]
 
 
@@ -211,7 +229,7 @@ async def test_what_is_too_much_goes_the_oldest_first() -> None:
     store = MemoryStore()
     history = await a_history(store, most_bytes=10_000)
     for number in range(100):
-        history.note(a_record(arrived=b"x" * 900, asked=None, began=NOW + number))
+        history.note(a_record(arrived=b"x" * 870, asked=None, began=NOW + number))
     await history.prune()
     rows = await kept(store)
     assert rows[-1].began == NOW + 99.0
@@ -237,3 +255,103 @@ async def test_all_is_only_counted_again_when_there_may_be_too_much() -> None:
     await history.prune()
     assert counted[-1] == 95
     assert (await store.sizes(Exchange)).bytes <= 95
+
+
+# --- looking at it ---
+
+
+async def numbers(history: History, **asked: Any) -> list[int]:
+    """The last digits of what is found."""
+    return [row.number % 1000 for row in [row async for page in history.before(**asked) for row in page]]
+
+
+def in_memory(clock: Clock | None = None, **keeping: Any) -> History:
+    return History(None, Keeping(**({"age": HOUR} | keeping)), clock or Clock(NOW))
+
+
+async def test_pages_go_back_from_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE", 3)
+    for history in (await a_history(MemoryStore()), in_memory()):
+        await history.begin()
+        for number in range(8):
+            history.note(a_record(identity=f"CP{number % 2}", began=NOW + number))
+        assert await numbers(history) == [8, 7, 6, 5, 4, 3, 2, 1]
+        assert await numbers(history, number=history.number - 4) == [3, 2, 1]
+        assert await numbers(history, charger="CP1") == [8, 6, 4, 2]
+        later = [row.number % 1000 async for page in history.after(history.number - 3) for row in page]
+        assert later == [6, 7, 8]
+        assert (await history.oldest()) % 1000 == 1
+        found = await history.find(history.number)
+        assert found is not None
+        assert found.identity == "CP1"
+        assert await history.find(5) is None
+
+
+async def test_what_is_older_than_a_moment_is_found_without_reading_all_of_it() -> None:
+    clock, store = Clock(NOW), MemoryStore()
+    history = await a_history(store, clock, age=HOUR * 1000)
+    for hour in range(100):
+        if hour == 50:  # a restart
+            clock.now = NOW + hour * HOUR
+            history = await a_history(store, clock, age=HOUR * 1000)
+        history.note(a_record(began=NOW + hour * HOUR))
+    clock.now = NOW + 100 * HOUR
+    found = [row async for page in history.before(until=NOW + 10 * HOUR) for row in page]
+    assert found[0].began == NOW + 10 * HOUR
+    assert found[-1].began == NOW
+    assert len(await numbers(history, until=NOW + 1000 * HOUR)) == 100
+    assert len(await numbers(history, until=NOW - 10 * HOUR)) <= 1
+    assert await numbers(await a_history(MemoryStore(), clock), until=NOW) == []
+
+
+async def test_without_a_database_the_last_exchanges_are_kept_as_they_were_and_shown_as_they_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST_RECENT", 3)
+    clock = Clock(NOW)
+    history = in_memory(clock, redaction=Redaction())
+    await history.begin()
+    for number in range(5):
+        history.note(a_record(began=NOW + number))
+    assert await numbers(history) == [5, 4, 3]
+    history.go_by(Keeping(HOUR, redaction=Redaction(id_tags=True)))
+    found = await history.find(history.number)
+    assert found is not None
+    assert found.arrived == "<idTag>***</idTag>"
+    monkeypatch.setattr(module, "MOST_RECENT_BYTES", 250)
+    history.note(a_record())
+    assert await numbers(history) == [6, 5]
+    clock.now = NOW + HOUR + 4.5
+    await history.prune()
+    assert await numbers(history) == []
+    history.go_by(Keeping(0.0))
+    assert await numbers(history) == []
+    history.note(a_record())
+    assert await numbers(history) == []
+
+
+async def test_a_row_of_before_there_were_columns_says_what_its_texts_say() -> None:
+    store = MemoryStore()
+    notes = '[{"how":"kept"},{"lost":"x","value":"1","rule":"rounded","reason":"r"}]'
+    old = Exchange(
+        7,
+        "CP1",
+        NOW,
+        "central_system",
+        "Reset",
+        "",
+        0.1,
+        0.0,
+        "main",
+        '[2,"1","Reset",{}]',
+        "<a/>",
+        "",
+        "",
+        notes,
+    )
+    await store.write(old)
+    history = await a_history(store)
+    found = await history.find(7)
+    assert found is not None
+    assert (found.charger_transport, found.csms_transport) == ("soap", "json")
+    assert (found.how, found.losses, found.changes) == ("kept", 1, 0)

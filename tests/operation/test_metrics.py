@@ -11,7 +11,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes import Clock
-from wattbridge.ocpp.actions import dialect
+from wattbridge.ocpp.actions import dialect, every_action
 from wattbridge.ocpp.messages import (
     Breach,
     CallError,
@@ -61,7 +61,7 @@ def a_state() -> State:
 def some_metrics(clock: Clock | None = None) -> Metrics:
     return Metrics(
         "1.2.3",
-        dialect().operations,
+        every_action(dialect()),
         a_state,
         upstreams=("main", "pilot"),
         listeners=("soap",),
@@ -161,12 +161,12 @@ def test_there_are_never_three_thousand_series() -> None:
     """Everything that can go wrong has, and be lost, with every message, at two central systems."""
     metrics = some_metrics()
     lossy = tuple(Loss("x", "", rule, "") for rule in LOSSES)
-    for asked, action in [*dialect().operations, (CENTRAL_SYSTEM, "Nonsense"), (CHARGE_POINT, "Nonsense")]:
+    for asked, action in [*every_action(dialect()), (CENTRAL_SYSTEM, "Nonsense"), (CHARGE_POINT, "Nonsense")]:
         for reason in REASONS:
             reply = CallError("GenericError", reason=reason)
             metrics.count(a_record(action, reply, arrived_from=asked.other))
             metrics.count(a_record(action, reply, arrived_from=asked.other, asked=False))
-    for asked, action in dialect().operations:
+    for asked, action in every_action(dialect()):
         metrics.count(a_record(action, arrived_from=asked.other, notes=lossy))
     for asking in ("soap", "json"):
         for theirs in ("soap", "json"):
@@ -677,3 +677,9 @@ def test_what_the_other_party_has_no_operation_for_is_counted_as_answered_here()
     metrics.count(replace(record, how="local"))
     assert value(metrics, 'wattbridge_local_answers_total{action="TriggerMessage"}') == 1.0
     assert value(metrics, 'wattbridge_local_answers_total{action="GetLog"}') == 0.0
+
+
+def test_messages_of_the_security_extension_are_counted_by_their_names() -> None:
+    metrics = some_metrics()
+    metrics.count(replace(a_record("SecurityEventNotification", asked=False), how="local"))
+    assert value(metrics, 'wattbridge_local_answers_total{action="SecurityEventNotification"}') == 1.0

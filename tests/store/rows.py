@@ -5,6 +5,8 @@ from __future__ import annotations
 from wattbridge.store.base import (
     AuditEntry,
     Authorization,
+    Capture,
+    Captured,
     ChargePoint,
     ConfigurationKey,
     ConnectorStatus,
@@ -70,6 +72,8 @@ ONE_OF_EACH: tuple[Row, ...] = (
     a_waiting(9_007_199_254_740_993),
     a_reply("6d1f", 1_714_557_600.5),
     an_exchange(1, arrived="<Envelope>Käfer, 充电, 🔌</Envelope>"),
+    Capture("6d1f", "Käfer", "charger:BER-*", 1_714_557_600.0, 1_714_558_200.0, None, "", 1, 812, 10, 1000),
+    Captured("6d1f", 9_007_199_254_740_993, 1_714_557_600.5, '{"number":1}'),
     AuditEntry(
         1_714_557_600_000_000,
         1_714_557_600.125,

@@ -87,7 +87,7 @@ def scans(connection: sqlite3.Connection, statement: sql.Statement) -> list[str]
         sql.prune(Remembered, 1.0, 500, "?"),
         sql.find(Waiting, {"identity": "CP"}, after=("CP", 1), order="first", by="", limit=1, mark="?"),
         sql.find(Waiting, {"state": "waiting"}, after=(), order="first", by="kept", limit=1, mark="?"),
-        sql.find(Exchange, {"identity": "CP"}, after=(), order="last", by="began", limit=50, mark="?"),
+        sql.find(Exchange, {"identity": "CP"}, after=(9,), order="last", by="", limit=50, mark="?"),
     ],
     ids=["forget", "prune", "the next that waits", "the oldest that waits", "history"],
 )

@@ -18,7 +18,15 @@ from tests.store.edge import Disk
 from tests.store.rows import a_waiting, an_exchange
 from wattbridge.store import schema
 from wattbridge.store.base import CannotOpen, Exchange, Forget, NotKept, Waiting
-from wattbridge.store.sqlite import MOST_NOTES, MOST_WAITING, Pace, SqliteStore, reader, writer
+from wattbridge.store.sqlite import (
+    APPLICATION_ID,
+    MOST_NOTES,
+    MOST_WAITING,
+    Pace,
+    SqliteStore,
+    reader,
+    writer,
+)
 
 # As it is, only faster.
 QUICK = Pace(noted_within=0.02, idle=0.05, probe_every=0.05, stalled_after=0.1, lock_timeout=0.05)
@@ -461,3 +469,32 @@ async def test_a_read_that_fails_is_told(path: Path) -> None:
             await store.find(Waiting)
         with suppress(NotKept):
             await store.write(a_waiting(1))
+
+
+async def test_exchanges_of_a_version_before_are_still_there(tmp_path: Path) -> None:
+    path = tmp_path / "wattbridge.db"
+    names = "number, identity, began, arrived_from, action, reason, seconds, peer_seconds, upstream"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"pragma application_id = {APPLICATION_ID}")
+        connection.execute(schema.VERSION_TABLE)
+        for migration in schema.migrations()[:2]:
+            for statement in migration.statements:
+                connection.execute(statement)
+            connection.execute(
+                "insert into schema_version values (?, ?, 0)", (migration.version, migration.name)
+            )
+        connection.execute(
+            f"insert into exchange ({names}, arrived, asked, answered, replied, notes) values "
+            "(7, 'CP1', 1.5, 'charge_point', 'Heartbeat', '', 0.1, 0.1, 'cloud', '<a/>', '[2]', '[3]', "
+            "'<b/>', '')"
+        )
+        connection.commit()
+    store = await SqliteStore.open(path)
+    try:
+        [row] = await store.find(Exchange)
+        assert (row.number, row.arrived, row.replied) == (7, "<a/>", "<b/>")
+        assert (row.how, row.charger_transport, row.losses, row.read_seconds) == ("", "", 0, 0.0)
+        await store.write(replace(row, number=8, csms_transport="json"))
+        assert [row.number for row in await store.find(Exchange, {"identity": "CP1"})] == [7, 8]
+    finally:
+        await store.close()

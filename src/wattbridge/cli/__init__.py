@@ -42,6 +42,9 @@ queue_app = typer.Typer(help="Messages a gateway keeps for its central systems."
 transactions_app = typer.Typer(
     help="Transactions a gateway knows, with both their numbers.", no_args_is_help=True
 )
+trace_app = typer.Typer(
+    help="What a gateway carries: messages as they happen, as they were, and as captures.",
+)
 admin_app = typer.Typer(help="About who may ask a gateway, and who did what.", no_args_is_help=True)
 chargers_app = typer.Typer(help="Charge points a gateway knows, and what is lost.", no_args_is_help=True)
 
@@ -97,6 +100,17 @@ OfCharger = Annotated[
     typer.Option("--charger", metavar="ID", help="Only those of this charge point.", show_default=False),
 ]
 Limit = Annotated[int, typer.Option("--limit", metavar="NUMBER", min=1, help="At most so many.")]
+Wanted = Annotated[
+    str,
+    typer.Option("--filter", metavar="EXPR", help="Only these: 'charger:BER-* status:timeout since:10m'."),
+]
+Legs = Annotated[
+    str,
+    typer.Option(
+        "--legs", metavar="both|charger|csms", help="Of oot: the messages of both parties, or of one of them."
+    ),
+]
+TraceId = Annotated[str, typer.Argument(metavar="ID", hidden=True)]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show idTags whole.")]
 
 _NEGATIVE_NUMBERS = {"ignore_unknown_options": True}  # -1 is one, and no option
@@ -349,7 +363,7 @@ def _translate_command(
 
     \b
       wattbridge translate captured.xml --explain
-      echo '[2,"1","Heartbeat",{}]' | wattbridge translate --identity CP1 --ocpp 1.5
+      echo '[2,"1","Heartbeat",{}]' | wattbridge translate --ocpp 1.5
 
     An envelope that is read tells its version itself.
 
@@ -1352,9 +1366,266 @@ def _admin_audit_command(
     )
 
 
+@trace_app.callback(invoke_without_command=True)
+def _trace_command(
+    context: typer.Context,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what happens from now on.")
+    ] = False,
+    wanted: Wanted = "",
+    charger: OfCharger = None,
+    duration: For = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="pretty|text|oot|ndjson",
+            help="A line each; with the messages; Open OCPP Trace; or one JSON object each.",
+        ),
+    ] = "pretty",
+    legs: Legs = "both",
+    limit: Annotated[
+        int,
+        typer.Option("--limit", metavar="NUMBER", min=1, max=10_000, help="Of the history, at most so many."),
+    ] = 20,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+) -> None:
+    """Show the last exchanges that a gateway has carried, and with -f those that it carries from now on.
+
+    \b
+      wattbridge trace -f --filter 'charger:BER-* action:MeterValues'
+      10:30:06.012  BER-0001  ▶  MeterValues  soap→json  ok  12 ms  1 change  #1790000000000017
+
+    Fields of a filter: charger, action, dir (to-csms, to-charger), leg (soap, json), version, status (ok,
+    kept, offline, local, repeat, failed, or a reason such as timeout), upstream, route, profile, source (an
+    address or a network), quirk, rule, loss, change, size, slower, faster, text, since, until, number. They
+    are joined by and (which may be left out), or, not and parentheses; * stands for anything.
+
+    Exit codes: 0 well, 1 a negative answer, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from wattbridge.cli.trace import FORMATS, Shown, tail
+    from wattbridge.cli.trace import follow as go_on
+
+    _check(form in FORMATS, "--format", f"{form!r} is none of {', '.join(FORMATS)}")
+    _check(duration is None or follow, "--for", "it is for --follow")
+    _check_legs(legs)
+    shown = Shown(_with_charger(wanted, charger), form, legs)
+    out = _for_people() if form in ("pretty", "text") else _for_messages()
+    if not follow:
+        raise typer.Exit(tail(admin, token_file, shown, limit, out=out, err=sys.stderr))
+    seconds = None if duration is None else _seconds(duration, "--for")
+    raise typer.Exit(go_on(admin, token_file, shown, seconds, out=out, err=sys.stderr))
+
+
+@trace_app.command("show", short_help="Show one exchange whole.")
+def _trace_show_command(
+    number: Number,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="text|json|oot|ndjson|exchange",
+            help="As text, as the API has it, as lines of a trace, or as files of a test case.",
+        ),
+    ] = "text",
+    folder: Annotated[
+        str | None,
+        typer.Option("--to", metavar="FOLDER", help="Where the test case goes: `tests`.", show_default=False),
+    ] = None,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+) -> None:
+    """Show the exchange NUMBER: both encodings of both messages, and what was changed or lost on the way.
+
+    With `--format exchange` its four messages become files as they are under `tests/exchanges`, in
+    FOLDER/exchanges/<Action>/<NUMBER>.
+
+    Exit codes: 0 well, 1 there is none, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    forms = ("text", "json", "oot", "ndjson", "exchange")
+    _check(form in forms, "--format", f"{form!r} is none of {', '.join(forms)}")
+    _check(folder is None or form == "exchange", "--to", "it is for --format exchange")
+    from wattbridge.cli.trace import show
+
+    out = _for_people() if form == "text" else _for_messages()
+    raise typer.Exit(show(admin, token_file, number, form, folder, out=out, err=sys.stderr))
+
+
+@trace_app.command("start", short_help="Begin a capture.")
+def _trace_start_command(
+    wanted: Wanted = "",
+    charger: OfCharger = None,
+    network: Annotated[
+        str | None,
+        typer.Option("--network", metavar="NETWORK", help="Only those from there.", show_default=False),
+    ] = None,
+    duration: Annotated[str, typer.Option("--for", metavar="DURATION", help="It ends by then.")] = "10m",
+    name: Annotated[str, typer.Option("--name", metavar="TEXT", help="What it is called.")] = "",
+    records: Annotated[int, typer.Option("--records", min=1, help="At most so many exchanges.")] = 10_000,
+    size: Annotated[str, typer.Option("--size", metavar="SIZE", help="At most so much.")] = "16MiB",
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+) -> None:
+    """Have a gateway keep the exchanges that a filter wants, whatever its history forgets.
+
+    \b
+      wattbridge trace start --charger CP3211 --for 1h
+      wattbridge trace export 6d1f02a4c3e9 --output cp3211.jsonl
+
+    The id is written; `trace list` has it, too. A capture ends at its time, or when it has as much as it may.
+
+    Exit codes: 0 well, 1 there are too many, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.trace import start
+    from wattbridge.config.values import read_size
+
+    _seconds(duration, "--for")
+    try:
+        most_bytes = read_size(size)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint="--size") from None
+    asked = {"filter": _with_charger(wanted, None), "for": duration, "name": name}
+    asked |= {"charger": charger} if charger else {}
+    asked |= {"network": network} if network else {}
+    limits = {"records": records, "bytes": most_bytes}
+    raise typer.Exit(start(admin, token_file, asked | limits, out=sys.stdout, err=sys.stderr))
+
+
+@trace_app.command("stop", short_help="End a capture.")
+def _trace_stop_command(
+    capture: TraceId,
+    delete: Annotated[bool, typer.Option("--delete", help="And take it away with all that it has.")] = False,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+) -> None:
+    """End the capture ID before its time; what it has stays until it is deleted.
+
+    Exit codes: 0 well, 1 there is none, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.trace import stop
+
+    raise typer.Exit(stop(admin, token_file, capture, delete=delete, out=sys.stdout, err=sys.stderr))
+
+
+@trace_app.command("list", short_help="List the captures.")
+def _trace_list_command(
+    admin: AdminUrl = ADMIN, token_file: TokenFile = TOKEN, output: Report = "text"
+) -> None:
+    """List the captures, the newest first.
+
+    Exit codes: 0 well, 1 a negative answer, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    _check_output(output)
+    from wattbridge.cli.trace import list_captures
+
+    as_json = output == "json"
+    raise typer.Exit(list_captures(admin, token_file, as_json=as_json, out=_for_people(), err=sys.stderr))
+
+
+@trace_app.command("export", short_help="Write what a capture has to a file.")
+def _trace_export_command(
+    capture: TraceId,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="oot|ndjson|text", help="Open OCPP Trace, one object each, or text."
+        ),
+    ] = "oot",
+    legs: Legs = "both",
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--output", metavar="FILE", help="Where; without it, standard output.", show_default=False
+        ),
+    ] = None,
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+) -> None:
+    """Write what the capture ID has, the oldest first: for other programs, for `trace replay`, or to read.
+
+    Exit codes: 0 well, 1 there is none, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    _check(form in ("oot", "ndjson", "text"), "--format", f"{form!r} is none of oot, ndjson, text")
+    _check_legs(legs)
+    from wattbridge.cli.trace import Shown, export
+
+    shown = Shown(format=form, legs=legs)
+    raise typer.Exit(export(admin, token_file, capture, shown, file, out=_for_messages(), err=sys.stderr))
+
+
+@trace_app.command("replay", short_help="Play a trace to a central system.")
+def _trace_replay_command(
+    file: Annotated[str, typer.Argument(metavar="FILE", hidden=True)],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="URL", help="The central system: ws(s):// for JSON, http(s):// for SOAP."
+        ),
+    ],
+    speed: Annotated[
+        str, typer.Option("--speed", metavar="4x|max", help="So many times as fast, or without a pause.")
+    ] = "1x",
+    leg: Annotated[
+        str,
+        typer.Option("--leg", metavar="charger|csms", help="What charge points said, or what was relayed."),
+    ] = "charger",
+    anywhere: Annotated[
+        bool, typer.Option("--anywhere", help="Also to another machine, which takes the messages for real.")
+    ] = False,
+) -> None:
+    """Play the calls of the charge points in FILE, a trace, to a central system that may be played with.
+
+    \b
+      wattbridge simulate central-system --json --bind 127.0.0.1:9000
+      wattbridge trace replay cp3211.jsonl --to ws://127.0.0.1:9000 --speed 10x
+
+    FILE is Open OCPP Trace, of any program, or NDJSON of `trace export`. Whatever a charge point spoke then,
+    it speaks what URL asks for. Numbers of transactions are those that the central system gives now.
+
+    Exit codes: 0 every call was answered, 1 not every one, 2 wrong usage or no trace, 3 nobody is there.
+    """
+    from wattbridge.cli.replay import Playing, replay
+
+    _check(leg in ("charger", "csms"), "--leg", f"{leg!r} is neither charger nor csms")
+    playing = Playing(to, _speed(speed), leg)
+    raise typer.Exit(replay(file, playing, anywhere=anywhere, out=_for_people(), err=sys.stderr))
+
+
+def _speed(text: str) -> float:
+    if text == "max":
+        return 0.0
+    try:
+        speed = float(text.removesuffix("x"))
+    except ValueError:
+        speed = 0.0
+    _check(0.001 <= speed <= 1_000_000, "--speed", f"{text!r} is neither a factor such as 4x nor max")
+    return speed
+
+
+def _check_legs(legs: str) -> None:
+    _check(legs in ("both", "charger", "csms"), "--legs", f"{legs!r} is none of both, charger, csms")
+
+
+def _with_charger(wanted: str, charger: str | None) -> str:
+    """A filter that can be understood, for one charge point where one is named."""
+    from wattbridge.cli.trace import checked_filter
+
+    if problem := checked_filter(wanted):
+        raise typer.BadParameter(problem, param_hint="--filter")
+    if charger is None:
+        return wanted
+    escaped = charger.replace("\\", "\\\\").replace('"', '\\"')
+    named = f'charger:"{escaped}"'
+    return f"({wanted}) {named}" if wanted.strip() else named
+
+
 app.add_typer(profile_app, name="profile")
 app.add_typer(routes_app, name="routes")
 app.add_typer(chargers_app, name="chargers")
+app.add_typer(trace_app, name="trace")
 app.add_typer(queue_app, name="queue")
 app.add_typer(transactions_app, name="transactions")
 app.add_typer(admin_app, name="admin")

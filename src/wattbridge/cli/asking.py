@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote, urlencode, urlsplit
@@ -54,25 +55,63 @@ class Admin:
 
         Raises Failed when there is none, or when it does not take the token.
         """
+        try:
+            with self._open(method, path, query, body) as response:
+                answer = Answer(response.status, _object(response.read()))
+        except urllib.error.HTTPError as refused:
+            answer = Answer(refused.code, _object(refused.read()))
+        except (OSError, ValueError) as problem:
+            raise self._unreachable(problem) from None
+        return self._looked_at(answer)
+
+    def stream(
+        self,
+        path: str,
+        query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float = TIMEOUT,
+    ) -> HTTPResponse:
+        """An answer that is no JSON and may be long, to be read and closed; a *timeout* is for each read.
+
+        Raises Failed for a negative answer too.
+        """
+        try:
+            return self._open("GET", path, query, None, headers, timeout)
+        except urllib.error.HTTPError as refused:
+            answer = Answer(refused.code, _object(refused.read()))
+        except (OSError, ValueError) as problem:
+            raise self._unreachable(problem) from None
+        raise self.failed(REFUSED, self._looked_at(answer).title)
+
+    def _open(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None,
+        body: dict[str, Any] | None,
+        headers: dict[str, str] | None = None,
+        timeout: float = TIMEOUT,
+    ) -> HTTPResponse:
         content = b"" if body is None else json.dumps(body).encode()
         asked = f"?{urlencode(query)}" if query else ""
         request = urllib.request.Request(
             f"{self.url.rstrip('/')}/api/v1/{path}{asked}",
             None if method == "GET" else content,
-            {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
+            {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"} | (headers or {}),
             method=method,
         )
         # Whatever proxy the environment names, the gateway is asked itself.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=TIMEOUT) as response:
-                answer = Answer(response.status, _object(response.read()))
-        except urllib.error.HTTPError as refused:
-            answer = Answer(refused.code, _object(refused.read()))
-        except (OSError, ValueError) as problem:
-            said = getattr(problem, "reason", problem)
-            said = getattr(said, "strerror", None) or said
-            raise self.failed(UNREACHABLE, f"no gateway at {self.url}: {said}") from None
+        response: HTTPResponse = opener.open(request, timeout=timeout)
+        return response
+
+    def _unreachable(self, problem: Exception) -> Failed:
+        said = getattr(problem, "reason", problem)
+        said = getattr(said, "strerror", None) or said
+        return self.failed(UNREACHABLE, f"no gateway at {self.url}: {said}")
+
+    def _looked_at(self, answer: Answer) -> Answer:
+        """Raises Failed when it is none of a gateway's, or the token is not taken."""
         if answer.status in (401, 403):
             raise self.failed(FORBIDDEN, f"{self.url} refuses: {answer.title}")
         if not answer.content or (answer.status >= 400 and "title" not in answer.content):

@@ -131,39 +131,64 @@ class Row:
         }
 
 
+class Unknown(Exception):
+    """There is no such action or field: a sentence that says so, and what may have been meant."""
+
+
 def explain(query: str, as_json: bool) -> int:
     """Print the table of ``ACTION`` or ``ACTION.field``, in any letter case.
 
     ``ActionRequest`` or ``Action.req`` is the call alone, ``ActionResponse`` or ``Action.conf`` the answer.
     Returns 0, or 2 when there is no such thing.
     """
+    _, action, _, wanted = _taken_apart(query)
+    if not _operations(dialect(), action):
+        for side, actions in security_extension.ACTIONS.items():
+            for one in actions:
+                if one.lower() == action.lower():
+                    return _explain_extension(one, side, wanted, as_json)
+    try:
+        tables = _tables(query)
+    except Unknown as unknown:
+        sys.stderr.write(f"wattbridge: {unknown}\n")
+        return 2
+    if as_json:
+        sys.stdout.write(json.dumps(_as_json(tables), indent=2) + "\n")
+    else:
+        _print_text(tables, whole=bool(wanted))
+    return 0
+
+
+def explained(query: str) -> list[dict[str, Any]]:
+    """What ``explain`` prints, as JSON has it. Raises Unknown."""
+    _, action, _, _ = _taken_apart(query)
+    known = [one for actions in security_extension.ACTIONS.values() for one in actions]
+    if not _operations(dialect(), action) and action.lower() in map(str.lower, known):
+        return [_answer_as_json(row) for row in local_answers.TABLE if row.action.lower() == action.lower()]
+    return _as_json(_tables(query))
+
+
+def _tables(query: str) -> Tables:
+    """Raises Unknown."""
     compiled = dialect()
     name, action, part, wanted = _taken_apart(query)
     operations = _operations(compiled, action)
     if not operations:
         known = sorted({operation.action for operation in compiled.operations.values()})
-        for side, actions in security_extension.ACTIONS.items():
-            for one in actions:
-                if one.lower() == action.lower():
-                    return _explain_extension(one, side, wanted, as_json)
-        return _unknown(f"there is no action {name!r} in OCPP {compiled.version}", action, known)
+        raise Unknown(f"there is no action {name!r} in OCPP {compiled.version}{_hint(action, known)}")
     tables = [
         (operation, message, rows(message))
         for operation in operations
         for message in (operation.request, operation.response)
         if part != ("conf" if message is operation.request else "req")
     ]
-    if wanted:
-        found = [(o, m, _fitting(table, wanted)) for o, m, table in tables]
-        if not any(table for _, _, table in found):
-            names = sorted({row.path.partition(".")[2] for _, _, table in tables for row in table})
-            return _unknown(f"{operations[0].action} has no field {wanted!r}", wanted, names)
-        tables = [entry for entry in found if entry[2]]
-    if as_json:
-        _print_json(tables)
-    else:
-        _print_text(tables, whole=bool(wanted))
-    return 0
+    if not wanted:
+        return tables
+    found = [(o, m, _fitting(table, wanted)) for o, m, table in tables]
+    if not any(table for _, _, table in found):
+        names = sorted({row.path.partition(".")[2] for _, _, table in tables for row in table})
+        raise Unknown(f"{operations[0].action} has no field {wanted!r}{_hint(wanted, names)}")
+    return [entry for entry in found if entry[2]]
 
 
 def explain_local_answers(query: str | None, as_json: bool) -> int:
@@ -325,17 +350,20 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {by_lower[near[0]]}?)" if near else ""
 
 
+def _hint(word: str, known: list[str]) -> str:
+    return did_you_mean(word, known) or f"; there are: {', '.join(known)}"
+
+
 def _unknown(problem: str, word: str, known: list[str]) -> int:
-    hint = did_you_mean(word, known) or f"; there are: {', '.join(known)}"
-    sys.stderr.write(f"wattbridge: {problem}{hint}\n")
+    sys.stderr.write(f"wattbridge: {problem}{_hint(word, known)}\n")
     return 2
 
 
 Tables = list[tuple[CompiledOperation, Message, list[Row]]]
 
 
-def _print_json(tables: Tables) -> None:
-    shown = [
+def _as_json(tables: Tables) -> list[dict[str, Any]]:
+    return [
         {
             "message": message.name,
             "from": _asker_or_asked(operation, message).value,
@@ -345,7 +373,6 @@ def _print_json(tables: Tables) -> None:
         }
         for operation, message, table in tables
     ]
-    sys.stdout.write(json.dumps(shown, indent=2) + "\n")
 
 
 def _asker_or_asked(operation: CompiledOperation, message: Message) -> Side:

@@ -54,6 +54,9 @@ class Record:
     other_version: str = "1.6"  # and the asked one
     profile: str = ""  # of the charge point
     how: How = ""
+    address: str = ""  # of the charge point, as its session knows it
+    read_seconds: float = 0.0  # from the call's arrival until it was understood
+    write_seconds: float = 0.0  # from the reply's coming until it was written
     listener: str = ""  # by which the charge point is heard, or the call came that was refused
     trace: Trace | None = None  # of the exchange, where the gateway traces
 

@@ -372,10 +372,10 @@ class Session:
             answered is not None and arrived_from is Side.CENTRAL_SYSTEM and reply.reason not in NOT_ITS_WORD
         ):
             self.heard = self._clock()
+        came = self._clock()
         replied = write(reply)
-        self._record(
-            call, reply, arrived_from, began, waited, (arrived, asked, answered, replied), how, trace
-        )
+        passages = arrived, asked, answered, replied
+        self._record(call, reply, arrived_from, began, waited, passages, how, trace, now - began, came)
         if arrived_from is Side.CHARGE_POINT and self.after_relay is not None and answered is not None:
             self.after_relay(call, reply)
         return reply, replied
@@ -492,9 +492,15 @@ class Session:
         passages: tuple[Passage, Passage | None, Passage | None, Passage],
         how: How = "",
         trace: Trace | None = None,
+        read: float = 0.0,
+        came: float | None = None,
     ) -> None:
+        """Tell the journal. ``read`` is how long it took to understand the call, ``came`` when the reply was
+        there.
+        """
         arrived, asked, answered, replied = passages
-        seconds = self._clock() - began
+        now = self._clock()
+        seconds = now - began
         self._journal.record(
             Record(
                 identity=self.identity,
@@ -517,6 +523,9 @@ class Session:
                 version=self.links[arrived_from].version,
                 other_version=self.links[arrived_from.other].version,
                 how=how,
+                address=self.source,
+                read_seconds=read,
+                write_seconds=0.0 if came is None else now - came,
                 listener=self.listener,
                 trace=trace,
             )

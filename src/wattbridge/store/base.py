@@ -164,7 +164,9 @@ class Exchange(Row):
     """One exchange of the message history, with both encodings of both messages.
 
     ``number`` orders the history; it is unique and grows. The four texts are wire forms, empty when there was
-    no such message.
+    no such message. ``how``, ``route``, ``profile`` and ``known_as`` are as in the journal's record,
+    ``source`` is the address that the charge point speaks from. ``losses`` and ``changes`` count notes. Rows
+    of before there was such a column have nothing in it.
     """
 
     table: ClassVar[str] = "exchange"
@@ -184,6 +186,55 @@ class Exchange(Row):
     answered: str
     replied: str
     notes: str = ""  # JSON
+    how: str = ""
+    route: str = ""
+    profile: str = ""
+    known_as: str = ""
+    source: str = ""
+    charger_transport: str = ""  # "soap", "json"
+    csms_transport: str = ""
+    charger_version: str = ""  # of OCPP
+    csms_version: str = ""
+    losses: int = 0
+    changes: int = 0
+    read_seconds: float = 0.0  # until the call was understood
+    write_seconds: float = 0.0  # from the reply's coming until it was written
+
+
+@dataclass(frozen=True, slots=True)
+class Capture(Row):
+    """Exchanges that somebody wants to keep, whatever becomes of the history.
+
+    ``wanted`` is a filter. ``ended`` is None while it goes on; ``reason`` then says why it has ended.
+    """
+
+    table: ClassVar[str] = "capture"
+    key: ClassVar[tuple[str, ...]] = ("id",)
+
+    id: str
+    name: str
+    wanted: str
+    began: float
+    ends: float
+    ended: float | None
+    reason: str
+    records: int
+    bytes: int
+    limit_records: int
+    limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Captured(Row):
+    """One exchange of a capture; ``content`` is all of it (JSON)."""
+
+    table: ClassVar[str] = "captured"
+    key: ClassVar[tuple[str, ...]] = ("capture", "number")
+
+    capture: str
+    number: int
+    began: float
+    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +265,8 @@ ROWS: tuple[type[Row], ...] = (
     Waiting,
     Remembered,
     Exchange,
+    Capture,
+    Captured,
     AuditEntry,
 )
 

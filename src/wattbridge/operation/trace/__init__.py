@@ -1,0 +1,1 @@
+"""Seeing messages: which are wanted, as they happen, as they were, and as files."""
