@@ -7,12 +7,13 @@ BIN := .venv/bin
 READY := .venv/.ready
 NODE_READY := tests/interop/node/node_modules/.ready
 
-.PHONY: demo test torture powercut check cover bench format lock reference run clean gsoap prometheus dashboards
+.PHONY: demo test torture powercut check cover bench format lock reference run clean gsoap prometheus chromium dashboards
+.PHONY: screenshots
 
 demo: $(READY)
 	@$(BIN)/wattbridge demo $(ARGS)
 
-test: $(READY) $(NODE_READY) gsoap prometheus
+test: $(READY) $(NODE_READY) gsoap prometheus chromium
 	$(BIN)/python -m pytest $(ARGS)
 
 # Kill a gateway a few hundred times, and compare what both sides know: make torture ARGS="--seed 7 --kills 500"
@@ -108,6 +109,20 @@ prometheus:
 			&& for package in *.deb; do dpkg -x "$$package" . || exit 1; done && rm -f ./*.deb; } >/dev/null 2>&1 \
 			|| echo "wattbridge: Prometheus could not be had; its tests are skipped" >&2; \
 	fi
+
+# The browser that the console is tested with, likewise.
+chromium:
+	@if test -x /usr/bin/chromium; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "wattbridge: installing Chromium (once)" >&2; \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+			chromium fonts-dejavu-core; } >/dev/null \
+			|| echo "wattbridge: Chromium could not be installed; its tests are skipped" >&2; \
+	fi
+
+# The pictures of the README and the guide, taken from the demo.
+screenshots: $(READY) chromium
+	$(BIN)/python -m tests.operation.screenshots $(ARGS)
 
 clean:
 	rm -rf .venv tests/interop/node/node_modules tests/interop/gsoap/build tests/monitoring/build \

@@ -99,6 +99,9 @@ def test_a_wheel_holds_the_package_and_the_service_descriptions(wheel: Path) -> 
     ours = {path.name for path in (ROOT / "src/wattbridge/profiles").iterdir()}
     assert {f"wattbridge/profiles/{name}" for name in ours} <= names
     assert all(name.endswith(".yaml") for name in ours)
+    console = {path.name for path in (ROOT / "src/wattbridge/operation/console/assets").iterdir()}
+    assert {f"wattbridge/operation/console/assets/{name}" for name in console} <= names
+    assert "wattbridge/operation/console/index.html" in names
     modules = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*.py")}
     assert modules | {"wattbridge/py.typed"} <= names
     assert {"wattbridge/watching/dashboards/overview.json"} <= names

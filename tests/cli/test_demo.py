@@ -99,6 +99,7 @@ def demos() -> Demos:
 def masked(text: str) -> str:
     """Without what is new each time."""
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
+    text = re.sub(r"token=[\w-]{24}", "token=TOKEN", text)
     text = re.sub(r"\d\d:\d\d:\d\d\.\d{3}(?=  )", "TIME", text)
     text = re.sub(r"\d+\.\d+(?= ms)", "N", text)
     text = re.sub(r"gateway \d+\.\d+", "gateway N", text)
@@ -117,6 +118,7 @@ wattbridge VERSION demo: all in one process, on 127.0.0.1; Ctrl-C ends it
   cloud           ws://127.0.0.1:PORT/ocpp
   old             http://127.0.0.1:PORT/ocpp
   metrics         http://127.0.0.1:PORT/metrics
+  console         http://127.0.0.1:PORT/?token=TOKEN
 
 ▶ goes to the central system, ◀ to the charge point. SOAP is shown without headers and namespaces.
 

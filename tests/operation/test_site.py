@@ -18,9 +18,9 @@ TOKEN = "a-token-of-some-length"
 
 @asynccontextmanager
 async def a_site(folder: Path) -> AsyncIterator[int]:
-    (folder / "js").mkdir()
+    (folder / "assets").mkdir()
     (folder / "index.html").write_text("<!doctype html><title>Wattbridge</title>")
-    (folder / "js" / "app.js").write_text("export {}")
+    (folder / "assets" / "app.js").write_text("export {}")
     (folder / "icon.svg").write_text("<svg/>")
     (folder / "__init__.py").write_text("secret = 1")
     access = Access([Token("admin", "admin", TOKEN)])
@@ -46,7 +46,7 @@ async def ask(port: int, request: str, *headers: str) -> tuple[int, dict[str, st
 
 async def test_every_address_of_the_console_is_its_one_page(tmp_path: Path) -> None:
     async with a_site(tmp_path) as port:
-        for path in ("/", "/messages?filter=charger:CP1", "/chargers/CP%2F1"):
+        for path in ("/", "/messages?filter=charger:CP1", "/chargers/CP%2F1", "/chargers/CP.1"):
             status, headers, body = await ask(port, f"GET {path}")
             assert (status, body) == (200, "<!doctype html><title>Wattbridge</title>")
             assert headers["Content-Type"] == "text/html; charset=utf-8"
@@ -55,10 +55,10 @@ async def test_every_address_of_the_console_is_its_one_page(tmp_path: Path) -> N
 
 async def test_files_have_their_types_and_are_asked_for_once(tmp_path: Path) -> None:
     async with a_site(tmp_path) as port:
-        status, headers, body = await ask(port, "GET /js/app.js")
+        status, headers, body = await ask(port, "GET /assets/app.js")
         assert (status, headers["Content-Type"], body) == (200, "text/javascript; charset=utf-8", "export {}")
         assert headers["Cache-Control"] == "no-cache"
-        again, _, nothing = await ask(port, "GET /js/app.js", f"If-None-Match: {headers['ETag']}")
+        again, _, nothing = await ask(port, "GET /assets/app.js", f"If-None-Match: {headers['ETag']}")
         assert (again, nothing) == (304, "")
         assert (await ask(port, "GET /icon.svg"))[1]["Content-Type"] == "image/svg+xml"
 
@@ -66,9 +66,9 @@ async def test_files_have_their_types_and_are_asked_for_once(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("request_line", "status"),
     [
-        ("GET /js/none.js", 404),
+        ("GET /assets/none.js", 404),
         ("GET /__init__.py", 404),
-        ("GET /js/../__init__.py", 404),
+        ("GET /assets/../__init__.py", 404),
         ("GET /..%2F..%2Fetc/passwd.txt", 404),
         ("POST /", 405),
         ("GET /api/v1/routes", 401),

@@ -166,6 +166,12 @@ def _demo_command(
         ),
     ] = None,
     as_json: AsJson = False,
+    console: Annotated[
+        bool,
+        typer.Option(
+            "--console/--no-console", help="Whether to serve the web console, at an address that is printed."
+        ),
+    ] = True,
 ) -> None:
     """Show Wattbridge at work.
 
@@ -181,7 +187,7 @@ def _demo_command(
     from wattbridge.cli.demo import demo
 
     try:
-        code = demo(seconds, as_json)
+        code = demo(seconds, as_json, console=console)
     except KeyboardInterrupt:  # before the demo listens for it
         code = 0
     raise typer.Exit(code)

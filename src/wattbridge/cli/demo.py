@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import sys
@@ -16,12 +17,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from wattbridge.cli import streams
 
 if TYPE_CHECKING:
-    from wattbridge.config import Config
     from wattbridge.ocpp.messages import Note, Passage
     from wattbridge.relay.journal import Event, Record
     from wattbridge.simulators.central_system import CentralSystem
@@ -42,7 +44,10 @@ routes:
 chargers: {{SOAP-1: {{}}, JSON-1: {{}}, JSON-2: {{}}}}
 callbacks: {{networks: [127.0.0.0/8]}}
 metrics: {{bind: "127.0.0.1:0"}}
+{admin}
 """
+# Whoever has the address may do everything: it is a demo, and gone when that ends.
+ADMIN = 'admin: {bind: "127.0.0.1:0", token: {file: admin-token}}'
 NOWHERE = "http://127.0.0.1:9"  # discard, where nobody listens
 PAUSE = 0.9  # seconds, of each charge point
 APART = 0.3  # seconds between the mornings of two charge points
@@ -73,17 +78,19 @@ class Parties:
     sockets: str  # where WebSockets are opened, the identity behind it
     central_systems: dict[str, str]
     metrics: str
+    console: str  # with the token in it; "" where there is none
     missing: dict[str, str]  # identity → why its pair is not shown
 
 
-def demo(duration: float | None, as_json: bool) -> int:
-    """Play until *duration* seconds are over, until Ctrl-C, or until nobody reads along any more.
+def demo(duration: float | None, as_json: bool, *, console: bool = True) -> int:
+    """Play until *duration* seconds are over, until Ctrl-C, or until nobody reads along any more; with a web
+    *console*, or without.
 
     Returns 0, or 1 when anything failed on the way.
     """
     show: Show = JsonLines(sys.stdout) if as_json else Transcript(streams.for_people(sys.stdout))
     show.begin()
-    code = asyncio.run(play(duration, show))
+    code = asyncio.run(play(duration, show, console=console))
     if show.unwritable is None:
         return code
     streams.forget_stdout()
@@ -93,10 +100,12 @@ def demo(duration: float | None, as_json: bool) -> int:
     return 1
 
 
-async def play(duration: float | None, show: Show, pause: float = PAUSE) -> int:
+async def play(duration: float | None, show: Show, pause: float = PAUSE, *, console: bool = True) -> int:
     """Let everybody play, *pause* seconds after each step of a charge point; returns as ``demo`` does."""
     from wattbridge.app import Gateway
+    from wattbridge.config import load
     from wattbridge.operation import logs
+    from wattbridge.reloading import Reloader
     from wattbridge.simulators.central_system_json import JsonCentralSystem
     from wattbridge.simulators.charge_point_json import JsonChargePoint
     from wattbridge.simulators.charge_point_soap import SoapChargePoint
@@ -116,7 +125,16 @@ async def play(duration: float | None, show: Show, pause: float = PAUSE) -> int:
         central_systems["cloud"] = await stack.enter_async_context(JsonCentralSystem())
         missing = await _add_soap(central_systems, stack)
         urls = {name: central_system.url for name, central_system in central_systems.items()}
-        gateway = Gateway(_configuration(urls, NOWHERE))
+        token = secrets.token_urlsafe(18)
+        # In a file, as that of any gateway: the console shows it, and can have it read again.
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="wattbridge-demo-")))
+        (folder / "admin-token").write_text(token, encoding="utf-8")
+        file = folder / "demo.yaml"
+        _write_configuration(file, urls, NOWHERE, console=console)
+        loaded = load(file)
+        gateway = Gateway(loaded.config)
+        reloader = Reloader(gateway, lambda: load(file), loaded)
+        gateway.reload_with(reloader)
         gateway.journal.listen(record=show.record, event=show.event)
         ready, stopping = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
@@ -125,9 +143,11 @@ async def play(duration: float | None, show: Show, pause: float = PAUSE) -> int:
             posts = gateway.addresses["field"]
             public_url = posts.removesuffix("/ocpp/cs")
             # Only now is it known where the SOAP central system can call.
-            await gateway.take_over(_configuration(urls, public_url))
+            _write_configuration(file, urls, public_url, console=console)
+            await reloader.reload("the central system's way to the gateway is known")
             sockets = gateway.websocket_addresses["field"].removesuffix("/{charger}")
-            show.introduce(Parties(posts, sockets, urls, gateway.metrics_address, missing))
+            look = f"{gateway.admin_address}/?token={token}" if gateway.admin_address else ""
+            show.introduce(Parties(posts, sockets, urls, gateway.metrics_address, look, missing))
             charge_points: dict[str, ChargePoint] = {
                 "SOAP-1": SoapChargePoint("SOAP-1", posts),
                 "JSON-1": JsonChargePoint("JSON-1", sockets),
@@ -156,11 +176,14 @@ async def play(duration: float | None, show: Show, pause: float = PAUSE) -> int:
     return show.end(list(dict.fromkeys(failures)))  # what a central system saw stands in each of its days
 
 
-def _configuration(urls: dict[str, str], public_url: str) -> Config:
-    from wattbridge.config import read_text
-
-    text = CONFIGURATION.format(cloud=urls["cloud"], old=urls.get("old", NOWHERE), public_url=public_url)
-    return read_text(text, "demo.yaml").config
+def _write_configuration(file: Path, urls: dict[str, str], public_url: str, *, console: bool) -> None:
+    text = CONFIGURATION.format(
+        cloud=urls["cloud"],
+        old=urls.get("old", NOWHERE),
+        public_url=public_url,
+        admin=ADMIN if console else "",
+    )
+    file.write_text(text, encoding="utf-8")
 
 
 async def _add_soap(central_systems: dict[str, CentralSystem], stack: AsyncExitStack) -> dict[str, str]:
@@ -275,6 +298,7 @@ class JsonLines(_Shown):
                 "sockets": parties.sockets,
                 "centralSystems": parties.central_systems,
                 "metrics": parties.metrics,
+                **({"console": parties.console} if parties.console else {}),
                 "pairs": [
                     {
                         "identity": pair.identity,
@@ -428,6 +452,7 @@ class Transcript(_Shown):
             ("gateway", f"{parties.gateway} and {parties.sockets}/IDENTITY"),
             *parties.central_systems.items(),
             ("metrics", parties.metrics),
+            *([("console", parties.console)] if parties.console else []),
         )
         self._write("")
         for name, text in (*pairs, ("", ""), *addresses):

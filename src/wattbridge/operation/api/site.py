@@ -1,4 +1,8 @@
-"""The files of the web console, and that each of its addresses leads to its one page."""
+"""The files of the web console, and that each of its addresses leads to its one page.
+
+They need no token: what they show they ask of the admin API, like every other client. They are served as they
+are: plain ES modules and CSS; nothing is built, and nothing comes from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,20 @@ from wattbridge.operation.api.refusals import Refusal
 # Where the system's list of types may not know better.
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 PAGE = "index.html"
+ASSETS = "assets"  # the folder of what the page needs
+# The scripts never make markup of text, and where a browser can hold them to that, it does.
+POLICY = (
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; "
+    "require-trusted-types-for 'script'"
+)
 
 
 class Site:
-    """Serves what is in *folder*, read once; a path without a suffix is an address within the page."""
+    """Serves what is in *folder*, read once.
+
+    A path that begins with ``assets`` or with a name that has a suffix is a file; every other one is an
+    address within the page, also ``/chargers/CP.1``.
+    """
 
     def __init__(self, folder: Traversable) -> None:
         self._files = dict(_read(folder, ""))
@@ -29,13 +43,14 @@ class Site:
         if request.method not in ("GET", "HEAD"):
             raise Refusal(405, "unsupported", "Method Not Allowed")
         name = request.path.lstrip("/")
+        first = name.partition("/")[0]
+        if first != ASSETS and "." not in first:
+            name = PAGE
         found = self._files.get(name)
-        if found is None and "." not in name.rpartition("/")[2]:
-            name, found = PAGE, self._files.get(PAGE)
         if found is None:
             raise Refusal(404, "unsupported", "Not Found")
         etag = f'"{hashlib.sha256(found).hexdigest()[:32]}"'
-        headers = {"ETag": etag, "Cache-Control": "no-cache"}
+        headers = {"ETag": etag, "Cache-Control": "no-cache", "Content-Security-Policy": POLICY}
         if request.headers.get("If-None-Match") == etag:
             return web.Response(status=304, headers=headers)
         kind = _type_of(name)
@@ -52,8 +67,7 @@ def _read(folder: Traversable, above: str) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
     for entry in folder.iterdir() if folder.is_dir() else ():
         if entry.is_dir():
-            if entry.name != "__pycache__":
-                found += _read(entry, f"{above}{entry.name}/")
-        elif not entry.name.endswith(".py"):
+            found += _read(entry, f"{above}{entry.name}/")
+        elif not entry.name.endswith((".py", ".pyc")):
             found.append((f"{above}{entry.name}", entry.read_bytes()))
     return found
