@@ -59,7 +59,10 @@ class TakesConfig(Protocol):
 
 
 class Reloader:
-    """``load`` reads the configuration; *loaded* is what the gateway was started with."""
+    """``load`` reads the configuration; *loaded* is what the gateway was started with.
+
+    ``on_begin`` and ``on_end`` are called around every reload; the latter with nothing, or with why it failed.
+    """
 
     def __init__(self, gateway: TakesConfig, load: Callable[[], Loaded], loaded: Loaded) -> None:
         self._gateway = gateway
@@ -67,6 +70,8 @@ class Reloader:
         self._loaded = loaded
         self._seen = _fingerprints(_files(loaded))
         self._one_at_a_time = asyncio.Lock()
+        self.on_begin: Callable[[], None] = lambda: None
+        self.on_end: Callable[[CannotReload | None], None] = lambda _: None
 
     async def reload(self, why: str, *, move: bool = False) -> Reloaded:
         """Read and take over the configuration. With *move*, sessions go where their routes now lead.
@@ -74,29 +79,40 @@ class Reloader:
         Raises CannotReload.
         """
         async with self._one_at_a_time:
-            journal = self._gateway.journal
-            # Looked at before it is read: what changes from now on is another change.
-            self._seen = await asyncio.to_thread(_fingerprints, _files(self._loaded))
+            failed: CannotReload | None = None
+            self.on_begin()
             try:
-                loaded, changed = await self._read()
-                await self._gateway.take_over(loaded.config)
+                return await self._reload(why, move=move)
             except CannotReload as problem:
-                for wrong in problem.problems[:MOST_TOLD]:
-                    journal.event(Event("configuration refused", text=str(wrong)))
-                text = f"{why}: {problem}; the old configuration stays"
-                journal.event(Event("reload failed", text=text))
+                failed = problem
                 raise
-            self._loaded, seen = loaded, self._seen
-            new = await asyncio.to_thread(_fingerprints, _files(loaded) - seen.keys())
-            self._seen = {path: (seen | new)[path] for path in _files(loaded)}
-            for each in changed[:MOST_TOLD]:
-                journal.event(Event("configuration changed", text=str(each)))
-            moved = self._gateway.move_all() if move else 0
-            text = f"{why}: {_counted(len(changed), 'value')} changed"
-            if move:
-                text += f", {_counted(moved, 'session')} moved"
-            journal.event(Event("configuration reloaded", text=text))
-            return Reloaded(changed, loaded.warnings, moved)
+            finally:
+                self.on_end(failed)
+
+    async def _reload(self, why: str, *, move: bool) -> Reloaded:
+        journal = self._gateway.journal
+        # Looked at before it is read: what changes from now on is another change.
+        self._seen = await asyncio.to_thread(_fingerprints, _files(self._loaded))
+        try:
+            loaded, changed = await self._read()
+            await self._gateway.take_over(loaded.config)
+        except CannotReload as problem:
+            for wrong in problem.problems[:MOST_TOLD]:
+                journal.event(Event("configuration refused", text=str(wrong)))
+            text = f"{why}: {problem}; the old configuration stays"
+            journal.event(Event("reload failed", text=text))
+            raise
+        self._loaded, seen = loaded, self._seen
+        new = await asyncio.to_thread(_fingerprints, _files(loaded) - seen.keys())
+        self._seen = {path: (seen | new)[path] for path in _files(loaded)}
+        for each in changed[:MOST_TOLD]:
+            journal.event(Event("configuration changed", text=str(each)))
+        moved = self._gateway.move_all() if move else 0
+        text = f"{why}: {_counted(len(changed), 'value')} changed"
+        if move:
+            text += f", {_counted(moved, 'session')} moved"
+        journal.event(Event("configuration reloaded", text=text))
+        return Reloaded(changed, loaded.warnings, moved)
 
     async def check(self) -> Reloaded:
         """Read the configuration and say what it would change. Raises CannotReload."""
