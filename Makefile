@@ -44,12 +44,15 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+LOCKED := --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	--no-emit-find-links -q
+
 # Write requirements.lock anew from the ranges of pyproject.toml (versions and hashes, no addresses). What
-# still fits stays as it is; `make lock ARGS=--upgrade` takes the newest.
+# still fits stays as it is; `make lock ARGS=--upgrade` takes the newest. The image has the same versions.
 lock: $(READY)
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes $(ARGS) \
-		--python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-		-q -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev $(ARGS) $(LOCKED) -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml -c requirements.lock $(LOCKED) -o deploy/container/requirements.lock
+	echo "hatchling" | $(BIN)/uv pip compile - -c requirements.lock $(LOCKED) -o deploy/container/build.lock
 
 # The pages of docs/reference, which are made from the program.
 reference: $(READY)

@@ -61,7 +61,7 @@ class TakesConfig(Protocol):
 class Reloader:
     """``load`` reads the configuration; *loaded* is what the gateway was started with.
 
-    ``on_begin`` and ``on_end`` are called around every reload; the latter with nothing, or with why it failed.
+    ``on_begin`` and ``on_end`` are called around every reload, the latter with why it failed, or nothing.
     """
 
     def __init__(self, gateway: TakesConfig, load: Callable[[], Loaded], loaded: Loaded) -> None:

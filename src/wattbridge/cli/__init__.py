@@ -303,8 +303,9 @@ def _healthcheck_command(
         bool, typer.Option("--ready", help="Ask whether it takes messages, and not only whether it lives.")
     ] = False,
 ) -> None:
-    """Ask whether the gateway of this machine is well, by its exit code: for probes where there is no shell and
-    no other client.
+    """Ask whether the gateway of this machine is well, and tell by the exit code.
+
+    For probes where there is no shell and no other client:
 
     \b
       HEALTHCHECK CMD ["wattbridge", "healthcheck"]
