@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 NODE_READY := tests/interop/node/node_modules/.ready
 
-.PHONY: demo test torture powercut check cover bench format lock reference run clean gsoap
+.PHONY: demo test torture powercut image image-test boot-test check cover bench format lock reference run clean gsoap
 
 demo: $(READY)
 	@$(BIN)/wattbridge demo $(ARGS)
@@ -23,6 +23,26 @@ torture: $(READY)
 powercut: $(READY)
 	WATTBRIDGE_CUTS=1000 WATTBRIDGE_KILLS=50 $(BIN)/python -m pytest -q -s tests/store/test_power_cut.py \
 		tests/store/test_kill.py $(ARGS)
+
+# The container image, and the proof that it does what deploy/README.md says; the same of the unit file, in a
+# systemd that boots. They need root and Debian, whose packages they install: half a minute each, the first
+# time one more.
+DEPLOY_READY := .venv/.deploy-ready
+
+$(DEPLOY_READY): $(READY) deploy/container/tools.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r deploy/container/tools.lock
+	@touch $@
+
+image:
+	@deploy/container/tools.sh
+	@deploy/container/image.sh
+
+image-test: image $(DEPLOY_READY)
+	$(BIN)/python -m pytest tests/deploy/prove_image.py $(ARGS)
+
+boot-test: $(READY)
+	@deploy/container/tools.sh
+	$(BIN)/python -m pytest tests/deploy/prove_boot.py $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -52,6 +72,7 @@ LOCKED := --universal --generate-hashes --python-version 3.11 --no-header --no-a
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev $(ARGS) $(LOCKED) -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml -c requirements.lock $(LOCKED) -o deploy/container/requirements.lock
+	$(BIN)/uv pip compile --group deploy -c requirements.lock $(LOCKED) -o deploy/container/tools.lock
 	echo "hatchling" | $(BIN)/uv pip compile - -c requirements.lock $(LOCKED) -o deploy/container/build.lock
 
 # The pages of docs/reference, which are made from the program.

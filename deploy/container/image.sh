@@ -6,16 +6,15 @@ set -eu
 cd "$(dirname "$0")/../.."
 tag=${TAG:-localhost/wattbridge:dev}
 made=build/container
-# Isolation without namespaces of its own, and the runtime that takes both kinds of control groups: this works
-# in a container or a small virtual machine too.
+# Isolation without namespaces of its own: this works in a container or a small virtual machine too.
 export BUILDAH_ISOLATION=chroot
-run="podman --runtime runc --cgroup-manager cgroupfs"
+export CONTAINERS_CONF="$PWD/deploy/container/containers.conf"
 
 base() { # base KIND NAME: what is imported once is there the next time
     if ! buildah inspect --type image "$2" >/dev/null 2>&1; then
         mkdir -p "$made"
         [ -s "$made/$1.tar" ] || deploy/container/base.sh "$1" "$made/$1.tar"
-        $run import --quiet "$made/$1.tar" "$2" >/dev/null
+        podman import --quiet "$made/$1.tar" "$2" >/dev/null
     fi
     echo "$2"
 }

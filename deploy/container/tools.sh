@@ -2,8 +2,7 @@
 # Install what `make image` and `make boot-test` need, where we are root and have apt.
 set -eu
 
-# In this order: what is missing last is what costs most.
-wanted="buildah podman runc mmdebstrap systemd-container"
+wanted="buildah podman runc netavark aardvark-dns iptables mmdebstrap systemd-container"
 missing=""
 for package in $wanted; do
     [ "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)" = "install ok installed" ] ||
