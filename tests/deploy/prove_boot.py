@@ -154,3 +154,7 @@ def test_it_stops_in_good_order(seen: dict[str, Any]) -> None:
         "0",
     )
     assert "wattbridge.service: Deactivated successfully." in seen["journal"]
+
+
+def test_it_may_be_let_listen_at_a_port_of_roots(seen: dict[str, Any]) -> None:
+    assert seen["port 80"] == "0"
