@@ -71,7 +71,7 @@ LOCKED := --universal --generate-hashes --python-version 3.11 --no-header --no-a
 # still fits stays as it is; `make lock ARGS=--upgrade` takes the newest. The image has the same versions.
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev $(ARGS) $(LOCKED) -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml -c requirements.lock $(LOCKED) -o deploy/container/requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra otel -c requirements.lock $(LOCKED) -o deploy/container/requirements.lock
 	$(BIN)/uv pip compile --group deploy -c requirements.lock $(LOCKED) -o deploy/container/tools.lock
 	echo "hatchling" | $(BIN)/uv pip compile - -c requirements.lock $(LOCKED) -o deploy/container/build.lock
 

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import durable, end_to_end, keeping, mirrors, start, translation
+from bench import counting, durable, end_to_end, keeping, mirrors, start, translation
 from bench.end_to_end import CPU_GROUP
 from bench.gateways import Effort, Gateways, WrongAnswer
 from bench.measure import Row
@@ -29,6 +29,7 @@ LIBRARIES = (
 )  # fmt: skip
 PARTS = {
     "translation": "one message, without transports",
+    "counting": "what the metrics of one exchange cost",
     "start": "what starting takes",
     "store": "durable appends, beside a commit for each",
     "memory": "an idle session, of a SOAP and of a JSON charge point",
@@ -39,7 +40,7 @@ PARTS = {
     "keeping": "what the store adds to a message",
 }
 if sys.platform != "linux":  # the CPU and memory of other processes are read as Linux tells them
-    PARTS = {part: PARTS[part] for part in ("translation", "start", "store")}
+    PARTS = {part: PARTS[part] for part in ("translation", "counting", "start", "store")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,8 @@ def measure(plan: Plan, parts: Sequence[str], cores: Cores, machine: dict[str, A
     """All rows of *parts*. What was seen of the machine meanwhile is added to its facts."""
     if "translation" in parts:
         yield from translation.rows(rounds=plan.rounds, seconds=plan.translation_seconds)
+    if "counting" in parts:
+        yield from counting.rows(rounds=plan.rounds, seconds=plan.translation_seconds)
     if "start" in parts:
         yield from start.rows(rounds=plan.start_rounds)
     if "store" in parts:

@@ -24,6 +24,7 @@ TITLES = {
     keeping.GROUP: "With a store on disk (ours) and in memory (floor); ms, µs of CPU per message",
     "translation": "Translation of one message, µs of CPU",
     "memory": "Memory, KiB",
+    "counting": "Journal and metrics of one exchange, µs of CPU (naive: the client library's series)",
     "start": "Starting, ms of CPU",
     durable.GROUP: "Store, durable appends a second (floor: no event loop; naive: a commit each)",
 }

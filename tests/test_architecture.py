@@ -27,6 +27,8 @@ EVERYTHING = {
     *("app", "doors", "fleet", "upstreams", "routing", "reloading", "administration", "keeping"),
     "profiling",
     "reports",
+    "observing",
+    "tracing",
     *("cli", "__main__", "__init__"),
 }
 
@@ -63,6 +65,7 @@ ONLY_IN = {
     ),
     "ocpp": ({"simulators"}, "the PyPI package is a foreign stack to test with"),
     "spyne": ({"simulators.compat_spyne"}, "it has to be mended before it can be imported"),
+    "opentelemetry": ({"operation.otel"}, "its packages are an extra, and imported only where they are used"),
     "sqlite3": ({"store.sqlite", "store.upkeep"}, "a database is named only in the store that is made of it"),
 }
 

@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
 from typing import Any
@@ -25,13 +25,14 @@ from wattbridge.fleet import Counts, Fleet, Way
 from wattbridge.keeping import history_of, open_store, rules_of
 from wattbridge.links import tls
 from wattbridge.links.handling import Boot
+from wattbridge.observing import charge_points, expirations, revision
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation import logs
 from wattbridge.operation.api import AdminPort
 from wattbridge.operation.health import HealthPort
 from wattbridge.operation.history import History
 from wattbridge.operation.losses import Losses
-from wattbridge.operation.metrics import Metrics, State
+from wattbridge.operation.metrics import ChargePointState, Metrics, State
 from wattbridge.operation.systemd import ServiceManager
 from wattbridge.relay.delivery import Deliveries
 from wattbridge.relay.journal import Event, Journal
@@ -41,6 +42,7 @@ from wattbridge.relay.session import Session
 from wattbridge.reloading import CannotReload, Reloader
 from wattbridge.store.base import CannotOpen, ChargePoint, NotKept, Store
 from wattbridge.store.memory import MemoryStore
+from wattbridge.tracing import CannotTrace, Traces
 
 LAG_EVERY = 1.0  # seconds
 TIDY_HISTORY_EVERY = 60.0  # seconds
@@ -77,7 +79,9 @@ class Gateway:
             raise CannotStart(f"TLS: {problem}") from None
         self.registry = Registry(self.journal, self._open_way, deliveries=self.deliveries)
         self._set_up_registry()
-        self.metrics = Metrics(version("wattbridge"), self.fleet.usual.operations, self._state)
+        operations = self.fleet.usual.operations
+        self.metrics = Metrics(version("wattbridge"), operations, self._state, revision=revision())
+        self.traces = Traces(self.journal)
         self._set_up_metrics()
         self.metrics.listen_to(self.journal)
         self.losses = Losses()
@@ -144,6 +148,11 @@ class Gateway:
             # The health port answers from the beginning to the end.
             await _bind("metrics", self.config.metrics.bind, self._health.start)
             stack.push_async_callback(self._stop_health)
+            try:
+                self.traces.go_by(self.config, self.traces.prepared(self.config))
+            except CannotTrace as missing:
+                raise CannotStart(str(missing)) from None
+            stack.push_async_callback(self.traces.close)
             waiting = await self.deliveries.open()
             if waiting or self.deliveries.parked:
                 amount, parked = self.deliveries.waiting, self.deliveries.parked
@@ -304,9 +313,16 @@ class Gateway:
             if self._admin is not None and self._admin.tls is not None and config.admin and config.admin.tls:
                 files = config.admin.tls
                 tls.reload(self._admin.tls, certificate=files.certificate, key=files.key)
+            traces_change = (config.tracing, config.gateway.name) != (
+                self.config.tracing,
+                self.config.gateway.name,
+            )
+            spans = self.traces.prepared(config) if traces_change else None
             doors, opened, closed = await self._new_doors(config, fleet)
         except OSError as problem:
             raise CannotReload(f"TLS: {problem}") from None
+        except CannotTrace as problem:
+            raise CannotReload(str(problem)) from None
         try:
             health = await self._moved_health(config)
             try:
@@ -318,6 +334,10 @@ class Gateway:
         except CannotStart as problem:
             await asyncio.gather(*(door.stop(0.0) for door in opened))
             raise CannotReload(str(problem)) from None
+        if traces_change:
+            former = self.traces.go_by(config, spans)
+            if former is not None:
+                self._tasks.create_task(former.close(), name="last spans")
         # From here on nothing can fail, and nobody can come in between.
         left = [
             each for each, new in ((self._health, health), (self._admin, admin)) if each and each is not new
@@ -401,6 +421,7 @@ class Gateway:
         registry.is_listed = self.fleet.listed.__contains__
 
     def _set_up_metrics(self) -> None:
+        self._certificates = expirations(self.config)
         self.metrics.know(self.config.upstreams, self.config.listeners, self.fleet.profiles.names())
 
     def _door(self, name: str, fleet: Fleet) -> Door:
@@ -408,7 +429,14 @@ class Gateway:
 
     def _health_port(self, config: Config) -> HealthPort:
         bind = config.metrics.bind
-        return HealthPort(bind.host, bind.port, self.metrics, lambda: self.not_ready_because)
+
+        def told() -> tuple[Iterator[ChargePointState], int] | None:
+            section = self.config.metrics
+            if not section.per_charger:
+                return None
+            return charge_points(self.registry, self.fleet), section.max_chargers
+
+        return HealthPort(bind.host, bind.port, self.metrics, lambda: self.not_ready_because, told)
 
     async def _start_admin(self, config: Config) -> AdminPort | None:
         section = config.admin
@@ -422,14 +450,21 @@ class Gateway:
 
     def _state(self) -> State:
         states = ("open", "connecting", "backoff")
-        links = (session.links[Side.CHARGE_POINT] for session in self.registry.sessions())
-        spoken = Counter((link.transport, link.version) for link in links)
+        spoken: Counter[tuple[str, str]] = Counter()
+        stale: Counter[tuple[str, str]] = Counter()
+        for session in self.registry.sessions():
+            link = session.links[Side.CHARGE_POINT]
+            spoken[link.transport, link.version] += 1
+            if self.registry.is_stale(session):
+                stale[link.transport, link.version] += 1
         deliveries = self.deliveries
         oldest = deliveries.oldest
         return State(
             ready=not self.not_ready_because,
             draining=self._draining,
-            charge_points=dict(spoken),
+            charge_points=spoken,
+            stale=stale,
+            certificates=self._certificates,
             offline=sum(identity not in self.registry for identity in self.fleet.listed),
             sessions={
                 (name, state): self._counts.links[name, state]

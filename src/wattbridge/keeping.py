@@ -60,4 +60,10 @@ async def open_store(path: Path | None, journal: Journal) -> Store:
     def observe(seconds: float, rows: int) -> None:
         journal.committed(seconds, rows)
 
-    return await SqliteStore.open(path, on_problem=tell_problem, on_set_aside=tell_set_aside, observe=observe)
+    return await SqliteStore.open(
+        path,
+        on_problem=tell_problem,
+        on_set_aside=tell_set_aside,
+        observe=observe,
+        observe_read=journal.looked_up,
+    )

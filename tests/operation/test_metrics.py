@@ -81,6 +81,7 @@ def a_record(
     answered_notes: tuple[Breach, ...] = (),
     transports: tuple[str, str] = ("soap", "json"),  # of charge point and central system
     how: How = "",
+    upstream: str = "main",
 ) -> Record:
     ours, theirs = transports if arrived_from is CHARGE_POINT else transports[::-1]
     return Record(
@@ -96,6 +97,7 @@ def a_record(
         asked=Passage(theirs, b"b" * 100) if asked else None,
         answered=Passage(theirs, b"c" * 10, answered_notes) if asked and answered else None,
         replied=Passage(ours, b"d"),
+        upstream=upstream,
         other_transport=theirs,
         how=how,
     )
@@ -221,7 +223,8 @@ def test_a_call_is_counted_and_timed() -> None:
     what = 'action="Heartbeat",direction="to_csms"'
     assert value(metrics, f'wattbridge_call_duration_seconds_bucket{{{what},le="0.05"}}') == 0.0
     assert value(metrics, f'wattbridge_call_duration_seconds_bucket{{{what},le="0.1"}}') == 1.0
-    assert value(metrics, 'wattbridge_peer_response_duration_seconds_sum{peer="csms"}') == 0.0598
+    peer = 'wattbridge_peer_response_duration_seconds_sum{peer="csms",upstream="main"}'
+    assert value(metrics, peer) == 0.0598
     own = 'wattbridge_translation_duration_seconds_bucket{le="%s",source="soap",target="json"}'
     assert value(metrics, own % "0.0001") == 0.0
     assert value(metrics, own % "0.00025") == 1.0
@@ -268,7 +271,8 @@ def test_the_other_direction_is_counted_apart() -> None:
     assert (
         value(metrics, 'wattbridge_call_duration_seconds_count{action="Reset",direction="to_charger"}') == 1.0
     )
-    assert value(metrics, 'wattbridge_peer_response_duration_seconds_count{peer="charger"}') == 1.0
+    peer = 'wattbridge_peer_response_duration_seconds_count{peer="charger",upstream="main"}'
+    assert value(metrics, peer) == 1.0
     own = 'wattbridge_translation_duration_seconds_count{source="json",target="soap"}'
     assert value(metrics, own) == 1.0
     assert value(metrics, "wattbridge_callbacks_total") == 1.0
@@ -277,7 +281,8 @@ def test_the_other_direction_is_counted_apart() -> None:
 def test_what_was_answered_here_says_nothing_of_the_peer() -> None:
     metrics = some_metrics()
     metrics.count(a_record("MeterValues", asked=False))
-    assert value(metrics, 'wattbridge_peer_response_duration_seconds_count{peer="csms"}') == 0.0
+    peer = 'wattbridge_peer_response_duration_seconds_count{peer="csms",upstream="main"}'
+    assert value(metrics, peer) == 0.0
     own = 'wattbridge_translation_duration_seconds_count{source="soap",target="json"}'
     assert value(metrics, own) == 0.0
 
@@ -312,8 +317,12 @@ def test_every_commit_of_the_store_is_timed() -> None:
     metrics.listen_to(journal)
     journal.committed(0.004, 64)
     assert value(metrics, "wattbridge_store_rows_total") == 64.0
-    assert value(metrics, 'wattbridge_store_operation_duration_seconds_bucket{le="0.0025"}') == 0.0
-    assert value(metrics, 'wattbridge_store_operation_duration_seconds_bucket{le="0.005"}') == 1.0
+    within = 'wattbridge_store_operation_duration_seconds_bucket{le="%s",operation="%s"}'
+    assert value(metrics, within % ("0.0025", "write")) == 0.0
+    assert value(metrics, within % ("0.005", "write")) == 1.0
+    journal.looked_up(0.002)
+    assert value(metrics, within % ("0.001", "read")) == 0.0
+    assert value(metrics, within % ("0.0025", "read")) == 1.0
 
 
 def test_an_action_that_ocpp_does_not_know_is_other() -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -381,10 +382,22 @@ def doubts(config: Config) -> Iterator[Finding]:
                 ("callbacks", "networks", index),
                 f"{network} lets a charge point have the gateway call any address there is",
             )
+    if config.tracing and not _has_opentelemetry():
+        yield _warning(("tracing",), f"the gateway would not start with what is installed here: {NO_OTEL}")
     if config.store.url == "memory":
         yield _warning(("store", "url"), "what was confirmed to charge points is lost when the gateway ends")
     if not config.callbacks.tls.verify:
         yield _warning(("callbacks", "tls", "verify"), "anybody can pose as a charge point that is called")
+
+
+NO_OTEL = "the packages of the extra otel are missing (pip install 'wattbridge[otel]')"
+
+
+def _has_opentelemetry() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _upstream_doubts(name: str, upstream: Upstream, config: Config) -> Iterator[Finding]:

@@ -823,6 +823,28 @@ class Metrics(Section):
     bind: Annotated[Bind, kinds.BIND] = Field(
         default=Bind("127.0.0.1", 9181), description="Where `/metrics`, `/livez` and `/readyz` are served."
     )
+    per_charger: Annotated[bool, kinds.FLAG] = Field(
+        default=False, description="Whether `/metrics/chargers` tells of each charge point, by its identity."
+    )
+    max_chargers: Annotated[int, kinds.whole(1, 1_000_000)] = Field(
+        default=2000, description="How many it tells of; the others are one row, `_other`."
+    )
+
+
+class Tracing(Section):
+    """Traces for OpenTelemetry. It needs the extra `otel`."""
+
+    otlp: Annotated[str, kinds.OTLP_URL] = Field(
+        description="Where spans go, by OTLP over HTTP; without a path, `/v1/traces` is added."
+    )
+    sample: Annotated[float, kinds.number(0, 1)] = Field(
+        default=0.01,
+        description="The share of exchanges that are traced. Of those that arrive as part of a trace, those "
+        "are that whoever began it traces.",
+    )
+    charger: Annotated[bool, kinds.FLAG] = Field(
+        default=False, description="Whether a span says which charge point it is of."
+    )
 
 
 class AdminTls(Section):
@@ -905,6 +927,7 @@ class Config(Section):
     store: StoreSection = Field(default=StoreSection(), description="What is remembered over a restart.")
     time: Time = Field(default=Time(), description="How times are read and written.")
     metrics: Metrics = Field(default=Metrics(), description="Metrics and health.")
+    tracing: Tracing | None = Field(default=None, description="Traces. Without it, there are none.")
     admin: Admin | None = Field(default=None, description="The admin interface. Without it, there is none.")
     logging: Logging = Field(default=Logging(), description="The log.")
 

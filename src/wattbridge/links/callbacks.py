@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -331,15 +331,18 @@ class CallbackClient(HttpClient):
         content_type: str,
         soap_action: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - told to whoever waits, as the client's own
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
         """Post *body* to *address*.
 
         *content_type* goes out as given (``application/soap+xml; charset=utf-8; action="/Reset"``);
-        *soap_action* is for SOAP 1.1 (``/Reset``, quoted here). *timeout* takes the place of the client's.
+        *soap_action* is for SOAP 1.1 (``/Reset``, quoted here). *timeout* takes the place of the client's,
+        *headers* go along.
         Raises Unreachable with reason refused, timeout, unreachable or too_large, and draining when the
         client is closed or is being closed meanwhile.
         """
-        request = write_request(address, body, content_type, soap_action)
+        request = write_request(address, body, content_type, soap_action, headers)
         within = self.timeout if timeout is None else timeout
         late = Unreachable("timeout", f"no answer from {address} within {within:g} s")
         async with self.within(within, late):

@@ -32,6 +32,7 @@ from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.offline import now_text
 from wattbridge.relay.registry import Registry
 from wattbridge.relay.session import NOT_ITS_WORD, UNDELIVERED, Answer, Relays, Session
+from wattbridge.relay.tracing import headers_to_send
 
 SOAP_BY_VERSION = {"1.1": soap.SOAP_11, "1.2": soap.SOAP_12}
 WSA_BY_DATE = {"2004/08": WSA_2004, "2005/08": WSA_2005}
@@ -203,7 +204,7 @@ class CentralSystemSoap:
             call, self._addressing, self._dialect, Side.CENTRAL_SYSTEM, self._message_id_of(call)
         )
         asked = Passage("soap", written.body, written.notes)
-        body, headers = written.body, self._credential()
+        body, headers = written.body, self._credential() | headers_to_send()
         if self._central_system.compression:
             body, headers["Content-Encoding"] = bodies.encode_gzip(body), "gzip"
         sent = self._clock()
@@ -399,6 +400,7 @@ class ChargePointService(SoapService):
 
     async def _answer_call(self, request: HttpRequest, identity: str) -> HttpResponse:
         began = self._clock()
+        self._heed_trace(request)
         envelope, session, call = soap.Envelope(), None, None
         try:
             try:

@@ -30,6 +30,7 @@ from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry, told
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Answer, Session, left_unanswered, still_deliverable
+from wattbridge.relay.tracing import headers_to_send
 
 VERSIONS = ("1.6", "1.5", "1.2")  # of OCPP-S
 MOST_WAITING = 32  # calls of the central system, for one charge point
@@ -131,6 +132,7 @@ class CentralSystemService(SoapService):
 
     async def _answer_call(self, request: HttpRequest, place: Place) -> HttpResponse:
         began = self._clock()
+        self._heed_trace(request)
         envelope, call = soap.Envelope(), None
         charge_point: ChargePoint | None = None
         try:
@@ -498,6 +500,7 @@ class ChargePointLink:
                 written.content_type,
                 written.soap_action.strip('"') or None,
                 handling.call_timeout,
+                headers=headers_to_send(),
             )
         except Unreachable as gone:
             if gone.reason != "refused":

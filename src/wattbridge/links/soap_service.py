@@ -58,6 +58,11 @@ class SoapService:
         self._wall_clock = wall_clock
         self._message_id = message_id
 
+    def _heed_trace(self, request: HttpRequest) -> None:
+        """What is relayed for *request* is part of the trace that it tells of."""
+        if self._journal.tracing is not None:
+            self._journal.tracing.heed(request.headers)
+
     def _describe(self, request: HttpRequest, path: str, greeting: bytes) -> HttpResponse:
         """Answer a GET of *path*: with the service description, one of its schemas, or *greeting*."""
         asked = {key.lower(): value for key, value in parse_qsl(request.query, keep_blank_values=True)}
@@ -100,6 +105,10 @@ class SoapService:
         """Answer a call that is not relayed with a fault, or *silent* with nothing, and record it."""
         written = None if silent else soap.write_fault(envelope, error, self._message_id())
         seconds = self._clock() - began
+        tracing = self._journal.tracing
+        trace = tracing.begin() if tracing is not None else None
+        if tracing is not None:
+            tracing.end()
         self._journal.record(
             Record(
                 identity=session.identity if session else envelope.identity,
@@ -118,6 +127,8 @@ class SoapService:
                 answered=None,
                 replied=Passage("soap", written.body if written else b""),
                 source=request.source,
+                listener=request.listener,
+                trace=trace,
             )
         )
         return response(written)

@@ -5,7 +5,9 @@ What is loaded into a context in use counts for handshakes from then on; connect
 
 from __future__ import annotations
 
+import re
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -71,3 +73,52 @@ def reload(
             each.load_cert_chain(certificate, key)
         if ca is not None:
             each.load_verify_locations(ca)
+
+
+# --- until when a certificate is good ---
+
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_UTC_TIME = 0x17
+_VERSION = 0xA0
+
+
+def expires(file: Path) -> float:
+    """When the first of the certificates in *file* (PEM) expires, in seconds since the epoch.
+
+    Raises OSError when it cannot be read, ValueError when there is none in it that can be understood.
+    """
+    blocks = _CERTIFICATE.findall(file.read_text("latin-1"))
+    if not blocks:
+        raise ValueError(f"{file} holds no certificate")
+    try:
+        return min(_not_after(ssl.PEM_cert_to_DER_cert(block)) for block in blocks)
+    except IndexError:
+        raise ValueError(f"{file} holds a certificate that is cut off") from None
+
+
+def _not_after(certificate: bytes) -> float:
+    """notAfter of a certificate in DER (RFC 5280, 4.1): the standard library tells it of no file."""
+    _, whole, _ = _element(certificate, 0)
+    _, part, _ = _element(certificate, whole)  # tbsCertificate
+    kind, _, end = _element(certificate, part)
+    if kind == _VERSION:  # optional; then serialNumber
+        _, _, end = _element(certificate, end)
+    for _ in ("signature", "issuer"):
+        _, _, end = _element(certificate, end)
+    _, validity, _ = _element(certificate, end)
+    _, _, not_after = _element(certificate, validity)  # behind notBefore
+    kind, begin, end = _element(certificate, not_after)
+    text = certificate[begin:end].decode("ascii")
+    # Two digits of a year are of 1950 to 2049 (RFC 5280, 4.1.2.5.1); strptime turns at 1969.
+    if kind == _UTC_TIME:
+        text = ("20" if text[:2] < "50" else "19") + text
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+
+
+def _element(der: bytes, at: int) -> tuple[int, int, int]:
+    """Tag, begin and end of the content of the element at *at* (X.690, 8.1). Raises IndexError."""
+    tag, length, at = der[at], der[at + 1], at + 2
+    if length & 0x80:
+        size = length & 0x7F
+        length, at = int.from_bytes(der[at : at + size], "big"), at + size
+    return tag, at, at + length

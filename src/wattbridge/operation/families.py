@@ -50,7 +50,7 @@ def _histogram(name: str, labels: str, text: str, buckets: tuple[float, ...]) ->
 
 _TABLE = (
     # The gateway
-    _gauge("build_info", "version python_version", "1; what runs here"),
+    _gauge("build_info", "version revision python_version", "1; what runs here"),
     _gauge("ready", "", "1 while the gateway accepts messages"),
     _gauge("draining", "", "1 while the gateway is stopping"),
     _gauge("config_last_reload_successful", "", "1 when the last reload of the configuration was successful"),
@@ -68,7 +68,12 @@ _TABLE = (
     _counter("call_failures", "direction action reason", "Calls that did not end with a result"),
     _gauge("calls_in_flight", "direction", "Calls under way"),
     _histogram("call_duration_seconds", "direction action", "What the calling party waited", CALL_SECONDS),
-    _histogram("peer_response_duration_seconds", "peer", "How long the asked party had a call", CALL_SECONDS),
+    _histogram(
+        "peer_response_duration_seconds",
+        "peer upstream",
+        "How long the asked party had a call",
+        CALL_SECONDS,
+    ),
     _histogram(
         "translation_duration_seconds",
         "source target",
@@ -88,7 +93,8 @@ _TABLE = (
     _gauge(
         "chargers",
         "protocol state",
-        "Charge points: connected with a session, offline when they are configured and have none",
+        "Charge points: connected; stale when they have been silent for longer than they should; offline "
+        "when they are configured and have no session",
     ),
     _gauge("chargers_unknown", "", "Unknown identities that were refused in the last hour"),
     _gauge("connections", "listener", "Open TCP connections of charge points"),
@@ -97,6 +103,17 @@ _TABLE = (
         "connections_refused", "listener reason", "TCP connections refused, and requests for a WebSocket"
     ),
     _counter("requests_refused", "listener reason", "HTTP requests refused before they were read"),
+    _counter(
+        "auth_failures",
+        "listener reason",
+        "Refused because nobody knows who it is, the credential is wrong, or the route rejects it",
+    ),
+    _counter("rate_limited", "listener", "Connections refused because there were too many, or too often"),
+    _gauge(
+        "tls_certificate_not_after_timestamp_seconds",
+        "certificate",
+        "When the certificate expires; of a file with several, the first that does",
+    ),
     # Central systems
     _counter("failovers", "upstream", "Charge points that changed over to a central system, or back to it"),
     _counter("mirror_refusals", "upstream", "Calls of mirrors, which have no say"),
@@ -136,12 +153,24 @@ _TABLE = (
     _counter("store_rows", "", "Rows that were written and removed"),
     _histogram(
         "store_operation_duration_seconds",
-        "",
-        "How long the store took until rows were on disk",
+        "operation",
+        "How long the store took until rows were on disk, or found",
         STORE_SECONDS,
     ),
     _counter("store_notes_dropped", "", "Rows of lesser weight, as of the history, that were not kept"),
+    _counter(
+        "trace_records_dropped", "sink", "Exchanges that a reader was too slow for; by OTLP, spans not taken"
+    ),
 )
+
+# The page of charge points, which is another one: what has identities as labels has as many series.
+CHARGER_FAMILIES = (
+    _gauge("charger_up", "charger", "1 while it is connected, 0 while it is stale or offline"),
+    _gauge("charger_last_message_timestamp_seconds", "charger", "When it last spoke, since the start"),
+    _gauge("charger_info", "charger vendor model firmware profile route", "1; what it says it is"),
+)
+
+SINKS = ("capture", "otlp", "stream")  # who reads exchanges besides the log
 
 FAMILIES = {family.name: family for family in _TABLE}
 
@@ -150,8 +179,10 @@ _REFERENCE = """\
 
 <!-- Made by `python -m wattbridge.operation.families`; a test sees that it is what that says. -->
 
-They are served at `/metrics` of the address in `metrics.bind`, in Prometheus' text format, together with the
-stock families `process_*`, `python_gc_*` and `python_info`.
+They are served at `/metrics` of the address in `metrics.bind`, together with the stock families
+`process_*`, `python_gc_*` and `python_info`: in Prometheus' text format, or in OpenMetrics where `Accept`
+says so. There the histograms of calls have exemplars with the `trace_id` of exchanges that are traced.
+[Monitoring](../guides/monitoring.md) tells how they are used.
 
 The values of every label are a closed set: no charge point, id tag or address is ever one. Series that can be
 foreseen begin at 0.
@@ -159,10 +190,13 @@ foreseen begin at 0.
 | Label | Values |
 |---|---|
 | `action` | an action of OCPP 1.6, or `other` |
-| `charger_protocol`, `csms_protocol` | `ocpp1.6-soap`, `ocpp1.6-json`, `none` of a party that was not known |
+| `certificate` | where the configuration names it: `listeners.soaps`, `upstreams.cloud.client`, `admin` |
+| `charger_protocol`, `csms_protocol` | `ocpp1.6-soap`, `ocpp1.5-soap`, `ocpp1.2-soap`, \
+`ocpp1.6-json`, `none` of a party that was not known |
 | `code` | a close code of WebSocket, `3xxx` or `4xxx` |
 | `direction` | `to_csms`, `to_charger`: where the call goes |
 | `listener`, `upstream` | a name of the configuration, or `_other` |
+| `operation` | `read`, `write` |
 | `profile` | a name of the configuration or of a profile that comes with the gateway, or `_other` |
 | `peer` | `charger`, `csms`: the party that was asked |
 | `protocol` | `soap`, `json`; of `chargers` as `charger_protocol`, `none` of those that are offline |
@@ -170,9 +204,20 @@ foreseen begin at 0.
 | `quirk` | what was done, a word of `ocpp/reasons.py` that begins with `profile-` |
 | `reason` | a word of the list below; of `queue_dropped`, `operator` for what was dropped by hand |
 | `rule` | why a part was lost, a word of `ocpp/reasons.py` |
+| `sink` | `capture`, `otlp`, `stream` |
 | `side` | `charge_point`, `central_system`: the party that sent it, or was sent it |
 | `source`, `target` | `soap`, `json`: of the call |
-| `state` | of `chargers`: `connected`, `offline`; of `csms_sessions`: `open`, `connecting`, `backoff` |
+| `state` | of `chargers`: `connected`, `stale`, `offline`; of `csms_sessions`: `open`, `connecting`, \
+`backoff` |
+
+| Family | Kind | Labels | Meaning |
+|---|---|---|---|
+"""
+
+
+_CHARGERS = """
+With `metrics.per_charger`, `/metrics/chargers` tells of each charge point; of those beyond
+`metrics.max_chargers`, one row with the label `_other` counts how many are connected.
 
 | Family | Kind | Labels | Meaning |
 |---|---|---|---|
@@ -181,12 +226,17 @@ foreseen begin at 0.
 
 def reference() -> str:
     """``docs/reference/metrics.md``."""
-    text = _REFERENCE
-    for family in _TABLE:
-        labels = ", ".join(f"`{label}`" for label in family.labels)
-        text += f"| `{family.full_name}` | {family.kind} | {labels} | {family.text} |\n"
+    text = _REFERENCE + _rows(_TABLE) + _CHARGERS + _rows(CHARGER_FAMILIES)
     text += "\n| Reason | Meaning |\n|---|---|\n"
     return text + "".join(f"| `{reason}` | {meaning} |\n" for reason, meaning in REASONS.items())
+
+
+def _rows(table: tuple[Family, ...]) -> str:
+    rows = ""
+    for family in table:
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        rows += f"| `{family.full_name}` | {family.kind} | {labels} | {family.text} |\n"
+    return rows
 
 
 if __name__ == "__main__":

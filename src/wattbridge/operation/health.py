@@ -1,13 +1,13 @@
-"""The admin port: ``/livez``, ``/readyz`` and ``/metrics``, for probes and scrapers."""
+"""The port for probes and scrapers: ``/livez``, ``/readyz``, ``/metrics`` and ``/metrics/chargers``."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
-from wattbridge.operation.metrics import PAGE_TYPE, Metrics
+from wattbridge.operation.metrics import ChargePointState, Metrics
 
 # aiohttp tells of every broken request in several lines, in the words of whoever sent it.
 QUIET = logging.getLogger("wattbridge.ports")
@@ -15,17 +15,26 @@ QUIET.disabled = True
 
 
 class HealthPort:
-    """Serves the three pages on one address.
+    """Serves these pages on one address.
 
     ``not_ready`` tells why the gateway takes no messages now, one line a cause; nothing when it does. That
     one central system is away is no such cause: the fleet's other charge points still need the gateway.
+    ``charge_points`` gives what is told of each charge point, and of how many at most; None where nothing is.
     """
 
-    def __init__(self, host: str, port: int, metrics: Metrics, not_ready: Callable[[], list[str]]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        metrics: Metrics,
+        not_ready: Callable[[], list[str]],
+        charge_points: Callable[[], tuple[Iterable[ChargePointState], int] | None] = lambda: None,
+    ) -> None:
         self._host = host
         self.port = port
         self._metrics = metrics
         self._not_ready = not_ready
+        self._charge_points = charge_points
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -35,6 +44,7 @@ class HealthPort:
         pages.router.add_get("/", self._index)
         pages.router.add_get("/readyz", self._readyz)
         pages.router.add_get("/metrics", self._page)
+        pages.router.add_get("/metrics/chargers", self._page_of_charge_points)
         pages.on_response_prepare.append(_keep_versions_to_ourselves)
         # At the end nobody is waited for: who asks for metrics then asks somebody else.
         self._runner = web.AppRunner(
@@ -50,7 +60,7 @@ class HealthPort:
             self._runner = None
 
     async def _index(self, request: web.Request) -> web.Response:
-        return web.Response(text="/livez /readyz /metrics\n")
+        return web.Response(text="/livez /readyz /metrics /metrics/chargers\n")
 
     async def _livez(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -62,7 +72,15 @@ class HealthPort:
         return web.Response(text="ok\n")
 
     async def _page(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.page(), headers={"Content-Type": PAGE_TYPE})
+        page, media_type = self._metrics.page_for(request.headers.get("Accept", ""))
+        return web.Response(body=page, headers={"Content-Type": media_type})
+
+    async def _page_of_charge_points(self, request: web.Request) -> web.Response:
+        told = self._charge_points()
+        if told is None:
+            return web.Response(status=404, text="charge points are not told of: set metrics.per_charger\n")
+        page, media_type = self._metrics.page_of_charge_points(*told, request.headers.get("Accept", ""))
+        return web.Response(body=page, headers={"Content-Type": media_type})
 
 
 async def _keep_versions_to_ourselves(request: web.Request, response: web.StreamResponse) -> None:

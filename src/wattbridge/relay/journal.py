@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wattbridge.ocpp.messages import CallError, Loss, Note, Passage, Payload, Reply, Side
+from wattbridge.relay.tracing import Trace, Tracing
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ class Record:
     other_version: str = "1.6"  # and the asked one
     profile: str = ""  # of the charge point
     how: How = ""
+    listener: str = ""  # by which the charge point is heard, or the call came that was refused
+    trace: Trace | None = None  # of the exchange, where the gateway traces
 
     @property
     def reason(self) -> str:
@@ -90,7 +93,8 @@ class Event:
     ``transaction refused``, ``transaction not stopped``, ``charging stopped``, ``store broken``,
     ``store works`` (again), ``sent in its place`` (a message of a charge point, by the gateway),
     ``database set aside``, ``nothing is kept`` (in a store in memory), ``messages
-    wait`` (at the start).
+    wait`` (at the start), ``records dropped`` (by a reader that is too slow; the labels ``sink`` and
+    ``count`` say by which, and how many).
     ``internal error`` is told while the exception is being handled: a listener can show where it came from.
     """
 
@@ -103,28 +107,33 @@ class Event:
 
 RecordListener = Callable[[Record], None]
 CommitListener = Callable[[float, int], None]
+LookUpListener = Callable[[float], None]
 EventListener = Callable[[Event], None]
 
 
 class Journal:
     """Hands every record and event to its listeners, in the order they were added.
 
-    ``in_flight`` counts the calls that are under way, by the party that asked.
+    ``in_flight`` counts the calls under way, by the party that asked. ``tracing`` begins the trace of
+    each exchange; None where none is traced.
     A listener that fails keeps nobody else from listening, and costs no exchange: what one does on a record
     is told as an event, and on an event to the standard library's logging.
     """
 
     def __init__(self) -> None:
         self.in_flight = {Side.CHARGE_POINT: 0, Side.CENTRAL_SYSTEM: 0}
+        self.tracing: Tracing | None = None
         self._record_listeners: list[RecordListener] = []
         self._event_listeners: list[EventListener] = []
         self._commit_listeners: list[CommitListener] = []
+        self._look_up_listeners: list[LookUpListener] = []
 
     def listen(
         self,
         record: RecordListener | None = None,
         event: EventListener | None = None,
         commit: CommitListener | None = None,
+        look_up: LookUpListener | None = None,
     ) -> None:
         if record is not None:
             self._record_listeners.append(record)
@@ -132,11 +141,18 @@ class Journal:
             self._event_listeners.append(event)
         if commit is not None:
             self._commit_listeners.append(commit)
+        if look_up is not None:
+            self._look_up_listeners.append(look_up)
 
     def committed(self, seconds: float, rows: int) -> None:
         """The store has made so many rows durable, and took so many seconds for it."""
         for listener in self._commit_listeners:
             listener(seconds, rows)
+
+    def looked_up(self, seconds: float) -> None:
+        """Something was looked for in the store, and that took so many seconds."""
+        for listener in self._look_up_listeners:
+            listener(seconds)
 
     def record(self, record: Record) -> None:
         for listener in self._record_listeners:

@@ -13,6 +13,7 @@ from wattbridge.ocpp.errors import Unreachable
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.offline import Rules
 from wattbridge.relay.pace import Pacer
+from wattbridge.relay.tracing import of_no_trace
 from wattbridge.store.base import (
     AnyRow,
     Authorization,
@@ -119,7 +120,7 @@ class Keeper:
         if self._tasks is None:
             work.close()
             return
-        task = self._tasks.create_task(self._guard(work, name), name=name)
+        task = self._tasks.create_task(self._guard(work, name), name=name, context=of_no_trace())
         self._working.add(task)
         task.add_done_callback(self._working.discard)
 

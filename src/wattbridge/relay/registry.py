@@ -21,8 +21,10 @@ from wattbridge.relay.delivery import Deliveries, Delivery
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Link, Session
+from wattbridge.relay.tracing import of_no_trace
 from wattbridge.store.base import ChargePoint
 
+STALE_AFTER = 1.5  # heartbeat intervals
 MOST_SWEPT = 2000  # sessions looked at in one sweep; less than a millisecond
 
 
@@ -117,6 +119,7 @@ class Registry:
         self._numbers = count()
         # What was learned of charge points whose session was closed since, the latest last.
         self._learned: dict[str, tuple[Heard, float | None]] = {}
+        self._last_heard: dict[str, float] = {}  # of the same, on the clock
         self._tasks: asyncio.TaskGroup | None = None
         self._stopped = asyncio.Event()
         self._draining = False
@@ -140,6 +143,24 @@ class Registry:
         if identity in self._sessions:
             return self._sessions[identity].heard
         return self._learned[identity][0] if identity in self._learned else None
+
+    def last_heard(self, identity: str) -> float | None:
+        """When a charge point last spoke, on the registry's clock; None when that was before the start."""
+        kept = self._sessions.get(identity)
+        return kept.session.heard if kept is not None else self._last_heard.get(identity)
+
+    def is_stale(self, session: Session) -> bool:
+        """Whether its charge point has a session and yet may be gone.
+
+        That is one that has lost its connection, or has none and should have said something by now: a SOAP
+        charge point sends a Heartbeat every interval (OCPP 1.6, 4.6).
+        """
+        if session.connection is not None:
+            return False  # pings see to it
+        if session.gone is not None:
+            return True
+        interval = session.heartbeat_interval or self.heartbeat_interval
+        return self._clock() - session.heard > STALE_AFTER * interval
 
     def find(self, identity: str) -> Session | None:
         kept = self._sessions.get(identity)
@@ -186,6 +207,7 @@ class Registry:
             raise Unreachable("busy", f"{said}, as many as it may")
         session = Session(identity, self._journal, clock=self._clock)
         earlier, session.heartbeat_interval = self._learned.pop(identity, (heard, None))
+        self._last_heard.pop(identity, None)
         if heard.vendor is None:
             heard = replace(heard, vendor=earlier.vendor, model=earlier.model, firmware=earlier.firmware)
         session.before_relay = partial(self._learn, session)
@@ -334,9 +356,9 @@ class Registry:
         earlier = self._hold(session, running, session.upstream)
         if earlier is not None:
             self._tell_if_taken(session)
-        self._tasks.create_task(
-            self._keep(session, link, running, earlier), name=f"central system of {session.identity}"
-        )
+        keeping = self._keep(session, link, running, earlier)
+        name = f"central system of {session.identity}"
+        self._tasks.create_task(keeping, name=name, context=of_no_trace())
 
     def _tell_if_taken(self, session: Session) -> None:
         """Two identities that are rewritten to one name: a central system has one charge point of a name."""
@@ -373,8 +395,10 @@ class Registry:
             session.delivery.closed(session, for_good=not self._draining)
             self._deliveries.forget(session.identity)
         self._learned[session.identity] = kept.heard, session.heartbeat_interval
+        self._last_heard[session.identity] = session.heard
         if len(self._learned) > max(self.most_sessions, len(self._sessions)):
-            del self._learned[next(iter(self._learned))]
+            forgotten = next(iter(self._learned))
+            del self._learned[forgotten], self._last_heard[forgotten]
         self._tasks.create_task(self._close(session, why), name=f"closing {session.identity}")
 
     async def _close(self, session: Session, why: str) -> None:

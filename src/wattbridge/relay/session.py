@@ -22,6 +22,7 @@ from wattbridge.ocpp.messages import Call, CallError, CallResult, Check, Note, P
 from wattbridge.ocpp.older import NEWEST, UNKNOWN, Connector, asks_for_connector, understood
 from wattbridge.relay.journal import How, Journal, Record
 from wattbridge.relay.offline import SAFE_TO_REPEAT
+from wattbridge.relay.tracing import Trace
 
 # The messages a charge point must deliver, sooner or later (OCPP 1.6, 3.7.1).
 TRANSACTION_ACTIONS = frozenset({"StartTransaction", "StopTransaction", "MeterValues"})
@@ -279,6 +280,8 @@ class Session:
         asked = answered = None
         waited = 0.0
         how: How = ""
+        tracing = self._journal.tracing
+        trace = tracing.begin() if tracing is not None else None
         self.calls_in_flight += 1
         self._journal.in_flight[arrived_from] += 1
         try:
@@ -288,6 +291,8 @@ class Session:
             if here is not None:
                 reply = here
             else:
+                if trace is not None:
+                    trace.asked = self._clock() - began
                 if arrived_from is Side.CENTRAL_SYSTEM:
                     answer = await self._ask_charge_point(call)
                 else:
@@ -310,11 +315,15 @@ class Session:
             # The gateway is stopping and could wait no longer. Nobody is answered, but it has happened.
             reply = CallError("GenericError", "the gateway stopped before a reply came", reason="draining")
             waited, unsaid = self._clock() - now, Passage(arrived.transport, b"")
-            self._record(call, reply, arrived_from, began, waited, (arrived, asked, answered, unsaid))
+            passages = arrived, asked, answered, unsaid
+            self._record(call, reply, arrived_from, began, waited, passages, trace=trace)
             raise
         finally:
             self.calls_in_flight -= 1
             self._journal.in_flight[arrived_from] -= 1
+            if tracing is not None and trace is not None:
+                trace.answered = self._clock() - began
+                tracing.end()
         if isinstance(reply, CallResult):
             if call.action in TELLING_ACTIONS:
                 self.heartbeat_interval = told_heartbeat_interval(call, reply) or self.heartbeat_interval
@@ -327,7 +336,9 @@ class Session:
         ):
             self.heard = self._clock()
         replied = write(reply)
-        self._record(call, reply, arrived_from, began, waited, (arrived, asked, answered, replied), how)
+        self._record(
+            call, reply, arrived_from, began, waited, (arrived, asked, answered, replied), how, trace
+        )
         if arrived_from is Side.CHARGE_POINT and self.after_relay is not None and answered is not None:
             self.after_relay(call, reply)
         return reply, replied
@@ -427,6 +438,7 @@ class Session:
         waited: float,
         passages: tuple[Passage, Passage | None, Passage | None, Passage],
         how: How = "",
+        trace: Trace | None = None,
     ) -> None:
         arrived, asked, answered, replied = passages
         seconds = self._clock() - began
@@ -452,6 +464,8 @@ class Session:
                 version=self.links[arrived_from].version,
                 other_version=self.links[arrived_from.other].version,
                 how=how,
+                listener=self.listener,
+                trace=trace,
             )
         )
 

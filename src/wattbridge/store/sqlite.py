@@ -132,6 +132,7 @@ class SqliteStore:
         self._problem = ""
         self._on_problem: Callable[[str], None] = lambda text: None
         self._observe: Callable[[float, int], None] = lambda seconds, rows: None
+        self._observe_read: Callable[[float], None] = lambda seconds: None
         self._claim: files.Claim | None = None
 
         self._noted: list[_Asked] = []
@@ -159,6 +160,7 @@ class SqliteStore:
         on_problem: Callable[[str], None] | None = None,
         on_set_aside: Callable[[str], None] | None = None,
         observe: Callable[[float, int], None] | None = None,
+        observe_read: Callable[[float], None] | None = None,
         pace: Pace = PACE,
         checkpoint_at: int = CHECKPOINT_AT,
         connect: Connect = sqlite3.connect,
@@ -197,6 +199,7 @@ class SqliteStore:
         store._claim = claim
         store._on_problem = on_problem or store._on_problem
         store._observe = observe or store._observe
+        store._observe_read = observe_read or store._observe_read
         store._thread.start()
         return store
 
@@ -337,10 +340,13 @@ class SqliteStore:
         def read() -> list[tuple[Any, ...]]:
             return self._reading.execute(statement.text, statement.values).fetchall()
 
+        began = self._loop.time()
         try:
-            return await self._loop.run_in_executor(self._reader, read)
+            found = await self._loop.run_in_executor(self._reader, read)
         except sqlite3.Error as problem:
             raise NotKept(f"{self.path} cannot be read: {reason_of(problem)}") from None
+        self._observe_read(self._loop.time() - began)
+        return found
 
     # --- Taking away what is old
 
