@@ -26,6 +26,7 @@ chargers: {CP1: }
 metrics: {bind: "127.0.0.1:9181"}
 admin: {bind: "127.0.0.1:9180", token: {file: /run/credentials/wattbridge.service/admin-token}}
 """
+pytestmark = pytest.mark.timeout(1200)  # seconds: the first time, packages are fetched
 # The same watchdog, with less to wait for.
 SHORTER = "[Service]\nWatchdogSec=4s\nRestartSec=200ms\n"
 OPERATOR = """\
