@@ -7,12 +7,13 @@ BIN := .venv/bin
 READY := .venv/.ready
 NODE_READY := tests/interop/node/node_modules/.ready
 
-.PHONY: demo test torture powercut image image-test boot-test check cover bench format lock reference run clean gsoap
+.PHONY: demo test torture powercut image image-test boot-test check cover bench format lock reference run clean \
+	gsoap prometheus dashboards
 
 demo: $(READY)
 	@$(BIN)/wattbridge demo $(ARGS)
 
-test: $(READY) $(NODE_READY) gsoap
+test: $(READY) $(NODE_READY) gsoap prometheus
 	$(BIN)/python -m pytest $(ARGS)
 
 # Kill a gateway a few hundred times, and compare what both sides know: make torture ARGS="--seed 7 --kills 500"
@@ -83,6 +84,10 @@ reference: $(READY)
 	$(BIN)/python -m wattbridge.cli.pages commands > docs/reference/commands.md
 	$(BIN)/python -m wattbridge.cli.pages profiles > docs/reference/profiles.md
 
+# The files of grafana/dashboards, which are made by grafana/src.
+dashboards: $(READY)
+	$(BIN)/python -m grafana.src
+
 # requirements.lock holds everything by hash; the project itself is installed from this folder. Modules are
 # compiled when they are first imported: most never are, and `make demo` is there sooner.
 $(READY): requirements.lock pyproject.toml
@@ -114,6 +119,19 @@ gsoap:
 			|| echo "wattbridge: gSOAP could not be installed; its tests are skipped" >&2; \
 	fi
 
+# Prometheus, promtool and amtool watch the gateway in tests. Where the system has them not, Debian's packages are
+# only unpacked, in tests/monitoring/build: installed, they would run services.
+prometheus:
+	@if command -v prometheus >/dev/null && command -v promtool >/dev/null && command -v amtool >/dev/null; then :; \
+	elif [ ! -x tests/monitoring/build/usr/bin/amtool ] && command -v apt-get >/dev/null && command -v dpkg >/dev/null; then \
+		echo "wattbridge: fetching Prometheus (once)" >&2; \
+		{ [ "$$(id -u)" != 0 ] || apt-get -qq update; \
+			mkdir -p tests/monitoring/build && cd tests/monitoring/build \
+			&& apt-get -qq download prometheus prometheus-alertmanager \
+			&& for package in *.deb; do dpkg -x "$$package" . || exit 1; done && rm -f ./*.deb; } >/dev/null 2>&1 \
+			|| echo "wattbridge: Prometheus could not be had; its tests are skipped" >&2; \
+	fi
+
 clean:
-	rm -rf .venv tests/interop/node/node_modules tests/interop/gsoap/build \
+	rm -rf .venv tests/interop/node/node_modules tests/interop/gsoap/build tests/monitoring/build \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

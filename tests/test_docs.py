@@ -50,7 +50,7 @@ from wattbridge.ocpp.actions import JsonCodec, dialect
 from wattbridge.ocpp.errors import Unreachable, Violation
 from wattbridge.ocpp.messages import CallError, Side
 from wattbridge.operation.api import AdminPort
-from wattbridge.operation.families import FAMILIES
+from wattbridge.operation.families import CHARGER_FAMILIES, FAMILIES
 from wattbridge.reloading import Reloader
 from wattbridge.simulators.central_system_json import JsonCentralSystem
 from wattbridge.simulators.charge_point_json import JsonChargePoint
@@ -68,7 +68,7 @@ CALLBACKS = ROOT / "docs/guides/callbacks-and-nat.md"
 TROUBLESHOOTING = ROOT / "docs/guides/troubleshooting.md"
 OLDER = ROOT / "docs/guides/older-charge-points.md"
 ADMIN_API = ROOT / "docs/reference/admin-api.md"
-GRAPHS = ROOT / "grafana/README.md"
+MONITORING = ROOT / "docs/guides/monitoring.md"
 EXAMPLE = ROOT / "deploy/gateway.yaml"
 
 SECRETS = dict.fromkeys(
@@ -185,7 +185,7 @@ def test_the_example_of_deploy_can_be_used() -> None:
 
 
 def test_prometheus_asks_where_the_metrics_are() -> None:
-    scraped = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text(encoding="utf-8"))
+    scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))
     [target] = scraped["scrape_configs"][0]["static_configs"][0]["targets"]
     assert target == str(read_text(EXAMPLE.read_text(encoding="utf-8"), env=SECRETS).config.metrics.bind)
 
@@ -779,7 +779,8 @@ def test_queries_ask_for_what_there_is() -> None:
                 f"{family.full_name}_count": set(family.labels),
                 f"{family.full_name}_sum": set(family.labels),
             }
-    queries = [block.text for block in blocks(GRAPHS) if block.language == "promql"]
+    pages_with_queries = (GRAPHS, MONITORING)
+    queries = [b.text for page in pages_with_queries for b in blocks(page) if b.language == "promql"]
     assert len(queries) > 20
     for query in queries:
         names = re.findall(r"wattbridge_\w+", query)
@@ -792,7 +793,7 @@ def test_queries_ask_for_what_there_is() -> None:
 
 
 def test_metrics_named_in_a_sentence_exist() -> None:
-    known = {family.full_name for family in FAMILIES.values()}
+    known = {family.full_name for family in (*FAMILIES.values(), *CHARGER_FAMILIES)}
     for page in PAGES:
         for name in re.findall(r"`(wattbridge_\w+)`", page.read_text(encoding="utf-8")):
             assert name in known, (page.name, name)

@@ -115,7 +115,9 @@ def test_a_wheel_tells_what_it_needs_and_nothing_of_development(wheel: Path) -> 
     needed = metadata.requires_dist or []
     assert {one.name for one in needed if "extra" not in str(one.marker)} == wanted
     assert [str(one) for one in needed if "extra" in str(one.marker)] == [
-        "spyne<3,>=2.14; extra == 'simulators'".replace("'", '"')
+        'opentelemetry-exporter-otlp-proto-http<2,>=1.30; extra == "otel"',
+        'opentelemetry-sdk<2,>=1.30; extra == "otel"',
+        'spyne<3,>=2.14; extra == "simulators"',
     ]
     assert (metadata.description or "").startswith("# Wattbridge")
 

@@ -195,7 +195,7 @@ def reliability() -> Dashboard:
                 [
                     graph(
                         "Until it is on disk",
-                        "Half and 99 of 100 times rows are on disk, or found, sooner. Charge points wait for it.",
+                        "Half and 99 of 100 times rows are on disk, or found, sooner.",
                         "s",
                         *(
                             Query(

@@ -342,8 +342,8 @@ chargers:
             (
                 "tenants: {}",
                 "6:1: tenants: unknown key: expected version, gateway, listeners, upstreams, routes, "
-                "chargers, profiles, callbacks, websocket, sessions, offline, store, time, metrics, admin, "
-                "logging",
+                "chargers, profiles, callbacks, websocket, sessions, offline, store, time, metrics, tracing, "
+                "admin, logging",
             ),
             (
                 "metrics: {bind: 0.0.0.0:8080}",

@@ -550,10 +550,10 @@ async def test_a_mistake_of_ours_is_a_fault_and_loud() -> None:
         assert [record.reason for record in world.heard.records] == ["internal"]
 
 
-async def test_a_mistake_before_the_call_is_relayed_is_a_fault_too() -> None:
+async def test_a_mistake_before_the_call_is_relayed_is_a_fault_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "passes", None)
     async with a_world() as world:
         world.connect()
-        world.session().passes = None  # type: ignore[assignment,method-assign]
         assert (await world.refused())[2] == "InternalError: an error inside the gateway"
         assert world.heard.records[0].identity == "CP1"
 

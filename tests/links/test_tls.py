@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import trustme
 from tests.fakes import PlainWebSocket, dial, handshake
 from tests.links.test_upgrades import Echo
 from wattbridge.links.listener import HttpRequest, HttpResponse, Listener
-from wattbridge.links.tls import ClientAuth, client_context, reload, server_context
+from wattbridge.links.tls import ClientAuth, client_context, expires, reload, server_context
 from wattbridge.links.upgrades import WebSocket
 
 POST = b"POST /ocpp/cs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\n<a/>"
@@ -219,3 +220,29 @@ async def test_whoever_is_told_not_to_verify_connects_to_anybody(issue: Callable
         with pytest.raises(ssl.SSLCertVerificationError):
             await post(world, client_context())
         assert (await post(world, client_context(verify=False))).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_first_certificate_of_a_file_that_expires_counts(tmp_path: Path) -> None:
+    authority, file = trustme.CA(), tmp_path / "chain.pem"
+    for day in (datetime(2031, 5, 1, 10, 20, 30, tzinfo=UTC), datetime(2030, 1, 2, tzinfo=UTC)):
+        authority.issue_cert("127.0.0.1", not_after=day).cert_chain_pems[0].write_to_path(file, append=True)
+        assert datetime.fromtimestamp(expires(file), UTC) == day
+    authority.cert_pem.write_to_path(file, append=True)
+    assert datetime.fromtimestamp(expires(file), UTC) == datetime(2030, 1, 2, tzinfo=UTC)
+
+
+def test_years_from_2050_on_are_written_otherwise(tmp_path: Path) -> None:
+    """RFC 5280, 4.1.2.5."""
+    file, day = tmp_path / "long.pem", datetime(2077, 12, 31, 23, 59, 59, tzinfo=UTC)
+    trustme.CA().issue_cert("127.0.0.1", not_after=day).cert_chain_pems[0].write_to_path(file)
+    assert datetime.fromtimestamp(expires(file), UTC) == day
+
+
+def test_of_what_is_no_certificate_nobody_knows_when_it_expires(tmp_path: Path) -> None:
+    file = tmp_path / "none.pem"
+    file.write_text("no certificate")
+    with pytest.raises(ValueError, match="holds no certificate"):
+        expires(file)
+    file.write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    with pytest.raises(ValueError, match="cut off"):
+        expires(file)

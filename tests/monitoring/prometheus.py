@@ -1,6 +1,7 @@
 """A real Prometheus that scrapes what a test runs, in a folder of its own, for as long as a block lasts.
 
 Debian's packages are ``prometheus``, which brings promtool, and ``prometheus-alertmanager`` with amtool.
+They are used where they are installed, or as ``make prometheus`` has unpacked them.
 """
 
 from __future__ import annotations
@@ -26,13 +27,18 @@ import yaml
 from tests.interop.running import a_free_port
 
 PROGRAMS = {"prometheus": "prometheus", "promtool": "prometheus", "amtool": "prometheus-alertmanager"}
+UNPACKED = Path(__file__).parent / "build/usr/bin"
 SCRAPE_EVERY = 0.5  # seconds
+
+
+def found(program: str) -> str | None:
+    return shutil.which(program) or shutil.which(UNPACKED / program)
 
 
 def missing() -> str:
     """What has to be there and is not; nothing when all of it is."""
     for program, package in PROGRAMS.items():
-        if shutil.which(program) is None:
+        if found(program) is None:
             return f"{program} is not installed: it is in Debian's package {package}"
     return ""
 
@@ -41,10 +47,15 @@ def missing() -> str:
 needs_prometheus = pytest.mark.skipif(bool(missing()) and os.environ.get("CI") != "true", reason=missing())
 
 
-def tool(*words: str | Path, said: str = "") -> tuple[int, str]:
+def tool(program: str, *words: str | Path, said: str = "") -> tuple[int, str]:
     """The exit code of promtool or amtool, and all that it says."""
     ended = subprocess.run(
-        [str(word) for word in words], input=said, capture_output=True, text=True, timeout=60, check=False
+        [found(program) or program, *(str(word) for word in words)],
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     return ended.returncode, ended.stdout + ended.stderr
 
@@ -73,20 +84,20 @@ class Prometheus:
 
     async def values(self, query: str) -> list[float]:
         """All numbers that *query* has had since the start."""
-        found = await self.ask(
+        told = await self.ask(
             "query_range", query=query, start=f"{self.began}", end=f"{time.time()}", step="0.5"
         )
-        numbers = [float(value) for series in found["result"] for _, value in series["values"]]
+        numbers = [float(value) for series in told["result"] for _, value in series["values"]]
         return [number for number in numbers if not math.isnan(number)]
 
     async def now(self, query: str) -> list[float]:
-        found = await self.ask("query", query=query)
-        return [float(series["value"][1]) for series in found["result"]]
+        told = await self.ask("query", query=query)
+        return [float(series["value"][1]) for series in told["result"]]
 
     async def alerts(self) -> dict[str, str]:
         """The alerts that are not quiet: name → ``pending`` or ``firing``."""
-        found = await self.ask("alerts")
-        return {alert["labels"]["alertname"]: alert["state"] for alert in found["alerts"]}
+        told = await self.ask("alerts")
+        return {alert["labels"]["alertname"]: alert["state"] for alert in told["alerts"]}
 
     async def until(self, happened: Callable[[], Any], within: float = 30.0) -> None:
         """Ask again and again until what *happened* gives is true; raises TimeoutError."""
@@ -119,7 +130,7 @@ async def a_prometheus(
     file.write_text(yaml.safe_dump(configuration), encoding="utf-8")
     listen = f"127.0.0.1:{a_free_port()}"
     process = await asyncio.create_subprocess_exec(
-        "prometheus",
+        found("prometheus") or "prometheus",
         f"--config.file={file}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={listen}",

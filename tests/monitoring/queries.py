@@ -92,6 +92,18 @@ def targets() -> list[Target]:
     ]
 
 
+def queries_of_pages() -> list[str]:
+    """What pages tell to ask for, in blocks of ``promql``."""
+    pages = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("deploy/*.md"),
+        *ROOT.glob("grafana/*.md"),
+    ]
+    texts = [path.read_text(encoding="utf-8") for path in pages]
+    return [query for text in texts for query in re.findall(r"^```promql\n(.*?)^```", text, re.M | re.S)]
+
+
 def asked(expr: str) -> str:
     """What Grafana asks for when all is chosen; the interval suits two scrapes a second."""
     replaced = {

@@ -12,12 +12,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes import get
 from wattbridge.operation.health import HealthPort
-from wattbridge.operation.metrics import Metrics
+from wattbridge.operation.metrics import ChargePointState, Metrics
 
 
 @asynccontextmanager
-async def a_health_port(causes: list[str]) -> AsyncIterator[str]:
-    health = HealthPort("127.0.0.1", 0, Metrics("1", []), lambda: causes)
+async def a_health_port(
+    causes: list[str], charge_points: list[ChargePointState] | None = None
+) -> AsyncIterator[str]:
+    def told() -> tuple[list[ChargePointState], int] | None:
+        return None if charge_points is None else (charge_points, 1)
+
+    health = HealthPort("127.0.0.1", 0, Metrics("1", []), lambda: causes, told)
     await health.start()
     try:
         yield f"http://127.0.0.1:{health.port}"
@@ -71,7 +76,7 @@ async def test_the_first_page_names_the_others_and_no_page_names_a_version() -> 
         for page in ("", "livez", "nothing"):
             response = await get(f"{url}/{page}")
             assert "Server: wattbridge\r\n" in response.head
-        assert (await get(f"{url}/")).body == "/livez /readyz /metrics\n"
+        assert (await get(f"{url}/")).body == "/livez /readyz /metrics /metrics/chargers\n"
 
 
 async def test_a_taken_address_is_an_error() -> None:
@@ -93,3 +98,18 @@ async def test_a_connection_that_is_kept_open_does_not_hold_up_the_end() -> None
     assert await reader.read() == b""
     writer.close()
     await health.stop()  # once is enough, twice is no harm
+
+
+async def test_charge_points_are_told_of_where_that_is_wanted() -> None:
+    async with a_health_port([]) as url:
+        response = await get(f"{url}/metrics/chargers")
+        said = "charge points are not told of: set metrics.per_charger\n"
+        assert (response.status, response.body) == (404, said)
+    charge_points = [ChargePointState("CP1", up=True), ChargePointState("CP2", up=True)]
+    async with a_health_port([], charge_points) as url:
+        response = await get(f"{url}/metrics/chargers")
+        assert response.status == 200
+        assert "Content-Type: text/plain; version=0.0.4; charset=utf-8" in response.head
+        assert '\nwattbridge_charger_up{charger="CP1"} 1.0\n' in response.body
+        assert '\nwattbridge_charger_up{charger="_other"} 1.0\n' in response.body
+        assert "wattbridge_ready" not in response.body

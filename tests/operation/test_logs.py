@@ -7,15 +7,19 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.fakes import Clock
+from tests.virtual_time import VirtualLoop
 from wattbridge.ocpp.messages import CallError, CallResult, Change, Loss, Note, Passage, Reply, Side
 from wattbridge.operation import logs
 from wattbridge.operation.logs import ExchangeLog
 from wattbridge.relay.journal import Event, How, Journal, Record
+from wattbridge.relay.tracing import Trace
 
 LOSS = Loss("a", "1", "unknown-field", "…")
 CHANGE = Change("b", "2", "3", "to-utc")
@@ -34,6 +38,11 @@ class Lines:
         self._out = io.StringIO()
         logs.set_up(level, form, self._out)
         self.log = ExchangeLog(clock or Clock())
+
+    def again(self, level: str) -> None:
+        """Set up as after a reload."""
+        self._out = io.StringIO()
+        logs.set_up(level, "json", self._out)
 
     @property
     def texts(self) -> list[str]:
@@ -361,6 +370,115 @@ def test_what_libraries_log_is_a_line_too() -> None:
         "event": r"Task exception was\nnever retrieved",
         "logger": "asyncio",
     }
+
+
+def test_an_exchange_that_is_traced_names_its_trace() -> None:
+    lines = Lines()
+    trace = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "00f067aa0ba902b8", sampled=True)
+    lines.log.write(replace(a_record(), trace=trace))
+    assert lines.only()["trace"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+    trace.sampled = False
+    lines.log.write(replace(a_record(), trace=trace))
+    assert "trace" not in lines.all[-1]
+
+
+# --- levels that change for a while ---
+
+
+@contextmanager
+def a_loop() -> Iterator[VirtualLoop]:
+    loop = VirtualLoop()
+    try:
+        yield loop
+    finally:
+        for name in ("exchanges", "events", "gateway", "websockets"):
+            logs.reset_level(name)
+        loop.close()
+
+
+def change(loop: VirtualLoop, name: str, level: str, for_seconds: float) -> None:
+    loop.call_soon(logs.set_level, name, level, for_seconds)
+    loop.run_for(0)
+
+
+def test_a_level_is_changed_for_a_while_and_is_as_usual_again() -> None:
+    lines = Lines("info")
+    with a_loop() as loop:
+        change(loop, "exchanges", "warning", 600)
+        lines.log.write(a_record())
+        lines.log.write_event(Event("session opened", "CP1"))
+        assert [line["event"] for line in lines.all] == ["log level changed", "session opened"]
+        [told] = [each for each in logs.list_loggers() if each.name == "exchanges"]
+        assert (told.level, told.usual) == ("warning", "info")
+        assert told.reverts is not None
+
+        loop.run_for(599)
+        lines.log.write(a_record())
+        loop.run_for(1)
+        lines.log.write(a_record())
+        assert [line["event"] for line in lines.all[2:]] == ["log level is as usual again", "call relayed"]
+        assert [each for each in logs.list_loggers() if each.reverts] == []
+
+
+def test_the_last_change_counts() -> None:
+    lines = Lines("info")
+    with a_loop() as loop:
+        change(loop, "events", "debug", 60)
+        change(loop, "events", "debug", 600)
+        loop.run_for(300)
+        lines.log.write_event(Event("connection opened", labels={"listener": "soap"}))
+        assert lines.all[-1]["event"] == "connection opened"
+        loop.run_for(300)
+        lines.log.write_event(Event("connection opened", labels={"listener": "soap"}))
+        assert lines.all[-1]["event"] == "log level is as usual again"
+
+
+def test_a_reload_does_not_end_a_change() -> None:
+    lines = Lines("info")
+    with a_loop() as loop:
+        change(loop, "exchanges", "error", 60)
+        lines.again("info")
+        lines.log.write(a_record())
+        assert lines.all == []
+
+
+def test_a_library_tells_more_but_never_what_it_reads() -> None:
+    lines = Lines("info")
+    websockets = logging.getLogger("websockets.client")
+    with a_loop() as loop:
+        websockets.info("connection open")
+        assert lines.all == []
+        change(loop, "websockets", "info", 60)
+        websockets.info("connection open")
+        assert lines.all[-1]["event"] == "connection open"
+        assert lines.all[-1]["logger"] == "websockets.client"
+        with pytest.raises(ValueError, match="would write messages and credentials as they are"):
+            logs.set_level("websockets", "debug", 60)
+        loop.run_for(60)
+        websockets.info("connection open")
+        assert lines.all[-1]["event"] == "log level is as usual again"
+
+
+def test_every_logger_is_listed_with_its_level() -> None:
+    Lines("error")
+    listed = {each.name: (each.level, each.usual, each.reverts) for each in logs.list_loggers()}
+    assert list(listed)[:3] == ["events", "exchanges", "gateway"]
+    assert {listed["exchanges"], listed["websockets"]} == {("error", "error", None)}
+    assert "wattbridge" not in listed
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "for_seconds", "problem"),
+    [
+        ("exchange", "debug", 60, "there is no logger 'exchange'"),
+        ("exchanges", "loud", 60, "'loud' is no level: write debug, info, warning, error"),
+        ("exchanges", "debug", 0, "a level can be changed for 1 to 86400 seconds, found 0"),
+        ("exchanges", "debug", 86401, "a level can be changed for 1 to 86400 seconds, found 86401"),
+    ],
+)
+def test_what_cannot_be_a_change_is_said(name: str, level: str, for_seconds: float, problem: str) -> None:
+    with pytest.raises((LookupError, ValueError), match=problem):
+        logs.set_level(name, level, for_seconds)
 
 
 # --- no floods ---

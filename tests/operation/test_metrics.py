@@ -26,8 +26,9 @@ from wattbridge.ocpp.messages import (
 from wattbridge.ocpp.reasons import LOSSES, REASONS
 from wattbridge.operation import families
 from wattbridge.operation.families import FAMILIES
-from wattbridge.operation.metrics import MOST_UNKNOWN, Metrics, State
+from wattbridge.operation.metrics import MOST_UNKNOWN, ChargePointState, Metrics, State
 from wattbridge.relay.journal import Event, How, Journal, Record
+from wattbridge.relay.tracing import Trace
 
 CHARGE_POINT, CENTRAL_SYSTEM = Side.CHARGE_POINT, Side.CENTRAL_SYSTEM
 UPSTREAM_STATES = ("open", "connecting", "backoff")
@@ -40,7 +41,9 @@ def a_state() -> State:
         ready=True,
         draining=False,
         charge_points={("soap", "1.6"): 3, ("soap", "1.5"): 2, ("json", "1.6"): 4, ("", "1.6"): 1},
+        stale={("soap", "1.6"): 1},
         offline=2,
+        certificates={"listeners.soaps": 1764288000.0},
         sessions={("main", "open"): 2, ("main", "backoff"): 1, ("pilot", "backoff"): 4},
         connections={"soap": 5},
         in_flight={CHARGE_POINT: 1, CENTRAL_SYSTEM: 0},
@@ -165,6 +168,18 @@ def test_there_are_never_three_thousand_series() -> None:
             metrics.count(a_record(action, reply, arrived_from=asked.other, asked=False))
     for asked, action in dialect().operations:
         metrics.count(a_record(action, arrived_from=asked.other, notes=lossy))
+    for asking in ("soap", "json"):
+        for theirs in ("soap", "json"):
+            for asked, action in dialect().operations:
+                for upstream in ("main", "pilot", "gone"):
+                    both = a_record(
+                        action, arrived_from=asked.other, transports=(asking, theirs), upstream=upstream
+                    )
+                    metrics.count(both)
+                    if asking == "soap":
+                        metrics.count(replace(both, version="1.5"))
+    for sink in ("stream", "capture", "otlp", "nobody"):
+        metrics.count_event(Event("records dropped", labels={"sink": sink, "count": "1"}))
     for code in ("1000", "1001", "1002", "1003", "1006", "1008", "1011", "1012", "3xxx", "4xxx"):
         for upstream in ("main", "pilot"):
             metrics.count_event(Event("central system lost", labels={"upstream": upstream, "code": code}))
@@ -431,6 +446,18 @@ COUNTED = (
         'messages_delivered_late_total{action="StopTransaction"}',
     ),
     (Event("transaction renumbered", "CP1", labels={"by": "gateway"}), "transaction_id_conflicts_total"),
+    (
+        Event("connection refused", reason="auth", labels={"listener": "soap"}),
+        'auth_failures_total{listener="soap",reason="auth"}',
+    ),
+    (
+        Event("connection refused", reason="rate_limited", labels={"listener": "soap"}),
+        'rate_limited_total{listener="soap"}',
+    ),
+    (
+        Event("records dropped", labels={"sink": "stream", "count": "1"}),
+        'trace_records_dropped_total{sink="stream"}',
+    ),
     (Event("store broken", text="the disk is full", reason="internal"), "store_errors_total"),
 )
 
@@ -467,6 +494,104 @@ def test_metrics_listen_to_a_journal() -> None:
     assert value(metrics, 'wattbridge_received_bytes_total{protocol="soap",side="charge_point"}') == 1000.0
 
 
+def test_who_is_refused_by_soap_is_counted_by_listener() -> None:
+    metrics = some_metrics()
+    for reason in ("auth", "rejected"):
+        refused = CallError("SecurityError", reason=reason)
+        metrics.count(replace(a_record("Heartbeat", refused, asked=False), listener="soap"))
+        assert value(metrics, f'wattbridge_auth_failures_total{{listener="soap",reason="{reason}"}}') == 1.0
+    metrics.count(a_record("Heartbeat", refused, asked=False))
+    assert value(metrics, 'wattbridge_auth_failures_total{listener="_other",reason="rejected"}') == 1.0
+
+
+def test_several_dropped_records_are_told_at_once() -> None:
+    metrics = some_metrics()
+    metrics.count_event(Event("records dropped", labels={"sink": "otlp", "count": "512"}))
+    assert value(metrics, 'wattbridge_trace_records_dropped_total{sink="otlp"}') == 512.0
+
+
+def test_every_reason_on_the_page_is_a_word_of_one_list() -> None:
+    """But for what an operator drops by hand, which is no failure."""
+    metrics = some_metrics()
+    for event, _ in COUNTED:
+        metrics.count_event(event)
+    reasons = {labels["reason"] for _, labels in samples(metrics) if "reason" in labels}
+    assert reasons - {"operator"} <= set(REASONS)
+
+
+def test_a_central_system_that_a_reload_has_taken_away_keeps_what_was_counted() -> None:
+    metrics = some_metrics()
+    peer = 'wattbridge_peer_response_duration_seconds_count{peer="csms",upstream="%s"}'
+    metrics.count(a_record(upstream="main"))
+    metrics.know(["pilot", "new"], ["soap"])
+    metrics.count(a_record(upstream="main"))
+    assert [value(metrics, peer % each) for each in ("main", "pilot", "new")] == [2.0, 0.0, 0.0]
+    metrics.count(a_record(upstream="elsewhere"))
+    assert value(metrics, peer % "_other") == 1.0
+
+
+def test_actions_that_nobody_knows_leave_nothing_behind() -> None:
+    metrics = some_metrics()
+    before = len(list(samples(metrics)))
+    for number in range(200):
+        metrics.count(a_record(f"Nonsense{number}"))
+    assert len(list(samples(metrics))) == before
+    what = 'action="other",direction="to_csms"'
+    assert value(metrics, f"wattbridge_call_duration_seconds_count{{{what}}}") == 200.0
+
+
+# --- exemplars ---
+
+TRACE = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "00f067aa0ba902b8", sampled=True)
+OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"
+
+
+def test_a_histogram_has_the_trace_of_its_last_exchange_for_who_asks_for_openmetrics() -> None:
+    metrics = some_metrics()
+    metrics.count(a_record(seconds=0.06))
+    metrics.count(replace(a_record(seconds=0.07), trace=TRACE, began=1764280000.0))
+    page, media_type = metrics.page_for(OPENMETRICS)
+    assert media_type.startswith("application/openmetrics-text; version=1.0.0")
+    what = 'action="Heartbeat",direction="to_csms"'
+    example = '# {trace_id="4bf92f3577b34da6a3ce929d0e0e4736"} 0.07 1764280000.07'
+    assert f'wattbridge_call_duration_seconds_bucket{{{what},le="0.1"}} 2.0 {example}\n' in page.decode()
+    assert page.endswith(b"# EOF\n")
+
+    page, media_type = metrics.page_for("text/plain")
+    assert media_type == "text/plain; version=0.0.4; charset=utf-8"
+    assert b"trace_id" not in page
+
+
+def test_a_trace_that_is_not_recorded_is_no_example() -> None:
+    metrics = some_metrics()
+    metrics.count(replace(a_record(), trace=replace(TRACE, sampled=False)))
+    assert b"trace_id" not in metrics.page_for(OPENMETRICS)[0]
+
+
+# --- the page of charge points ---
+
+
+def test_the_page_of_charge_points_names_so_many_and_counts_the_others() -> None:
+    charge_points = [
+        ChargePointState("CP1", True, 1764280000.0, "ACME", 'CC-1 "x"', "1.3", "acme-cc1", "all"),
+        ChargePointState("CP2", False),
+        *(ChargePointState(f"CP{number}", number % 2 == 0, 1764280000.0 + number) for number in range(3, 8)),
+    ]
+    page, media_type = some_metrics().page_of_charge_points(iter(charge_points), 2)
+    assert media_type == "text/plain; version=0.0.4; charset=utf-8"
+    lines = [line for line in page.decode().splitlines() if not line.startswith("#")]
+    assert lines == [
+        'wattbridge_charger_up{charger="CP1"} 1.0',
+        'wattbridge_charger_up{charger="CP2"} 0.0',
+        'wattbridge_charger_up{charger="_other"} 2.0',
+        'wattbridge_charger_last_message_timestamp_seconds{charger="CP1"} 1.76428e+09',
+        'wattbridge_charger_last_message_timestamp_seconds{charger="_other"} 1.764280007e+09',
+        'wattbridge_charger_info{charger="CP1",firmware="1.3",model="CC-1 \\"x\\"",profile="acme-cc1",'
+        'route="all",vendor="ACME"} 1.0',
+        'wattbridge_charger_info{charger="CP2",firmware="",model="",profile="",route="",vendor=""} 1.0',
+    ]
+
+
 # --- gauges ---
 
 
@@ -474,7 +599,11 @@ def test_gauges_are_read_when_a_scrape_asks() -> None:
     metrics = some_metrics()
     assert value(metrics, "wattbridge_ready") == 1.0
     assert value(metrics, "wattbridge_draining") == 0.0
-    assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.6-soap",state="connected"}') == 3.0
+    assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.6-soap",state="connected"}') == 2.0
+    assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.6-soap",state="stale"}') == 1.0
+    assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.5-soap",state="stale"}') == 0.0
+    expires = 'wattbridge_tls_certificate_not_after_timestamp_seconds{certificate="listeners.soaps"}'
+    assert value(metrics, expires) == 1764288000.0
     assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.5-soap",state="connected"}') == 2.0
     assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.2-soap",state="connected"}') == 0.0
     assert value(metrics, 'wattbridge_chargers{protocol="ocpp1.6-json",state="connected"}') == 4.0
@@ -510,8 +639,9 @@ def test_an_upstream_is_down_when_somebody_wants_to_be_connected_and_nobody_is()
 
 
 def test_the_build_is_named() -> None:
-    assert 'wattbridge_build_info{python_version="3.' in some_metrics().page().decode()
-    assert 'version="1.2.3"} 1.0' in some_metrics().page().decode()
+    page = Metrics("1.2.3", [], revision="3811bff").page().decode()
+    assert 'wattbridge_build_info{python_version="3.' in page
+    assert 'revision="3811bff",version="1.2.3"} 1.0' in page
 
 
 def test_a_late_timer_is_seen() -> None:

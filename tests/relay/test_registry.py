@@ -117,6 +117,33 @@ async def test_a_silent_session_is_closed_after_k_intervals() -> None:
         assert not world.links[0].running
 
 
+async def test_a_session_is_stale_when_its_charge_point_should_have_spoken() -> None:
+    async with a_registry(lambda: FakeLink(CallResult({"status": "Accepted", "interval": 1000}))) as world:
+        session = world.registry.session(Heard("CP1"))
+        for now, stale in ((0.0, False), (150.0, False), (150.1, True)):  # of 100 s that are assumed
+            world.clock.now = now
+            assert world.registry.is_stale(session) is stale, now
+        await speak(session, Call("BootNotification", {"chargePointVendor": "V", "chargePointModel": "M"}))
+        world.clock.now = 150.1 + 1500.0
+        assert not world.registry.is_stale(session)
+        world.clock.now = 150.1 + 1500.1
+        assert world.registry.is_stale(session)
+
+
+async def test_when_a_charge_point_last_spoke_outlives_its_session() -> None:
+    async with a_registry() as world:
+        session = world.registry.session(Heard("CP1"))
+        world.clock.now = 20.0
+        await speak(session)
+        assert world.registry.last_heard("CP1") == 20.0
+        world.clock.now = 1000.0
+        await world.closed()
+        assert world.registry.last_heard("CP1") == 20.0
+        assert world.registry.last_heard("CP2") is None
+        world.registry.session(Heard("CP1"))
+        assert world.registry.last_heard("CP1") == 1000.0
+
+
 async def test_a_large_fleet_that_falls_silent_is_closed_in_parts() -> None:
     async with a_registry() as world:
         for number in range(MOST_SWEPT + 500):
@@ -302,6 +329,7 @@ async def test_a_connected_charge_point_is_never_silent() -> None:
         session = world.registry.session(Heard("CP1"))
         session.connect(Connection())
         world.clock.now = 1_000_000.0
+        assert not world.registry.is_stale(session)
         await world.turns()
         assert world.registry.find("CP1") is session
 

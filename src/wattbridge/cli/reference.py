@@ -216,7 +216,8 @@ store:
   history: {age: 72h, size: 256MiB, redact: [idTag, AuthorizationKey]}
 
 time: {zone: UTC, milliseconds: no}
-metrics: {bind: 127.0.0.1:9181}
+metrics: {bind: 127.0.0.1:9181, per_charger: true, max_chargers: 500}
+tracing: {otlp: "http://127.0.0.1:4318", sample: 0.05, charger: true}
 admin:
   bind: 127.0.0.1:9180
   token: {env: ADMIN_TOKEN}

@@ -129,6 +129,30 @@ class CentralSystemJson:
     transport = "json"
     version = NEWEST
 
+    # There is one for each charge point.
+    __slots__ = (
+        "_central_system",
+        "_chance",
+        "_changed",
+        "_clock",
+        "_closing",
+        "_codec",
+        "_failure",
+        "_failures",
+        "_interrupt",
+        "_journal",
+        "_link",
+        "_link_options",
+        "_next_attempt",
+        "_on_state",
+        "_pacer",
+        "_session",
+        "_sleep",
+        "_url",
+        "state",
+        "unreachable_since",
+    )
+
     def __init__(
         self,
         session: Relays,

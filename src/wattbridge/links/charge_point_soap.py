@@ -324,6 +324,27 @@ class ChargePointLink:
 
     transport = "soap"
 
+    # There is one for each charge point.
+    __slots__ = (
+        "_charge_point",
+        "_check",
+        "_client",
+        "_clock",
+        "_closed",
+        "_contender",
+        "_found",
+        "_from_address",
+        "_heard",
+        "_identity",
+        "_journal",
+        "_message_id",
+        "_one_at_a_time",
+        "_policy",
+        "_told",
+        "_waiting",
+        "callback",
+    )
+
     def __init__(
         self,
         identity: str,

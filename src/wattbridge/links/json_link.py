@@ -90,6 +90,27 @@ class JsonLink:
     transport = "json"
     version = NEWEST
 
+    # There is one for each connection.
+    __slots__ = (
+        "_asking",
+        "_clock",
+        "_closing",
+        "_codec",
+        "_endpoint",
+        "_idle",
+        "_journal",
+        "_limits",
+        "_loop",
+        "_party",
+        "_session",
+        "_socket",
+        "_tasks",
+        "_timer",
+        "_timer_at",
+        "_wall_clock",
+        "on_boot",
+    )
+
     def __init__(
         self,
         socket: Connection,

@@ -439,6 +439,24 @@ class Endpoint:
     calls wait their turn. A party that sends CALLs without waiting is served one by one, in order.
     """
 
+    # There is one for each connection.
+    __slots__ = (
+        "_answered",
+        "_arrived",
+        "_gone",
+        "_late",
+        "_max_waiting",
+        "_new_message_id",
+        "_pending",
+        "_repeat_window",
+        "_serving",
+        "_timed_out",
+        "_waiting",
+        "_waiting_timeout",
+        "call_timeout",
+        "outgoing",
+    )
+
     def __init__(
         self,
         new_message_id: Callable[[], str],

@@ -3,15 +3,20 @@
 Text that a peer chose (identities, descriptions) is escaped: a line break in an identity never makes a
 second line. Payloads are not written, and nothing else that could be a secret, but for messages that are
 given up: the line is all that is left of them.
+
+Each line is of one logger: ``exchanges`` and ``events`` of the journal, ``gateway``, or the library that says
+it. Its level can be changed for a while, as ``set_level`` says.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import select
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -23,6 +28,8 @@ from wattbridge.ocpp.messages import Breach, CallError, Change, Loss
 from wattbridge.relay.journal import Event, Journal, Record
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+OWN = ("events", "exchanges", "gateway")  # the loggers of this gateway
+LONGEST_CHANGE = 86400.0  # seconds that a changed level may last
 LISTED_LOSSES = 3  # of one exchange
 LONGEST_VALUE = 300  # characters of one value that a peer chose
 LONGEST_LOST = 1 << 18  # of a message that is given up: all of it
@@ -57,6 +64,7 @@ WARNINGS = frozenset(
         "transaction not stopped",
         "session not restored",
         "nothing is kept",
+        "records dropped",
     }
 )
 # Of these every single one matters: what is too much for warnings is written all the same.
@@ -111,6 +119,7 @@ def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
         colors = out is not None and not out.closed and out.isatty()
         render = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0, sort_keys=False)
     lines = _Lines(out)
+    _levels.usual = LEVELS[level]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -119,7 +128,7 @@ def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
             _escape,
             render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        wrapper_class=_levels.filter_of("gateway"),
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
@@ -127,7 +136,124 @@ def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
     for handler in root.handlers[:]:
         if isinstance(handler, _Libraries):
             root.removeHandler(handler)
-    root.addHandler(_Libraries(logging.WARNING))
+    root.addHandler(_Libraries())
+    _levels.apply()
+
+
+@dataclass(frozen=True, slots=True)
+class LoggerLevel:
+    """The least severe lines that a logger writes. ``reverts`` is when that becomes *usual* again, in seconds
+    since the epoch; None when it is usual."""
+
+    name: str
+    level: str
+    usual: str
+    reverts: float | None = None
+
+
+def list_loggers() -> list[LoggerLevel]:
+    """Every logger: those of this gateway, then those of libraries."""
+    manager = logging.root.manager
+    libraries = {name.partition(".")[0] for name in list(manager.loggerDict)} - {"wattbridge", *OWN}
+    return [_levels.told(name) for name in (*OWN, *sorted(libraries))]
+
+
+def set_level(name: str, level: str, for_seconds: float) -> LoggerLevel:
+    """Let logger *name* write lines of *level* and above; after *for_seconds* (1 to 86400) that ends.
+
+    What was changed before is forgotten. Has to be called in the event loop. Raises LookupError when there is
+    no such logger, ValueError when it cannot have that level, or not for so long.
+    """
+    if name not in {known.name for known in list_loggers()}:
+        raise LookupError(f"there is no logger {name!r}")
+    if level not in LEVELS:
+        raise ValueError(f"{level!r} is no level: write {', '.join(LEVELS)}")
+    if not 1 <= for_seconds <= LONGEST_CHANGE:
+        raise ValueError(f"a level can be changed for 1 to {LONGEST_CHANGE:g} seconds, found {for_seconds:g}")
+    if name not in OWN and LEVELS[level] < logging.INFO:
+        raise ValueError(f"{name} would write messages and credentials as they are: not below info")
+    _levels.choose(name, LEVELS[level], for_seconds)
+    structlog.get_logger().info("log level changed", logger=name, to=level, for_seconds=for_seconds)
+    return _levels.told(name)
+
+
+def reset_level(name: str) -> None:
+    """What ``set_level`` has changed is as usual again."""
+    if _levels.forget(name):
+        usual = _levels.told(name).level
+        structlog.get_logger().info("log level is as usual again", logger=name, to=usual)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    level: int
+    until: float  # seconds since the epoch
+    timer: asyncio.TimerHandle
+
+
+class _Levels:
+    """The level of each logger: as usual, or as somebody has chosen for a while."""
+
+    def __init__(self) -> None:
+        self.usual = logging.NOTSET
+        self.followers: weakref.WeakSet[ExchangeLog] = weakref.WeakSet()
+        self._chosen: dict[str, _Chosen] = {}
+
+    def of(self, name: str) -> int:
+        chosen = self._chosen.get(name)
+        return chosen.level if chosen is not None else self._usual_of(name)
+
+    def _usual_of(self, name: str) -> int:
+        return self.usual if name in OWN else max(self.usual, logging.WARNING)
+
+    def filter_of(self, name: str) -> Any:
+        return structlog.make_filtering_bound_logger(self.of(name))
+
+    def told(self, name: str) -> LoggerLevel:
+        chosen = self._chosen.get(name)
+        level, usual = _word_of(self.of(name)), _word_of(self._usual_of(name))
+        return LoggerLevel(name, level, usual, chosen.until if chosen is not None else None)
+
+    def choose(self, name: str, level: int, for_seconds: float) -> None:
+        self._cancel(name)
+        timer = asyncio.get_running_loop().call_later(for_seconds, reset_level, name)
+        self._chosen[name] = _Chosen(level, time.time() + for_seconds, timer)
+        if name not in OWN:
+            logging.getLogger(name).setLevel(level)
+        self.apply()
+
+    def forget(self, name: str) -> bool:
+        if not self._cancel(name):
+            return False
+        if name not in OWN:
+            logging.getLogger(name).setLevel(logging.NOTSET)
+        self.apply()
+        return True
+
+    def _cancel(self, name: str) -> bool:
+        chosen = self._chosen.pop(name, None)
+        if chosen is not None:
+            chosen.timer.cancel()
+        return chosen is not None
+
+    def apply(self) -> None:
+        if structlog.is_configured():
+            structlog.configure(**structlog.get_config() | {"wrapper_class": self.filter_of("gateway")})
+        for follower in self.followers:
+            follower.follow()
+
+
+_levels = _Levels()
+
+
+def _word_of(level: int) -> str:
+    return next((word for word, number in LEVELS.items() if number >= level), "error")
+
+
+def _logger(name: str) -> Any:
+    """A logger that writes as ``set_up`` has said, and what its level lets through."""
+    wrapper = _levels.filter_of(name) if structlog.is_configured() else None
+    return structlog.wrap_logger(structlog.get_config()["logger_factory"](), wrapper_class=wrapper).bind()
 
 
 class _Lines:
@@ -180,8 +306,10 @@ class _Libraries(logging.Handler):
     """Carries what libraries log into our lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < _levels.of(record.name.partition(".")[0]):
+            return
         try:
-            structlog.get_logger().log(
+            _logger(record.name.partition(".")[0]).log(
                 record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info
             )
         except Exception:
@@ -215,14 +343,15 @@ class ExchangeLog:
     """Writes the journal's records and events as log lines, where ``set_up`` has said."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        _levels.followers.add(self)
         self.follow()
         self._warnings = _Sparingly(clock)
         self._unconnected: set[str] = set()  # charge points whose last attempt to connect failed
 
     def follow(self) -> None:
-        """Write as ``set_up`` has said since."""
-        self._log = structlog.get_logger().bind()
-        self._writes_results = self._log.is_enabled_for(logging.INFO)
+        """Write as ``set_up`` and ``set_level`` have said since."""
+        self._exchanges, self._events = _logger("exchanges"), _logger("events")
+        self._writes_results = self._exchanges.is_enabled_for(logging.INFO)
 
     def listen_to(self, journal: Journal) -> None:
         journal.listen(record=self.write, event=self.write_event)
@@ -256,21 +385,25 @@ class ExchangeLog:
             keys["source"] = record.source
         if record.how:
             keys["how"] = record.how
+        if record.trace is not None and record.trace.sampled:
+            keys["trace"] = record.trace.trace_id
         if error is None:
             if record.asked is None and not record.how:
                 # The other party never saw it: what was lost on the way here was all there was.
-                self._warn("call answered here", keys, (record.action, "here"), logging.INFO)
+                self._warn(self._exchanges, "call answered here", keys, (record.action, "here"), logging.INFO)
             else:
-                self._log.info(SAID[record.how], **keys)
+                self._exchanges.info(SAID[record.how], **keys)
             return
         keys |= {"reason": error.reason, "code": error.code, "description": error.description}
         if not record.replied.text:
             keys["answered"] = False
         away = error.reason in ABSENCES and record.arrived_from.value == "charge_point"
         if away or error.reason in REFUSALS:
-            self._log.info("call failed", **keys)
+            self._exchanges.info("call failed", **keys)
         else:
-            self._warn("call failed", keys, (record.arrived_from.value, error.reason), logging.INFO)
+            self._warn(
+                self._exchanges, "call failed", keys, (record.arrived_from.value, error.reason), logging.INFO
+            )
 
     def write_event(self, event: Event) -> None:
         keys: dict[str, Any] = dict(event.labels)
@@ -288,21 +421,22 @@ class ExchangeLog:
         elif kind in ("central system connected", "central system answers", "session closed"):
             self._unconnected.discard(event.identity)
         if kind == "internal error":
-            self._log.error(kind, **keys, exc_info=True)
+            self._events.error(kind, **keys, exc_info=True)
         elif kind in ERRORS:
             keys["do"] = ERRORS[kind]
-            self._warn(kind, keys, (kind,), logging.DEBUG, level=logging.ERROR)
+            self._warn(self._events, kind, keys, (kind,), logging.DEBUG, level=logging.ERROR)
         elif kind in WARNINGS:
             party = event.labels.get("upstream") or event.labels.get("listener") or ""
             otherwise = logging.INFO if kind in SAID_EACH else logging.DEBUG
-            self._warn(kind, keys, (kind, party, event.reason), otherwise, again=again)
+            self._warn(self._events, kind, keys, (kind, party, event.reason), otherwise, again=again)
         elif kind in SMALL_TALK:
-            self._log.debug(kind, **keys)
+            self._events.debug(kind, **keys)
         else:
-            self._log.info(kind, **keys)
+            self._events.info(kind, **keys)
 
     def _warn(
         self,
+        log: Any,
         said: str,
         keys: dict[str, Any],
         matter: tuple[str, ...],
@@ -313,11 +447,11 @@ class ExchangeLog:
     ) -> None:
         unsaid = self._warnings.say(matter, again=again)
         if unsaid is None:
-            self._log.log(otherwise, said, **keys)
+            log.log(otherwise, said, **keys)
             return
         if unsaid:
             keys["unsaid"] = unsaid
-        self._log.log(level, said, **keys)
+        log.log(level, said, **keys)
 
 
 @dataclass(slots=True)

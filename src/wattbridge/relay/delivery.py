@@ -77,6 +77,28 @@ class Delivery:
     store before the charge point is heard.
     """
 
+    # There is one for each charge point.
+    __slots__ = (
+        "_answers",
+        "_callback",
+        "_keeper",
+        "_loaded",
+        "_loading",
+        "_log_request",
+        "_noted",
+        "_pending",
+        "_refusals",
+        "_replies",
+        "_stand_in",
+        "_unanswered_since",
+        "answers",
+        "identity",
+        "known",
+        "outbox",
+        "session",
+        "transactions",
+    )
+
     def __init__(self, identity: str, keeper: Keeper) -> None:
         self.identity = identity
         self.answers = Answers()

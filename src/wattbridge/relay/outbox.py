@@ -92,6 +92,23 @@ class Outbox:
     one that could not be delivered. ``is_sending`` while it is a kept message.
     """
 
+    # There is one for each charge point.
+    __slots__ = (
+        "_draining",
+        "_head",
+        "_identity",
+        "_keeper",
+        "_news",
+        "_owner",
+        "_position",
+        "_retry_at_once",
+        "_settled",
+        "by_upstream",
+        "is_sending",
+        "turn",
+        "waiting",
+    )
+
     def __init__(self, identity: str, keeper: Keeper, owner: Owner) -> None:
         self.waiting = Amount()
         self.by_upstream: dict[str, int] = {}  # messages that wait, by whom alone they are for

@@ -63,6 +63,12 @@ class Answered:
 class Replies:
     """The last replies to the transaction messages of one charge point, by content."""
 
+    # There is one for each charge point.
+    __slots__ = (
+        "_meter_values",
+        "_others",
+    )
+
     def __init__(self) -> None:
         self._meter_values: dict[str, Answered] = {}  # the latest last
         self._others: dict[str, Answered] = {}

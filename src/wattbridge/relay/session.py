@@ -192,6 +192,35 @@ class Session:
     called, for a store to remember. Without a ``delivery`` nothing is.
     """
 
+    # There is one for each charge point.
+    __slots__ = (
+        "_clock",
+        "_journal",
+        "_wall_clock",
+        "after_relay",
+        "answered_here",
+        "before_relay",
+        "callback",
+        "calls_in_flight",
+        "check",
+        "connection",
+        "delivery",
+        "gone",
+        "heard",
+        "heartbeat_interval",
+        "identity",
+        "known_as",
+        "links",
+        "listener",
+        "profile",
+        "route",
+        "security_as_data_transfer",
+        "source",
+        "until_free",
+        "upstream",
+        "upstreams",
+    )
+
     def __init__(
         self,
         identity: str,

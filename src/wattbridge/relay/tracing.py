@@ -96,20 +96,19 @@ class Tracing:
         """The trace of an exchange that begins now; until ``end`` it is the current one."""
         parent = _parent.get()
         _parent.set(None)  # one request, one exchange
-        span_id, leg_id = self._id(64), self._id(64)
+        drawn = format(self._bits(256), "064x")
+        span_id, leg_id = drawn[:16], drawn[16:32]
         if parent is not None:
             trace = Trace(parent.trace_id, span_id, leg_id, parent.sampled, parent.span_id, parent.state)
         else:
-            sampled = self._bits(32) < self.sample * (1 << 32)
-            trace = Trace(self._id(128), span_id, leg_id, sampled)
+            trace_id = drawn[32:]
+            # By the half of the id that others who sample by share look at, too.
+            trace = Trace(trace_id, span_id, leg_id, int(trace_id[16:], 16) < self.sample * 2**64)
         _current.set(trace)
         return trace
 
     def end(self) -> None:
         _current.set(None)
-
-    def _id(self, bits: int) -> str:
-        return format(self._bits(bits) or 1, f"0{bits // 4}x")
 
 
 def of_no_trace() -> Context:

@@ -37,6 +37,12 @@ class Transactions:
     Rows are given back for whoever keeps them; nothing is written here.
     """
 
+    # There is one for each charge point.
+    __slots__ = (
+        "_by_local",
+        "_chance",
+    )
+
     def __init__(self, rows: Iterable[Transaction] = (), chance: Callable[[], float] = random.random) -> None:
         self._by_local = {int(row.local_id): row for row in rows}
         self._chance = chance
