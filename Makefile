@@ -84,9 +84,11 @@ reference: $(READY)
 	$(BIN)/python -m wattbridge.cli.pages commands > docs/reference/commands.md
 	$(BIN)/python -m wattbridge.cli.pages profiles > docs/reference/profiles.md
 
-# The files of grafana/dashboards, which are made by grafana/src.
+# The files of grafana/dashboards, which are made by grafana/src, and the rules once more for Prometheus Operator.
 dashboards: $(READY)
 	$(BIN)/python -m grafana.src
+	cd deploy/prometheus && { sed '/^spec: # made/q' operator.yaml; sed 's/^./  &/' wattbridge.rules.yaml; } \
+		> operator.yaml.new && mv operator.yaml.new operator.yaml
 
 # requirements.lock holds everything by hash; the project itself is installed from this folder. Modules are
 # compiled when they are first imported: most never are, and `make demo` is there sooner.

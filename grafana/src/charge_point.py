@@ -36,7 +36,7 @@ def charge_point() -> Dashboard:
                         "Charge points of the selection that have a session.",
                         "short",
                         Query(f"sum(wattbridge_charger_up{{{CHARGER}}})", "connected"),
-                        width=4,
+                        width=8,
                     ),
                     number(
                         "Not connected",
@@ -44,7 +44,7 @@ def charge_point() -> Dashboard:
                         "short",
                         Query(f"sum(1 - wattbridge_charger_up{{{CHARGER}}})", "not connected"),
                         steps=[(None, GREEN), (1, YELLOW)],
-                        width=4,
+                        width=8,
                     ),
                     number(
                         "Longest silence",
@@ -56,7 +56,7 @@ def charge_point() -> Dashboard:
                             "silence",
                         ),
                         steps=[(None, GREEN), (3600, YELLOW), (86400, RED)],
-                        width=4,
+                        width=8,
                     ),
                     listing(
                         "What they are",

@@ -162,7 +162,7 @@ def runtime() -> Dashboard:
                         ),
                         width=12,
                         names=True,
-                    ),
+                    ).height(8),
                     graph(
                         "Trace records dropped",
                         "Records a second that viewers of traces were too slow for.",

@@ -110,6 +110,7 @@ def translation() -> Dashboard:
                             " (rate(wattbridge_schema_violations_total{$here}[$__rate_interval])) > 0",
                             "{{side}}: {{action}}",
                         ),
+                        width=12,
                     ),
                     graph(
                         "Malformed",
@@ -120,6 +121,7 @@ def translation() -> Dashboard:
                             " (rate(wattbridge_malformed_messages_total{$here}[$__rate_interval]))",
                             "{{side}}",
                         ),
+                        width=12,
                     ),
                 ],
             ),

@@ -57,6 +57,14 @@ def test_the_examples_are_configurations() -> None:
     assert tool("amtool", "check-config", FOLDER / "alertmanager.yml")[0] == 0
 
 
+def test_the_operator_has_the_same_rules() -> None:
+    """Write them anew with ``make dashboards``."""
+    documents = yaml.safe_load_all((FOLDER / "operator.yaml").read_text(encoding="utf-8"))
+    monitor, rule = documents
+    assert (monitor["kind"], rule["kind"]) == ("ServiceMonitor", "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load(RULES_FILE.read_text(encoding="utf-8"))
+
+
 @needs_prometheus
 async def test_promtool_finds_nothing_wrong_with_the_metrics() -> None:
     more = "\n".join(["metrics: {bind: '127.0.0.1:0', per_charger: yes}"])

@@ -140,6 +140,22 @@ def test_uneditable_rule_and_what_we_want_besides(name: str) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+@every_dashboard
+def test_panels_fill_their_lines(name: str) -> None:
+    lines: dict[int, list[dict[str, int]]] = {}
+    for panel in DASHBOARDS[name]["panels"]:
+        lines.setdefault(panel["gridPos"]["y"], []).append(panel["gridPos"])
+    y = 0
+    for at, line in sorted(lines.items()):
+        assert at == y
+        assert [place["x"] for place in line] == [
+            sum(each["w"] for each in line[:n]) for n in range(len(line))
+        ]
+        assert sum(place["w"] for place in line) == 24
+        assert len({place["h"] for place in line}) == 1
+        y += line[0]["h"]
+
+
 def test_target_rules() -> None:
     """target-job-rule, target-instance-rule, target-rate-interval-rule, target-counter-agg-rule; that it is
     PromQL at all, target-promql-rule, is for Prometheus to say."""
