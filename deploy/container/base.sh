@@ -3,6 +3,7 @@
 #
 #   deploy/container/base.sh runtime FILE.tar     Python 3.11 without a shell, 64 MB
 #   deploy/container/base.sh builder FILE.tar     with pip and a shell
+#   deploy/container/base.sh watchers FILE.tar    with Prometheus and Alertmanager, for `make image-test`
 #   deploy/container/base.sh boot FILE.tar        with a systemd that boots, for `make boot-test`
 #
 # Needs root and mmdebstrap. The packages come from where this machine gets its own.
@@ -30,11 +31,15 @@ runtime)
 builder)
     mmdebstrap --quiet --variant=minbase --include=python3-pip,ca-certificates bookworm "$file" "$@"
     ;;
+watchers)
+    mmdebstrap --quiet --variant=extract --include=prometheus,prometheus-alertmanager,ca-certificates \
+        bookworm "$file" "$@"
+    ;;
 boot)
     mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,procps,python3 bookworm "$file" "$@"
     ;;
 *)
-    echo "usage: $0 runtime|builder|boot FILE.tar" >&2
+    echo "usage: $0 runtime|builder|watchers|boot FILE.tar" >&2
     exit 2
     ;;
 esac

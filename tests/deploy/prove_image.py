@@ -24,6 +24,7 @@ from tests.fakes import PATIENCE, USUAL_ANSWERS, a_central_system, get, post, so
 from tests.interop.running import a_free_port
 from wattbridge.config import Bind
 
+pytestmark = pytest.mark.timeout(1200)  # seconds: the first time, packages are fetched
 ROOT = Path(__file__).parent.parent.parent
 IMAGE = os.environ.get("TAG", "localhost/wattbridge:dev")
 ENVIRONMENT = {**os.environ, "CONTAINERS_CONF": str(ROOT / "deploy/container/containers.conf")}
@@ -185,54 +186,92 @@ async def test_a_configuration_that_changes_is_read_again(tmp_path: Path) -> Non
         await container.until("configuration reloaded")
 
 
-@pytest.fixture
-def composed() -> Iterator[None]:
-    """The gateway of the compose file with the simulated peers, in a network of their own."""
-    # What watches them cannot be had everywhere; that it is healthy, podman asks its systemd.
-    compose("up", "-d", "--no-build", "--no-deps", *GATEWAY_AND_PEERS)
-    yield
-    compose("down", "--volumes", "--timeout", "20")
+# --- All together
 
 
-GATEWAY_AND_PEERS = ("gateway", "demo-central-system", "demo-soap", "demo-json")
+WATCHERS = "localhost/wattbridge-watchers:bookworm"
+GATEWAY = "wattbridge-test_gateway_1"
+# Of the rest, Grafana cannot be had everywhere.
+STARTED = ("gateway", "prometheus", "alertmanager", "demo-central-system", "demo-soap", "demo-json")
 
 
 def compose(*arguments: str) -> None:
+    files = (ROOT / "deploy/compose.yaml", ROOT / "tests/deploy/compose.debian.yaml")
     command = [
-        *(sys.executable, "-m", "podman_compose", "-f", str(ROOT / "deploy/compose.yaml")),
+        *(sys.executable, "-m", "podman_compose", *(word for file in files for word in ("-f", str(file)))),
         *("-p", "wattbridge-test", "--profile", "demo", "--podman-run-args=--ulimit=host"),
         *arguments,
-    ]  # fmt: skip
+    ]
     environment = ENVIRONMENT | {"WATTBRIDGE_IMAGE": IMAGE, "GRAFANA_PASSWORD": "not started"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.fixture(scope="module")
+def composed() -> Iterator[None]:
+    """The gateway with simulated peers, Prometheus and Alertmanager, in a network of their own."""
+    if subprocess.run(["podman", "image", "exists", WATCHERS], env=ENVIRONMENT).returncode != 0:
+        tar = ROOT / "build/container/watchers.tar"
+        if not tar.exists():
+            subprocess.run([ROOT / "deploy/container/base.sh", "watchers", tar], check=True, timeout=600)
+        podman("import", "--quiet", str(tar), WATCHERS)
+    # Whether what is waited for is healthy, podman would ask its systemd.
+    compose("up", "-d", "--no-build", "--no-deps", *STARTED)
+    yield
+    compose("down", "--volumes", "--timeout", "3")
+
+
+def page(url: str) -> str:
+    """What stands there for the gateway, which knows the others by name; nothing when nobody answers."""
+    program = f"import urllib.request as r; print(r.urlopen({url!r}, timeout=5).read().decode())"
+    return podman("exec", GATEWAY, "/opt/wattbridge/bin/python3", "-c", program, expect=None)
+
+
+def until(url: str, *patterns: str) -> str:
+    """The page, once all of the patterns are found in it."""
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends:
+        found = page(url)
+        if all(re.search(pattern, found) for pattern in patterns):
+            return found
+        time.sleep(0.5)
+    pytest.fail(page(url))
+
+
 @pytest.mark.usefixtures("composed")
 def test_the_peers_of_the_compose_file_talk_through_the_gateway() -> None:
-    name = "wattbridge-test_gateway_1"
-    ask = (
-        "import urllib.request as r\n"
-        "print(r.urlopen('http://127.0.0.1:9181/metrics', timeout=5).read().decode())"
-    )
-    wanted = {
-        f'action="{action}",charger_protocol="ocpp1.6-{transport}",csms_protocol="ocpp1.6-json"'
+    wanted = (
+        rf'wattbridge_calls_total\{{action="{action}",charger_protocol="ocpp1.6-{transport}",.*\}} [1-9]'
         for action in ("BootNotification", "StatusNotification")
         for transport in ("soap", "json")
-    }
-    ends, page = time.monotonic() + PATIENCE, ""
-    while time.monotonic() < ends:
-        page = podman("exec", name, "/opt/wattbridge/bin/python3", "-c", ask, expect=None)
-        if all(re.search(rf"wattbridge_calls_total\{{{one}.*\}} [1-9]", page) for one in wanted):
-            break
-        time.sleep(0.5)
-    else:
-        pytest.fail(page)
-    assert not re.search(r"^wattbridge_call_failures_total.* [1-9]", page, re.MULTILINE)
-    podman("healthcheck", "run", name)
-    podman("stop", "--time", "60", name)
-    [stopped] = json.loads(podman("inspect", name))
+    )
+    metrics = until("http://127.0.0.1:9181/metrics", *wanted)
+    assert not re.search(r"^wattbridge_call_failures_total.* [1-9]", metrics, re.MULTILINE)
+    podman("healthcheck", "run", GATEWAY)
+
+
+@pytest.mark.usefixtures("composed")
+def test_prometheus_sees_the_gateway_and_knows_whom_to_tell() -> None:
+    asked = "http://prometheus:9090/api/v1/query?query=up%7Bjob%3D%22wattbridge%22%7D"
+    until(asked, r'"instance":"gateway:9181","job":"wattbridge"\},"value":\[[\d.]+,"1"\]')
+    rules = json.loads(page("http://prometheus:9090/api/v1/rules"))["data"]["groups"]
+    alerts = [rule["name"] for group in rules for rule in group["rules"] if rule["type"] == "alerting"]
+    assert "WattbridgeDown" in alerts
+    assert not [rule for group in rules for rule in group["rules"] if rule["health"] == "err"]
+    told = json.loads(page("http://prometheus:9090/api/v1/alertmanagers"))["data"]
+    assert told["activeAlertmanagers"] == [{"url": "http://alertmanager:9093/api/v2/alerts"}]
+    assert page("http://alertmanager:9093/-/ready").strip() == "OK"
+
+
+@pytest.mark.usefixtures("composed")
+def test_the_gateway_of_the_compose_file_stops_in_good_order() -> None:
+    """The last of them: it is not there afterwards."""
+    podman("stop", "--time", "60", GATEWAY)
+    [stopped] = json.loads(podman("inspect", GATEWAY))
     assert stopped["State"]["ExitCode"] == 0
+
+
+# --- What it is made of
 
 
 def test_the_recipe_and_its_scripts_have_no_flaw() -> None:

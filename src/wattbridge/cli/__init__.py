@@ -383,7 +383,8 @@ def _translate_command(
 
     \b
       wattbridge translate captured.xml --explain
-      echo '[2,"1","Heartbeat",{}]' | wattbridge translate --identity CP1 --ocpp 1.5
+      echo '[2,"1","Heartbeat",{}]' |
+        wattbridge translate --identity CP1 --ocpp 1.5
 
     An envelope that is read tells its version itself.
 
