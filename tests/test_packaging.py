@@ -101,6 +101,8 @@ def test_a_wheel_holds_the_package_and_the_service_descriptions(wheel: Path) -> 
     assert all(name.endswith(".yaml") for name in ours)
     modules = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*.py")}
     assert modules | {"wattbridge/py.typed"} <= names
+    assert {"wattbridge/watching/dashboards/overview.json"} <= names
+    assert {"wattbridge/watching/prometheus/wattbridge.rules.yaml"} <= names
     version = PROJECT["project"]["version"]
     assert {name.partition("/")[0] for name in names} == {"wattbridge", f"wattbridge-{version}.dist-info"}
     assert not [name for name in names if "__pycache__" in name]
@@ -141,6 +143,7 @@ def test_the_sdist_holds_tests_and_pages(unpacked_sdist: Path) -> None:
 def test_an_installed_wheel_works_without_the_checkout(installed: Path, tmp_path: Path) -> None:
     assert run(installed, tmp_path, "version") == f"wattbridge {PROJECT['project']['version']}\n"
     assert "heartbeatRequest" in run(installed, tmp_path, "explain", "Heartbeat")
+    assert "26 alerts" in run(installed, tmp_path, "dashboards", "list")
     (tmp_path / "message.xml").write_text(MESSAGE)
     assert (
         run(installed, tmp_path, "translate", "message.xml") == '[2,"1","Authorize",{"idTag":"04E91C5A"}]\n'

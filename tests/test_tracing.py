@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from tests import test_reload
 from tests.fakes import (
     PATIENCE,
     USUAL_ANSWERS,
@@ -34,6 +37,7 @@ from tests.fakes import (
 from tests.test_app import NOBODY, World, a_gateway, configuration
 from wattbridge.app import CannotStart
 from wattbridge.operation.otel import endpoint_of
+from wattbridge.reloading import CannotReload
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN_ID = "00f067aa0ba902b7"
@@ -61,6 +65,7 @@ class Collector:
     spans: list[Span] = field(default_factory=list)
     resource: dict[str, Any] = field(default_factory=dict)
     status: int = 200
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def take(self, request: web.Request) -> web.Response:
         given = ExportTraceServiceRequest.FromString(await request.read())
@@ -69,11 +74,19 @@ class Collector:
                 self.resource = _plain(of_resource.resource.attributes)
                 for scope in of_resource.scope_spans:
                     self.spans += [_span(span) for span in scope.spans]
+        self.taken.set()
         return web.Response(
             status=self.status,
             body=ExportTraceServiceResponse().SerializeToString(),
             content_type="application/x-protobuf",
         )
+
+    async def has(self, count: int) -> None:
+        """Wait until it was given so many spans."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.spans) < count:
+                self.taken.clear()
+                await self.taken.wait()
 
     def of(self, name: str) -> list[Span]:
         """Call and leg, in this order."""
@@ -250,6 +263,37 @@ async def test_spans_that_no_collector_takes_are_counted_and_told() -> None:
             )
             page = await world.metrics()
             assert 'wattbridge_trace_records_dropped_total{sink="otlp"} 0.0' not in page
+
+
+async def test_a_reload_begins_tracing_and_ends_it(tmp_path: Path) -> None:
+    async with (
+        a_collector() as collector,
+        a_central_system(USUAL_ANSWERS) as central_system,
+        test_reload.a_gateway(tmp_path, test_reload.configuration(url=central_system.url)) as world,
+    ):
+        await post(world.url, soap_request("Heartbeat"))
+        more = f'tracing: {{otlp: "{collector.url}", sample: 1}}'
+        await world.reload(test_reload.configuration(url=central_system.url, more=more))
+        await post(world.url, soap_request("Authorize"))
+        with a_taken_port() as taken:
+            other = f'tracing: {{otlp: "{collector.url}/elsewhere", sample: 1}}'
+            port = taken.getsockname()[1]
+            text = test_reload.configuration(url=central_system.url, more=other, metrics_port=port)
+            with pytest.raises(CannotReload):
+                await world.reload(text)
+        await post(world.url, soap_request("DataTransfer"))
+        await world.reload(test_reload.configuration(url=central_system.url))
+        await post(world.url, soap_request("Heartbeat"))
+        await collector.has(4)
+        assert [span.name for span in collector.spans] == ["Authorize"] * 2 + ["DataTransfer"] * 2
+        assert [record.trace is not None for record in world.heard.records] == [False, True, True, False]
+
+
+def a_taken_port() -> socket.socket:
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    return taken
 
 
 async def test_a_gateway_without_tracing_imports_nothing_of_it() -> None:

@@ -26,6 +26,7 @@ from wattbridge.keeping import history_of, open_store, rules_of
 from wattbridge.links import tls
 from wattbridge.links.handling import Boot
 from wattbridge.observing import charge_points, expirations, revision
+from wattbridge.ocpp.actions import every_action
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation import logs
 from wattbridge.operation.api import AdminPort
@@ -79,8 +80,8 @@ class Gateway:
             raise CannotStart(f"TLS: {problem}") from None
         self.registry = Registry(self.journal, self._open_way, deliveries=self.deliveries)
         self._set_up_registry()
-        operations = self.fleet.usual.operations
-        self.metrics = Metrics(version("wattbridge"), operations, self._state, revision=revision())
+        actions = every_action(self.fleet.usual)
+        self.metrics = Metrics(version("wattbridge"), actions, self._state, revision=revision())
         self.traces = Traces(self.journal)
         self._set_up_metrics()
         self.metrics.listen_to(self.journal)
@@ -304,6 +305,26 @@ class Gateway:
             raise CannotReload("the gateway is stopping")
         if config.store.url != self.config.store.url:
             raise CannotReload("store.url cannot change while the gateway runs: restart it")
+        former = self.config
+        if (config.tracing, config.gateway.name) == (former.tracing, former.gateway.name):
+            await self._go_on_with(config)
+            return
+        try:
+            spans = self.traces.prepared(config)
+        except CannotTrace as problem:
+            raise CannotReload(str(problem)) from None
+        try:
+            await self._go_on_with(config)
+        except BaseException:
+            if spans is not None:
+                await spans.close()
+            raise
+        left = self.traces.go_by(config, spans)
+        if left is not None:
+            self._tasks.create_task(left.close(), name="last spans")
+
+    async def _go_on_with(self, config: Config) -> None:
+        assert self._tasks is not None
         try:
             fleet = Fleet(config, self.journal, self._counts, self.deliveries, self.fleet)
             fleet.reload_certificates()
@@ -313,16 +334,9 @@ class Gateway:
             if self._admin is not None and self._admin.tls is not None and config.admin and config.admin.tls:
                 files = config.admin.tls
                 tls.reload(self._admin.tls, certificate=files.certificate, key=files.key)
-            traces_change = (config.tracing, config.gateway.name) != (
-                self.config.tracing,
-                self.config.gateway.name,
-            )
-            spans = self.traces.prepared(config) if traces_change else None
             doors, opened, closed = await self._new_doors(config, fleet)
         except OSError as problem:
             raise CannotReload(f"TLS: {problem}") from None
-        except CannotTrace as problem:
-            raise CannotReload(str(problem)) from None
         try:
             health = await self._moved_health(config)
             try:
@@ -334,10 +348,6 @@ class Gateway:
         except CannotStart as problem:
             await asyncio.gather(*(door.stop(0.0) for door in opened))
             raise CannotReload(str(problem)) from None
-        if traces_change:
-            former = self.traces.go_by(config, spans)
-            if former is not None:
-                self._tasks.create_task(former.close(), name="last spans")
         # From here on nothing can fail, and nobody can come in between.
         left = [
             each for each, new in ((self._health, health), (self._admin, admin)) if each and each is not new

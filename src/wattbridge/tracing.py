@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class CannotTrace(Exception):
-    """The packages that tracing needs are not there."""
+    """The packages that tracing needs are not there, or ``OTEL_*`` says what they do not understand."""
 
 
 class Traces:
@@ -36,14 +36,17 @@ class Traces:
             from wattbridge.operation.otel import Spans  # its packages are an extra, and take a while
         except ImportError as missing:
             raise CannotTrace(f"tracing: {NO_OTEL}: {missing}") from None
-        return Spans(
-            section.otlp,
-            self._journal,
-            name=config.gateway.name,
-            version=version("wattbridge"),
-            actions=frozenset(action for _, action in dialect().operations),
-            charger=section.charger,
-        )
+        try:
+            return Spans(
+                section.otlp,
+                self._journal,
+                name=config.gateway.name,
+                version=version("wattbridge"),
+                actions=frozenset(action for _, action in dialect().operations),
+                charger=section.charger,
+            )
+        except ValueError as wrong:  # in what the environment says
+            raise CannotTrace(f"tracing: {wrong}") from None
 
     def go_by(self, config: Config, spans: Spans | None) -> Spans | None:
         """Trace as *config* says from now on, with what was prepared; returns what is to be closed."""

@@ -573,14 +573,13 @@ async def test_too_many_headers_are_refused() -> None:
 # Too slow.
 
 
-async def test_a_slow_head_is_refused() -> None:
+async def test_a_slow_head_is_left() -> None:
     witness = Witness()
     async with listening(
         witness, limits=Limits(header_timeout=SOON), on_refusal=witness.on_refusal
     ) as listener:
-        answer = await exchange(listener, b"POST /ocpp HTTP/1.1\r\nHost: x\r\nX-")
+        assert await exchange(listener, b"POST /ocpp HTTP/1.1\r\nHost: x\r\nX-") == b""
     text = "the request line and headers did not arrive within 0.05 s"
-    assert answer == refusal("408 Request Timeout", text)
     assert witness.refusals == [("127.0.0.1", 408, text)]
 
 
@@ -598,7 +597,7 @@ async def test_a_dripping_head_gains_no_time_by_dripping() -> None:
                 await asyncio.sleep(SOON / 10)
 
         dripping = tasks.create_task(drip())
-        assert (await until_close(reader)).startswith(b"HTTP/1.1 408 ")
+        assert await until_close(reader) == b""
         dripping.cancel()
 
 
@@ -609,14 +608,13 @@ async def test_the_second_request_of_a_connection_has_its_time_too() -> None:
     ):
         writer.write(post(XML).replace(b"Connection: close\r\n", b"") + b"POST /ocpp HT")
         assert (await one_answer(reader))[1] == b"<b/>"
-        assert (await until_close(reader)).startswith(b"HTTP/1.1 408 ")
+        assert await until_close(reader) == b""
 
 
-async def test_a_slow_body_is_refused() -> None:
+async def test_a_slow_body_is_left() -> None:
     async with listening(Witness(), limits=Limits(body_timeout=SOON)) as listener:
         for request in (post(XML)[:-1], CHUNKED[:-1]):
-            answer = await exchange(listener, request)
-            assert answer == refusal("408 Request Timeout", "the body did not arrive within 0.05 s")
+            assert await exchange(listener, request) == b""
 
 
 async def test_who_says_nothing_is_closed_without_a_word() -> None:
@@ -668,9 +666,8 @@ async def test_more_connections_than_one_source_may_have_are_refused_at_once() -
         connected(listener) as (_, first),
         connected(listener),
     ):
-        answer = await exchange(listener, b"")
+        assert await exchange(listener, post(XML)) == b""  # an answer might cost it the message
         text = "too many connections from 127.0.0.1: 2 are open (limits.connections_per_source)"
-        assert answer == refusal("503 Service Unavailable", text)
         assert listener.open == 2
         assert await exchange(listener, post(XML), local_addr=("127.0.0.2", 0)) == OK
         first.transport.abort()
@@ -686,10 +683,7 @@ async def test_more_connections_than_the_total_are_refused_at_once() -> None:
         connected(listener),
         connected(listener, local_addr=("127.0.0.2", 0)),
     ):
-        answer = await exchange(listener, post(XML), local_addr=("127.0.0.3", 0))
-        assert answer == refusal(
-            "503 Service Unavailable", "too many connections: 2 are open (limits.connections)"
-        )
+        assert await exchange(listener, post(XML), local_addr=("127.0.0.3", 0)) == b""
 
 
 async def test_only_listed_networks_may_connect() -> None:
@@ -1105,7 +1099,7 @@ def test_drips_and_floods_do_not_touch_the_others(loop_name: str) -> None:
                 served = [tasks.create_task(exchange(listener, post(XML))) for _ in range(20)]
                 assert [await answer for answer in served] == [OK] * 20
             ends = {answer[:12] for answer in [await attack for attack in attacking]}
-            assert ends <= {b"HTTP/1.1 408", b"HTTP/1.1 400", b"HTTP/1.1 413", b"HTTP/1.1 503", b""}
+            assert ends <= {b"HTTP/1.1 400", b"HTTP/1.1 413", b""}
             assert len(witness.requests) == 100
 
     factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -61,6 +60,12 @@ def tool(program: str, *words: str | Path, said: str = "") -> tuple[int, str]:
 
 
 @dataclass(frozen=True)
+class Series:
+    labels: dict[str, str]
+    values: list[float]
+
+
+@dataclass(frozen=True)
 class Prometheus:
     """``url`` is its own; ``began`` is when it was started, in seconds since 1970."""
 
@@ -82,13 +87,15 @@ class Prometheus:
         assert answer["status"] == "success", answer
         return answer["data"]
 
-    async def values(self, query: str) -> list[float]:
-        """All numbers that *query* has had since the start."""
+    async def series(self, query: str) -> list[Series]:
+        """All that *query* has been since the start."""
         told = await self.ask(
             "query_range", query=query, start=f"{self.began}", end=f"{time.time()}", step="0.5"
         )
-        numbers = [float(value) for series in told["result"] for _, value in series["values"]]
-        return [number for number in numbers if not math.isnan(number)]
+        return [
+            Series(each["metric"], [float(value) for _, value in each["values"] if value != "NaN"])
+            for each in told["result"]
+        ]
 
     async def now(self, query: str) -> list[float]:
         told = await self.ask("query", query=query)

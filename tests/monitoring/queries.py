@@ -68,14 +68,15 @@ def labels(query: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Target:
-    """A query of a panel; ``expr`` as it stands there."""
+    """A query of a panel or of an annotation; ``expr`` and ``legend`` as they stand there."""
 
     dashboard: str
-    panel: dict[str, Any]
+    title: str
     expr: str
+    legend: str
 
     def __str__(self) -> str:
-        return f"{self.dashboard}: {self.panel['title']}: {self.expr}"
+        return f"{self.dashboard}: {self.title}: {self.expr}"
 
 
 def panels(name: str) -> Iterator[dict[str, Any]]:
@@ -85,7 +86,7 @@ def panels(name: str) -> Iterator[dict[str, Any]]:
 
 def targets() -> list[Target]:
     return [
-        Target(name, panel, target["expr"])
+        Target(name, panel["title"], target["expr"], target["legendFormat"])
         for name in DASHBOARDS
         for panel in panels(name)
         for target in panel["targets"]
@@ -102,6 +103,15 @@ def queries_of_pages() -> list[str]:
     ]
     texts = [path.read_text(encoding="utf-8") for path in pages]
     return [query for text in texts for query in re.findall(r"^```promql\n(.*?)^```", text, re.M | re.S)]
+
+
+def marks() -> list[Target]:
+    return [
+        Target(name, each["name"], each["expr"], each["titleFormat"])
+        for name, made in DASHBOARDS.items()
+        for each in made["annotations"]["list"]
+        if name != "charge-point.json"  # whose job has nothing of the gateway itself
+    ]
 
 
 def asked(expr: str) -> str:

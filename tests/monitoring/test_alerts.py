@@ -59,8 +59,7 @@ def test_the_examples_are_configurations() -> None:
 
 def test_the_operator_has_the_same_rules() -> None:
     """Write them anew with ``make dashboards``."""
-    documents = yaml.safe_load_all((FOLDER / "operator.yaml").read_text(encoding="utf-8"))
-    monitor, rule = documents
+    monitor, rule = yaml.safe_load_all((FOLDER / "operator.yaml").read_text(encoding="utf-8"))
     assert (monitor["kind"], rule["kind"]) == ("ServiceMonitor", "PrometheusRule")
     assert rule["spec"] == yaml.safe_load(RULES_FILE.read_text(encoding="utf-8"))
 

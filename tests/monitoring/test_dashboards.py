@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from grafana.src.pages import FOLDER, PAGES
-from tests.monitoring.prometheus import a_prometheus, needs_prometheus
+from tests.monitoring.prometheus import Prometheus, a_prometheus, needs_prometheus
 from tests.monitoring.queries import (
     ALL_FAMILIES,
     DASHBOARDS,
@@ -20,6 +20,7 @@ from tests.monitoring.queries import (
     asked,
     known_series,
     labels,
+    marks,
     names,
     panels,
     queries_of_pages,
@@ -166,7 +167,7 @@ def test_target_rules() -> None:
         for function, window in re.findall(r"(\w+)\(\w+\{[^}]*\}\[([^\]]+)\]", target.expr):
             assert function in ("rate", "increase"), target
             # Of an hour where the title says so.
-            assert window == "$__rate_interval" or "last hour" in target.panel["title"], target
+            assert window == "$__rate_interval" or "last hour" in target.title, target
         counters = re.findall(r"\w+_(?:total|bucket)\{[^}]*\}(.)", target.expr)
         assert all(next_one == "[" for next_one in counters), target
 
@@ -205,11 +206,29 @@ async def test_every_query_has_an_answer(tmp_path: Path) -> None:
         await asyncio.sleep(1.0)  # the last scrapes
         for query in queries_of_pages():
             await prometheus.now(query)  # which says when it is not PromQL
-        for target in targets():
-            answers[str(target)] = names(target.expr), await prometheus.values(asked(target.expr))
-    assert [target for target, (_, values) in answers.items() if not values] == []
-    nothing = [
-        target for target, (found, values) in answers.items() if not any(values) and not found & ALWAYS_ZERO
-    ]
+        for name in DASHBOARDS:
+            for variable in variables(name).values():
+                if variable["type"] == "query":
+                    assert await values_of(prometheus, variable["query"]), variable
+        for target in (*targets(), *marks()):
+            answers[target] = await prometheus.series(asked(target.expr))
+    assert [
+        str(target) for target, answer in answers.items() if not any(each.values for each in answer)
+    ] == []
+    for target, answer in answers.items():
+        for label in re.findall(r"\{\{(\w+)\}\}", target.legend):
+            assert all(label in each.labels for each in answer), target
+    zero = [target for target, answer in answers.items() if not any(any(each.values) for each in answer)]
     # The least that a message is kept is a minute.
-    assert [text for text in nothing if "Lost, last hour" not in text] == []
+    assert [
+        str(target)
+        for target in zero
+        if not names(target.expr) & ALWAYS_ZERO and "Lost, last hour" not in target.title
+    ] == []
+
+
+async def values_of(prometheus: Prometheus, query: str) -> list[str]:
+    """What can be chosen of a variable."""
+    [(series, label)] = re.findall(r"label_values\((.+), (\w+)\)", query)
+    told: list[str] = await prometheus.ask(f"label/{label}/values", **{"match[]": asked(series)})
+    return told

@@ -6,7 +6,13 @@ import pytest
 from lxml import etree
 
 from tests.ocpp.strategies import CASES
-from wattbridge.ocpp.actions import JsonCodec, described_operations, dialect, in_words_of_soap
+from wattbridge.ocpp.actions import (
+    JsonCodec,
+    described_operations,
+    dialect,
+    every_action,
+    in_words_of_soap,
+)
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.messages import Call, CallError, Side
 from wattbridge.ocpp.payloads import Options
@@ -186,6 +192,12 @@ def test_the_security_extension_is_taken_as_it_is() -> None:
     # Whoever sends it that is not to send it is told so.
     with pytest.raises(Violation, match="GetLog: is not an action of OCPP"):
         JsonCodec(dialect(), Side.CHARGE_POINT).read_call("GetLog", log)
+
+
+def test_every_action_is_that_of_ocpp_and_of_its_extension() -> None:
+    known = every_action(dialect())
+    assert len(known) == len(set(known)) == 29 + 11
+    assert (Side.CHARGE_POINT, "GetLog") in known
 
 
 # ---------------------------------------------------------------------------- older versions

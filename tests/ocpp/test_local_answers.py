@@ -55,6 +55,7 @@ def test_what_a_profile_keeps_from_a_charge_point_is_answered_too(asked_for: str
 
 def test_some_answers_in_the_place_of_a_charge_point() -> None:
     assert kept_from("Reset").reply() == CallResult({"status": "Rejected"})
+    assert kept_from("UnlockConnector").reply() == CallResult({"status": "NotSupported"})
     assert kept_from("GetConfiguration").story == "configuration"
     assert isinstance(kept_from("GetDiagnostics").reply(), CallError)
     assert isinstance(kept_from("GetLog").reply(), CallError)

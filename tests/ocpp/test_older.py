@@ -373,6 +373,11 @@ def test_what_occupied_means_the_connector_tells(connector: Connector, status: s
     assert lines(list(more)) == [f"StatusNotification.status: Occupied -> {status} (older-word)"]
 
 
+def test_the_whole_charge_point_can_be_no_more_than_available() -> None:
+    call = Call("StatusNotification", {"connectorId": 0, "status": "Occupied", "errorCode": "NoError"})
+    assert understood(call, Connector(7))[0].payload["status"] == "Available"
+
+
 def test_words_of_1_6_are_understood_in_an_envelope_of_1_5() -> None:
     """vasyas says Preparing in 1.5."""
     payload, notes = up("1.5", "StatusNotification", STATUS.format("Preparing", "InternalError"))
@@ -696,6 +701,23 @@ FIRST = "MeterValues.meterValue[0].sampledValue"
             '<value measurand="Power.Active.Import" unit="W">150</value>',
             [f"{FIRST}[0]: L1-N 100, L2-N 50 -> 150 (older-phase)", f"{FIRST}[2]: N 7 lost (older-phase)"],
         ),
+        (  # in what they have in common
+            [
+                {"value": "1", "unit": "kWh", "phase": "L1"},
+                {"value": "2000", "unit": "Wh", "phase": "L2"},
+                {"value": "3000", "phase": "L3"},
+            ],
+            '<value unit="Wh">6000</value>',
+            [f"{FIRST}[0]: L1 1000, L2 2000, L3 3000 -> 6000 (older-phase)"],
+        ),
+        (
+            [
+                {"value": "1", "unit": "kWh", "phase": "L1"},
+                {"value": "2000", "unit": "Wh"},
+            ],
+            '<value unit="Wh">2000</value>',
+            [f"{FIRST}[0]: L1 1 lost (older-phase)"],
+        ),
         (  # a voltage has no sum: one phase is kept
             phases("Voltage", "V", ("L1", "230"), ("L2", "231"), ("L3", "229")),
             '<value measurand="Voltage" unit="Volt">230</value>',
@@ -741,6 +763,8 @@ def test_phases_never_become_several_values_of_the_same(
          [f"{FIRST}[0].context: Transaction.Begin lost (older-field)"]),
         ([{"value": "5"}, {"value": "6", "location": "Inlet"}], 5,
          [f"{FIRST}[1].location: Inlet lost (older-field)", f"{FIRST}[1]: 6 lost (older-sample)"]),
+        ([{"value": "5", "location": "Inlet"}, {"value": "6"}], 6,
+         [f"{FIRST}[0].location: Inlet lost (older-field)", f"{FIRST}[0]: 5 lost (older-sample)"]),
         ([{"value": "5"}, {"value": "16", "measurand": "Current.Import", "unit": "A"}], 5,
          [f"{FIRST}[1]: Current.Import 16 A lost (older-sample)"]),
         ([{"value": "5"}, {"value": "c2lnbmVk", "format": "SignedData"}], 5,

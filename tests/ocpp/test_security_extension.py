@@ -13,10 +13,12 @@ from wattbridge.ocpp.actions import dialect
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Payload, Side
 from wattbridge.ocpp.security_extension import (
     ACTIONS,
+    ExpectedLog,
     as_data_transfer,
     ends_log,
     in_words_of_soap,
     is_of_it,
+    log_asked_by,
     log_status,
     reply_to,
 )
@@ -138,10 +140,20 @@ def test_the_reply(call: str, answered: Payload, reply: Payload) -> None:
     ],
 )
 def test_how_the_upload_goes_is_told_as_that_of_a_log(status: str, told: str, is_last: bool) -> None:
-    call = log_status({"status": status}, 7)
+    call = log_status({"status": status}, ExpectedLog(7))
     assert call == Call("LogStatusNotification", {"status": told, "requestId": 7})
     assert conforms("LogStatusNotification", call.payload)
     assert ends_log(call) == is_last
+
+
+def test_which_log_is_told_of() -> None:
+    assert log_asked_by(Call("GetLog", LOG)) == ExpectedLog(7)
+    wanted = Call("ExtendedTriggerMessage", {"requestedMessage": "LogStatusNotification"})
+    assert log_asked_by(wanted) == ExpectedLog(once=True)
+    assert log_asked_by(Call("ExtendedTriggerMessage", {"requestedMessage": "Heartbeat"})) is None
+    told = log_status({"status": "Idle"}, ExpectedLog(once=True))
+    assert told == Call("LogStatusNotification", {"status": "Idle"})
+    assert conforms("LogStatusNotification", told.payload)
 
 
 def test_as_data_transfer() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.relay.deliveries import ACCEPTED, BOOT, EPOCH, World, meter_values, start, stop
+from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Payload, Side
 from wattbridge.relay.offline import Answers
 from wattbridge.relay.session import left_unanswered
@@ -165,11 +166,41 @@ def test_a_repetition_is_one_also_when_the_next_transaction_began_in_the_same_se
         assert found == [101]
 
 
-def test_a_clock_that_was_set_back_costs_no_transaction() -> None:
+def read_at(*times: str) -> Call:
+    values = [{"timestamp": f"2024-05-01T{time}Z", "sampledValue": [{"value": "1"}]} for time in times]
+    return Call("MeterValues", {"connectorId": 1, "meterValue": values})
+
+
+@pytest.mark.parametrize(
+    ("times", "number"),
+    [
+        (["09:59:59"], None),  # before all
+        (["10:00:30"], 101),
+        (["10:30:00"], None),  # between the two
+        (["11:30:00"], 102),
+        (["10:00:30", "10:40:00"], 101),  # both in the first
+        (["10:00:30", "11:30:00"], None),  # of several
+        (["10:00:30", "11:05:00"], None),
+    ],
+)
+def test_meter_values_belong_to_nobody_else(times: list[str], number: int | None) -> None:
+    """The next customer does not pay for what was read between two charges."""
+    with a_world("1.2") as world:
+        world.result(start(number=10))
+        first = stop(101).payload | {"timestamp": f"2024-05-01T10:{'45' if len(times) > 1 else '20'}:00Z"}
+        world.result(Call("StopTransaction", first))
+        world.result(
+            Call("StartTransaction", start(number=20).payload | {"timestamp": "2024-05-01T11:10:00Z"})
+        )
+        world.result(read_at(*times))
+        assert world.got[-1][1].get("transactionId") == number
+
+
+def test_a_clock_that_was_never_set_costs_no_transaction() -> None:
     with a_world("1.2") as world:
         world.result(start(number=30))
-        early = {"timestamp": "2024-05-01T09:00:00Z", "sampledValue": [{"value": "1"}]}
-        world.result(Call("MeterValues", {"connectorId": 1, "meterValue": [early]}))
+        unset = {"timestamp": "1970-01-01T00:00:07Z", "sampledValue": [{"value": "1"}]}
+        world.result(Call("MeterValues", {"connectorId": 1, "meterValue": [unset]}))
         assert world.got[-1][1]["transactionId"] == 101
 
 
@@ -247,6 +278,30 @@ def test_the_last_messages_are_sent_again_when_they_are_asked_for() -> None:
         assert kinds.count("sent in its place") == 6
 
 
+def test_a_status_that_was_only_occupied_is_told_as_it_is_by_now() -> None:
+    with a_world() as world:
+        wanted = trigger("StatusNotification")
+        told_now = []
+        for call in (occupied(), start(), stop(101)):
+            world.result(call)
+            told_now += [payload["status"] for _, payload in triggered(world, wanted)]
+        assert told_now == ["Preparing", "Charging", "Finishing"]
+        world.run_for(2.0)
+        world.crash()
+        assert [payload["status"] for _, payload in triggered(world, wanted)] == ["Finishing"]
+
+
+def test_answers_in_its_place_do_not_keep_a_charge_point_alive() -> None:
+    with a_world() as world:
+        world.result(BOOT)
+        heard = world.session.heard
+        world.run_for(100.0)
+        assert triggered(world, trigger("Heartbeat")) == [("Heartbeat", {})]
+        assert world.session.heard == heard
+        asked(world, Call("Reset", {"type": "Hard"}))
+        assert world.session.heard > heard
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -310,16 +365,19 @@ def test_a_configuration_is_told_as_far_as_it_is_known() -> None:
         world.charge_point.outcome = CallResult({"status": "Rejected"})
         asked(world, changed("LightIntensity", "50"))
         known = [
-            {"key": "ResetRetries", "readonly": False, "value": "3"},
             {"key": "HeartbeatInterval", "readonly": False, "value": "120"},
+            {"key": "ResetRetries", "readonly": False, "value": "3"},
         ]
         assert asked(world, GET) == {"configurationKey": known}
         some = Call("GetConfiguration", {"key": ["resetretries", "Sparkle"]})
-        assert asked(world, some) == {"configurationKey": known[:1], "unknownKey": ["Sparkle"]}
+        assert asked(world, some) == {"configurationKey": known[1:], "unknownKey": ["Sparkle"]}
+        world.charge_point.outcome = CallResult(dict(ACCEPTED))
+        asked(world, changed("heartbeatinterval", "60"))
+        known[0]["value"] = "60"
         world.run_for(2.0)
         world.crash()
-        world.session.heartbeat_interval = None
-        assert asked(world, GET) == {"configurationKey": known[:1]}
+        world.session.heartbeat_interval = 120.0  # as it was told at the boot
+        assert [key["value"] for key in asked(world, GET)["configurationKey"]] == ["60", "3"]
         assert asked(world, Call("GetConfiguration", {"key": ["Sparkle"]})) == {"unknownKey": ["Sparkle"]}
 
 
@@ -387,6 +445,34 @@ def test_a_log_is_got_as_diagnostics() -> None:
         ]
 
 
+def test_only_a_log_that_was_accepted_is_told_of() -> None:
+    with a_world("1.6") as world:
+        world.charge_point.outcome = CallResult({"fileName": "a.log"})
+        asked(world, Call("GetLog", LOG))
+        world.charge_point.outcome = Unreachable("not_connected", "gone")
+        assert isinstance(world.ask(Call("GetLog", LOG | {"requestId": 8}), Side.CENTRAL_SYSTEM), CallError)
+        world.charge_point.outcome = CallResult({})
+        assert asked(world, Call("GetLog", LOG | {"requestId": 9})) == {"status": "Rejected"}
+        world.result(diagnostics("Uploading"))
+        assert world.got == [("LogStatusNotification", {"status": "Uploading", "requestId": 7})]
+        world.charge_point.outcome = CallResult({"fileName": "b.log"})
+        asked(world, Call("GetDiagnostics", {"location": "ftp://files.example/"}))
+        world.result(diagnostics("Uploaded"))
+        assert world.got[1:] == [("DiagnosticsStatusNotification", {"status": "Uploaded"})]
+
+
+def test_a_log_status_that_was_triggered() -> None:
+    wanted = Call("ExtendedTriggerMessage", {"requestedMessage": "LogStatusNotification"})
+    with a_world("1.6") as world:
+        assert asked(world, wanted) == ACCEPTED
+        world.result(diagnostics("Idle"))
+        world.result(diagnostics("Idle"))
+        assert world.got == [
+            ("LogStatusNotification", {"status": "Idle"}),
+            ("DiagnosticsStatusNotification", {"status": "Idle"}),
+        ]
+
+
 def test_a_log_that_there_is_not() -> None:
     with a_world() as world:
         world.charge_point.outcome = CallResult({})
@@ -441,6 +527,8 @@ def test_a_security_event_is_confirmed_and_recorded() -> None:
             ("SecurityEventNotification", "local"),
             ("SignCertificate", "local"),
         ]
+        [lost] = world.heard.records[0].arrived.notes
+        assert (lost.path, lost.rule) == ("SecurityEventNotification", "no-operation")
 
 
 def test_a_security_event_is_carried_as_data_transfer_where_that_is_wanted() -> None:
@@ -453,9 +541,12 @@ def test_a_security_event_is_carried_as_data_transfer_where_that_is_wanted() -> 
         assert payload["data"] == '{"type":"StartupOfTheDevice","timestamp":"2024-05-01T10:00:00Z"}'
         world.central_system.away = True
         assert world.result(EVENT) == {}
-        world.central_system.away = False
+        assert world.heard.records[-1].how == "kept"
+        world.come_back()
+        world.run_for(60.0)
+        assert [action for action, _ in world.got] == ["DataTransfer", "DataTransfer"]
         assert world.result(Call("SignCertificate", {"csr": "x"})) == {"status": "Rejected"}
-        assert len(world.got) == 1
+        assert len(world.got) == 2
 
 
 def test_a_central_system_of_1_2_has_no_data_transfer() -> None:
@@ -466,6 +557,28 @@ def test_a_central_system_of_1_2_has_no_data_transfer() -> None:
 
 
 # --- faults ---
+
+
+@pytest.mark.parametrize("call", [stop(101), meter_values(101)], ids=lambda call: call.action)
+def test_a_failure_of_the_central_system_does_not_cost_an_older_charge_point_its_message(call: Call) -> None:
+    with a_world() as world:
+        world.result(start())
+        world.central_system.refuses = {call.action}
+        assert world.result(call) == {}
+        assert world.heard.records[-1].how == "kept"
+        assert world.delivery.outbox.waiting.messages == 1
+        world.central_system.refuses = set()
+        world.run_for(60.0)
+        assert world.delivery.outbox.waiting.messages == 0
+        assert world.got[-1] == (call.action, call.payload)
+
+
+def test_a_start_that_failed_is_left_for_the_charge_point_to_send_again() -> None:
+    with a_world() as world:
+        world.central_system.refuses = {"StartTransaction"}
+        assert left_unanswered("StartTransaction", world.error(start()), "1.5")
+        world.central_system.refuses = set()
+        assert world.result(start())["transactionId"] == 101
 
 
 @pytest.mark.parametrize(

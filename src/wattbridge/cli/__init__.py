@@ -38,6 +38,9 @@ profile_app = typer.Typer(
     help="What makes of charge points do otherwise than OCPP says, and what is done about it.",
     no_args_is_help=True,
 )
+dashboards_app = typer.Typer(
+    help="Dashboards of Grafana, rules and alerts of Prometheus, as files.", no_args_is_help=True
+)
 store_app = typer.Typer(help="About what is remembered over a restart.", no_args_is_help=True)
 queue_app = typer.Typer(help="Messages a gateway keeps for its central systems.", no_args_is_help=True)
 transactions_app = typer.Typer(
@@ -1258,6 +1261,36 @@ def _profile_new_command(
     raise typer.Exit(begin_profile(messages, name, out=_for_messages(), err=sys.stderr))
 
 
+@dashboards_app.command("list", short_help="List them.")
+def _dashboards_list_command(as_json: AsJson = False) -> None:
+    """List the dashboards of Grafana and the files of Prometheus that come with this version.
+
+    \b
+      wattbridge dashboards list
+
+    Exit code: 0.
+    """
+    from wattbridge.cli.dashboards import list_dashboards
+
+    raise typer.Exit(list_dashboards(as_json=as_json, out=_for_people()))
+
+
+@dashboards_app.command("render", short_help="Write them into a folder.")
+def _dashboards_render_command(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Where to; it is made.", show_default=False)],
+) -> None:
+    """Write the dashboards of Grafana and the files of Prometheus into DIR, over those that are there.
+
+    \b
+      wattbridge dashboards render watching
+
+    Exit codes: 0, 2 they cannot be written.
+    """
+    from wattbridge.cli.dashboards import render
+
+    raise typer.Exit(render(folder, out=_for_people(), err=sys.stderr))
+
+
 app.add_typer(profile_app, name="profile")
 app.add_typer(routes_app, name="routes")
 app.add_typer(chargers_app, name="chargers")
@@ -1266,6 +1299,7 @@ app.add_typer(transactions_app, name="transactions")
 app.add_typer(store_app, name="store")
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(config_app, name="config")
+app.add_typer(dashboards_app, name="dashboards")
 
 
 def _for_people() -> TextIO:

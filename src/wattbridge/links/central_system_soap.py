@@ -237,6 +237,10 @@ class CentralSystemSoap:
             self._failed(reply.reason, reply.description)
         else:
             self._succeeded()
+            if isinstance(reply, CallError) and reply.blames_envelope:
+                # What the gateway wrote around the message is not taken; the message itself was not judged.
+                reply = replace(reply, reason="unreachable", original=None)
+                self._tell("envelope refused", reply.description, "fault")
         return Answer(reply, asked, Passage("soap", answer.body, notes), waited)
 
     def _message_id_of(self, call: Call) -> Callable[[], str]:

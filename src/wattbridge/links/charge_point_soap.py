@@ -308,7 +308,12 @@ class CentralSystemService(SoapService):
         # Before the action is known, a bug of ours may well have hit a transaction message.
         unread = error.reason == "internal" and not action
         version = soap.version_in(envelope)
-        silent = unread or still_deliverable(action, error) or left_unanswered(action, error, version)
+        silent = (
+            unread
+            or still_deliverable(action, error)
+            or left_unanswered(action, error, version)
+            or (envelope.body is None and soap.looks_like_older_transaction(request.body))
+        )
         refused = self._refuse(envelope, error, request, began, call, silent=silent)
         if charge_point is None or charge_point.handling.fault_status is None or silent:
             return refused
@@ -414,6 +419,9 @@ class ChargePointLink:
         if heard == known:
             self._contender = None
             return
+        if known is not None and heard.ocpp != known.ocpp:
+            text = f"it speaks OCPP {heard.ocpp} now, and spoke {known.ocpp} before"
+            self._journal.event(Event("version changed", self._identity, text))
         if known is None or self._charge_point.callback_url is not None:
             self._heard, self._contender = heard, None
         elif heard.source == known.source:

@@ -132,6 +132,7 @@ class _Refused(Exception):
         self.lines = lines
 
 
+_PASSING = frozenset({408, 503})  # of these only the log tells, and the metrics
 _STATUS_OF = {"too_large": 413, "unsupported": 415, "malformed": 400}  # by the reason of a BadBody
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
@@ -866,10 +867,16 @@ class _Connection(asyncio.Protocol):
             self._leave()
 
     def _refuse(self, problem: _Refused | BadBody) -> None:
-        """Answer with an error in plain text, and close."""
+        """Answer with an error in plain text, and close; only close for a reason that may pass.
+
+        A charge point takes any answer for the answer to its message, and may never send that again.
+        """
         if isinstance(problem, BadBody):
             problem = _Refused(_STATUS_OF[problem.reason], problem.problem)
         self._listener.refusal(self, problem)
+        if problem.status in _PASSING:
+            self._leave(unread=True)
+            return
         body = f"{problem.text}\n".encode("ascii", "backslashreplace")
         self._transport.write(
             f"{_STATUS_LINES[problem.status]}"

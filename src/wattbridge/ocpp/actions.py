@@ -262,6 +262,12 @@ def in_words_of_soap(call: Call) -> tuple[Call | CallError | None, list[Note]]:
     return Call(other.action, payload), notes
 
 
+def every_action(compiled: Dialect) -> list[tuple[Side, str]]:
+    """Who may be asked for what, by OCPP itself and by its security extension."""
+    extension = security_extension.ACTIONS
+    return [*compiled.operations, *((side, action) for side in Side for action in sorted(extension[side]))]
+
+
 class JsonCodec:
     """Payloads of frames on one connection with ``party`` at its other end.
 

@@ -198,6 +198,9 @@ _KEPT_FROM = {row.action: row for row in TABLE if row.asked is Side.CHARGE_POINT
     action: _at_charge_point(action, (), {"status": "Rejected"}, "status Rejected", "OCPP 1.6")
     for action in _REJECTED
 }
+_KEPT_FROM["UnlockConnector"] = _at_charge_point(
+    "UnlockConnector", (), {"status": "NotSupported"}, "status NotSupported", "OCPP 1.6, UnlockStatus"
+)
 
 
 def kept_from(action: str) -> LocalAnswer:

@@ -76,7 +76,8 @@ class CallError:
     """The other party refuses, or cannot be asked.
 
     ``code`` is an error code of OCPP-J 1.6, table 7. ``reason`` is the one word the operator sees in log,
-    metric and record (``reasons.py``).
+    metric and record (``reasons.py``). ``blames_envelope``: a SOAP fault that is about what the gateway wrote
+    around the message, and not about the message.
     """
 
     code: str
@@ -84,6 +85,7 @@ class CallError:
     details: dict[str, Any] = field(default_factory=dict)
     reason: str = "call_error"
     original: Original | None = field(default=None, compare=False, repr=False)
+    blames_envelope: bool = field(default=False, compare=False)
 
 
 Reply = CallResult | CallError

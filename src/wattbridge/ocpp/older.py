@@ -740,13 +740,13 @@ def _sample_for_12(sample: Payload, path: str, notes: list[Note]) -> Payload | N
     if sample.get("unit") == "kWh":
         value = _plain(number * 1000)
         add_note(notes, Change(path, excerpt(said), f"{value} Wh", "older-unit"))
-    return {"value": value, "phase": sample["phase"]} if "phase" in sample else {"value": value}
+    return {"value": value} | {name: sample[name] for name in ("phase", "location") if name in sample}
 
 
 def _register(samples: list[tuple[str, Payload]], notes: list[Note]) -> int | None:
     """The one value that 1.2 takes at a time, in whole Wh; None where there is none."""
     found: int | None = None
-    for path, sample in samples:
+    for path, sample in sorted(samples, key=lambda each: each[1].get("location", "Outlet") != "Outlet"):
         whole = Decimal(str(sample["value"]).strip()).quantize(Decimal(1), ROUND_HALF_UP)
         if found is not None:
             _lost(path, sample["value"], "OCPP 1.2 takes one value at a time", notes, "older-sample")
@@ -793,12 +793,20 @@ def _without_phases(
         return samples
     groups: dict[tuple[object, ...], list[tuple[str, Payload]]] = {}
     for path, sample in samples:
-        key = tuple(sample.get(name, usual) for name, usual in _USUAL.items())
+        key = tuple(_plain_unit(sample.get(name, usual)) for name, usual in _USUAL.items())
         groups.setdefault(key, []).append((path, sample))
     kept: list[tuple[str, Payload]] = []
     for group in groups.values():
         kept += _one_phase(group, version, notes)
     return kept
+
+
+_THOUSANDS = {"kWh": "Wh", "kvarh": "varh", "kW": "W", "kvar": "var"}
+
+
+def _plain_unit(word: object) -> object:
+    """What kilowatt-hours and watt-hours have in common."""
+    return _THOUSANDS.get(word, word) if isinstance(word, str) else word
 
 
 def _one_phase(
@@ -814,6 +822,8 @@ def _one_phase(
     family = next((each for each in _PER_PHASE if any(s["phase"] in each for _, s in phased)), ())
     of_family = {sample["phase"]: (path, sample) for path, sample in reversed(phased)}
     lines = [of_family[phase] for phase in family if phase in of_family]
+    if len({sample.get("unit", "Wh") for _, sample in lines}) > 1:
+        lines = [(path, _in_plain_unit(sample)) for path, sample in lines]
     numbers = [_number(sample) for _, sample in lines]
     measurand = lines[0][1].get("measurand", _REGISTER) if lines else ""
     if len(lines) > 1 and measurand.startswith(_ADDED_UP) and None not in numbers:
@@ -832,6 +842,13 @@ def _one_phase(
         if path not in taken:
             _lose_phase(path, sample, why, notes)
     return result
+
+
+def _in_plain_unit(sample: Payload) -> Payload:
+    number, unit = _number(sample), sample.get("unit", "Wh")
+    if unit not in _THOUSANDS or number is None:
+        return sample
+    return {**sample, "unit": _THOUSANDS[unit], "value": _plain(number * 1000)}
 
 
 def _bare(sample: Payload) -> Payload:
@@ -869,17 +886,26 @@ def asks_for_connector(call: Call, version: str) -> bool:
     return version == "1.2" and call.action == "MeterValues" and "transactionId" not in call.payload
 
 
+def occupied(connector_id: object, connector: Connector) -> str:
+    """The status of 1.6 that Occupied is. Connector 0, the whole charge point, can be no more than Available
+    (OCPP 1.6 edition 2, appendix A)."""
+    if connector_id == 0:
+        return "Available"
+    if connector.transaction_id is not None:
+        return "Charging"
+    return "Finishing" if connector.has_charged else "Preparing"
+
+
 def understood(call: Call, connector: Connector) -> tuple[Call, tuple[Note, ...]]:
     """*call* as 1.6 says it, by what is known of its connector.
 
     Source: OCPP 1.6, ChargePointStatus (what Preparing, Charging and Finishing are) and MeterValues.req.
     """
     if call.action == "StatusNotification":
-        status = "Finishing" if connector.has_charged else "Preparing"
-        if connector.transaction_id is not None:
-            status = "Charging"
+        status = occupied(call.payload.get("connectorId"), connector)
         note = Change("StatusNotification.status", "Occupied", status, "older-word")
-        return replace(call, payload={**call.payload, "status": status}), (note,)
+        added = (*call.added, "status")
+        return replace(call, payload={**call.payload, "status": status}, added=added), (note,)
     if connector.transaction_id is None:
         return call, ()
     number = connector.transaction_id

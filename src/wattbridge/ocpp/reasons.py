@@ -87,6 +87,7 @@ RULES = {
     "older-default": "the older version may leave out what 1.6 requires",
     "older-key": "the configuration key has another name there",
     "older-length": "a text longer than OCPP 1.6 allows was cut",
+    "no-operation": "the other party has no such operation",
     "open-transaction": "meter values without a transaction were given the one of their connector",
     # of envelopes and frames
     "body-name": "the element in the Body was named otherwise",
@@ -105,7 +106,8 @@ PROFILE_RULES = frozenset(rule for rule in RULES if rule.startswith("profile-"))
 # Those by which something is lost: labels of the metric that counts it.
 LOSSES = frozenset(
     {
-        "and-more", "bad-item", "bad-optional", "doubled", "empty-meter-values", "not-unicode", "not-xml",
+        "and-more", "bad-item", "bad-optional", "doubled", "empty-meter-values", "no-operation",
+        "not-unicode", "not-xml",
         "older-field", "older-phase", "older-sample", "older-word", "profile-dropped", "profile-truncated",
         "rounded", "stray-text", "unknown-field", "unsayable-unit",
     }

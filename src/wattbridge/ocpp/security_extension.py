@@ -7,6 +7,7 @@ these actions are not checked: the gateway has no description of them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Payload, Reply, Side
@@ -101,10 +102,28 @@ def reply_to(call: Call, reply: Reply) -> Reply:
     return CallResult({"status": "Accepted", "filename": name} if name else {"status": "Rejected"})
 
 
-def log_status(diagnostics_status: Payload, request_id: int) -> Call:
+@dataclass(frozen=True, slots=True)
+class ExpectedLog:
+    """What a DiagnosticsStatusNotification tells of: the upload that GetLog asked for under ``request_id``,
+    or, ``once``, what ExtendedTriggerMessage asked for."""
+
+    request_id: int | None = None
+    once: bool = False
+
+
+def log_asked_by(call: Call) -> ExpectedLog | None:
+    """What the charge point will tell of when it is asked *call* by another name; None: of no log."""
+    if call.action == "GetLog":
+        return ExpectedLog(call.payload["requestId"])
+    wanted = call.payload.get("requestedMessage")
+    return ExpectedLog(once=True) if wanted == "LogStatusNotification" else None
+
+
+def log_status(diagnostics_status: Payload, log: ExpectedLog) -> Call:
     """The LogStatusNotification that says what a DiagnosticsStatusNotification.req says."""
     status = _LOG_STATUS.get(str(diagnostics_status.get("status")), "UploadFailure")
-    return Call("LogStatusNotification", {"status": status, "requestId": request_id})
+    of_request = {} if log.request_id is None else {"requestId": log.request_id}
+    return Call("LogStatusNotification", {"status": status, **of_request})
 
 
 def ends_log(call: Call) -> bool:

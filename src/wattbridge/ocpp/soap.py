@@ -366,6 +366,18 @@ def _address(element: Element) -> str:
     return (element.text or "").strip(_BLANKS)
 
 
+# What tells, in bytes that nobody can read, that they are a transaction message of OCPP 1.2 or 1.5.
+_OLDER_NAMESPACE = re.compile(rb"urn://Ocpp/C[sp]/20(?:10/08|10/10|12/06)", re.IGNORECASE)
+_TRANSACTION_MESSAGE = re.compile(rb"(?:startTransaction|stopTransaction|meterValues)Request", re.IGNORECASE)
+
+
+def looks_like_older_transaction(body: bytes) -> bool:
+    """Whether bytes that could not be read look like a transaction message of OCPP 1.2 or 1.5, which a fault
+    would cost. In whatever encoding: UTF-16 has the same letters with a NUL between them."""
+    bare = body.replace(b"\x00", b"")
+    return bool(_OLDER_NAMESPACE.search(bare) and _TRANSACTION_MESSAGE.search(bare))
+
+
 # ---------------------------------------------------------------------------- reading a call
 
 
@@ -679,6 +691,16 @@ _MISSING = re.compile(r"missing|required|mandatory|absent|not present", re.IGNOR
 _NOT_READ = re.compile(r"\bpars(?:e|er|ing)\b|well-?formed|malformed|syntax|unmarshal|\bXML\b", re.IGNORECASE)
 
 
+# Faults that are about the envelope, and so about who wrote it, and not about the message in it.
+_ABOUT_ENVELOPE = frozenset(
+    {
+        "actionnotsupported", "dataencodingunknown", "destinationunreachable", "identitymismatch",
+        "invalidaddressingheader", "messageaddressingheaderrequired", "mustunderstand", "urlmismatch",
+        "versionmismatch",
+    }
+)  # fmt: skip
+
+
 def read_fault(fault: Element) -> CallError:
     """A SOAP fault as a CALLERROR.
 
@@ -703,7 +725,8 @@ def read_fault(fault: Element) -> CallError:
     else:
         code = FAULT_CODE_BY_WORD.get(word, "GenericError")
         said = f"a fault that gives no reason ({codes.strip()[:200] or 'and no code'})"
-    return CallError(code, said, {"detail": detail[:1000]} if detail else {}, reason="fault")
+    details = {"detail": detail[:1000]} if detail else {}
+    return CallError(code, said, details, reason="fault", blames_envelope=word in _ABOUT_ENVELOPE)
 
 
 def _texts(element: Element) -> Iterator[str]:

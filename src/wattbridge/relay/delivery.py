@@ -19,6 +19,7 @@ from wattbridge.ocpp.errors import Unreachable, Violation
 from wattbridge.ocpp.local_answers import LocalAnswer
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Payload, Reply, Side
 from wattbridge.ocpp.older import NEWEST, Connector
+from wattbridge.ocpp.security_extension import ExpectedLog
 from wattbridge.relay import offline
 from wattbridge.relay.journal import Event, How, Journal
 from wattbridge.relay.keeper import Keeper
@@ -84,7 +85,6 @@ class Delivery:
         "_keeper",
         "_loaded",
         "_loading",
-        "_log_request",
         "_noted",
         "_pending",
         "_refusals",
@@ -92,6 +92,7 @@ class Delivery:
         "_stand_in",
         "_unanswered_since",
         "answers",
+        "expected_log",
         "identity",
         "known",
         "outbox",
@@ -115,7 +116,7 @@ class Delivery:
         self._loading: asyncio.Lock | None = None  # while it is being read from the store
         self._loaded = False
         self._stand_in: StandIn | None = None  # of charge points of older versions, and where it was needed
-        self._log_request: int | None = None  # that the central system waits for, by GetLog
+        self.expected_log: ExpectedLog | None = None
         self._noted = float("-inf")  # when it was last noted that it was heard
         self._callback = ""
 
@@ -134,7 +135,7 @@ class Delivery:
         if action in TRANSACTION_ACTIONS:
             return await self._once(call)
         if action in offline.KEPT_ACTIONS:
-            return await self._notify(call)
+            return await self.notify(call)
         if action == "Heartbeat":
             return await self._heartbeat(call)
         if action == "BootNotification":
@@ -157,11 +158,14 @@ class Delivery:
     # --- what a charge point of an older version cannot say, and cannot be asked ---
 
     @property
+    def _speaks_older(self) -> bool:
+        session = self.session
+        return session is not None and session.links[Side.CHARGE_POINT].version != NEWEST
+
+    @property
     def _needs_stand_in(self) -> bool:
         session = self.session
-        if session is None:
-            return False
-        return session.links[Side.CHARGE_POINT].version != NEWEST or bool(session.answered_here)
+        return self._speaks_older or (session is not None and bool(session.answered_here))
 
     async def _who_stands_in(self) -> StandIn:
         """What is known of the charge point. Raises Unreachable when it cannot be read."""
@@ -171,7 +175,7 @@ class Delivery:
             configuration = await self._keeper.read(ConfigurationKey, mine)
             if self._stand_in is None:
                 self._stand_in = StandIn(self.identity)
-                self._stand_in.load(statuses, configuration)
+                self._stand_in.load(statuses, configuration, is_older=self._speaks_older)
         return self._stand_in
 
     async def connector(self, call: Call) -> Connector:
@@ -211,18 +215,17 @@ class Delivery:
         if call.action in ("ChangeConfiguration", "GetConfiguration"):
             stand_in = self._stand_in or StandIn(self.identity)
             self._keeper.store.note(*stand_in.configured(call, reply, self._keeper.now()))
-
-    def expect_log(self, request_id: int | None) -> None:
-        """The central system has asked for a log: DiagnosticsStatusNotification tells of that from now on."""
-        self._log_request = request_id
+            if told_heartbeat_interval(call, reply) is not None:
+                self._note_charge_point()
 
     def _of_log(self, call: Call) -> Call:
         """*call*, or the LogStatusNotification that it is to the central system."""
-        if call.action != "DiagnosticsStatusNotification" or self._log_request is None:
+        log = self.expected_log
+        if call.action != "DiagnosticsStatusNotification" or log is None:
             return call
-        told = security_extension.log_status(call.payload, self._log_request)
-        if security_extension.ends_log(told):
-            self._log_request = None
+        told = security_extension.log_status(call.payload, log)
+        if log.once or security_extension.ends_log(told):
+            self.expected_log = None
         return told
 
     # --- transaction messages ---
@@ -357,6 +360,11 @@ class Delivery:
             self._answers += 1
         return answer
 
+    def _is_failure(self, refusal: CallError) -> bool:
+        """Whether a refusal says that something went wrong, and no more, to a charge point that would never
+        send the message again (OCPP 1.5, 8.2; OCPP 1.6-S errata, 3.1, has it sent again)."""
+        return self._speaks_older and refusal.code in ("InternalError", "GenericError")
+
     async def _answered(
         self, call: Call, key: str, transaction: Transaction | None, answer: Answer
     ) -> Answer:
@@ -368,7 +376,7 @@ class Delivery:
                 await self._park(call, key, f"{reply.code}: {reply.description}")
                 return replace(answer, reply=CallResult({}), how="kept")
             self._refused(key)
-            if reply.reason not in NOT_ITS_WORD:
+            if reply.reason not in NOT_ITS_WORD and not self._is_failure(reply):
                 return answer
             # It has got the message and cannot say so; it is asked again, but not for ever.
             again = replace(call, message_id=str(uuid.uuid4()))
@@ -414,6 +422,8 @@ class Delivery:
         reply = answer.reply
         if isinstance(reply, CallError):
             self._refused(key)
+            if self._is_failure(reply):  # it is not told so, and sends the message again
+                return replace(answer, reply=replace(reply, reason="unreachable"))
             return answer
         self._refusals.pop(key, None)
         changes: list[Change] = self._authorized(call, reply)
@@ -476,7 +486,8 @@ class Delivery:
 
     # --- everything else a charge point says ---
 
-    async def _notify(self, call: Call) -> Answer:
+    async def notify(self, call: Call) -> Answer:
+        """Deliver a message whose .conf says nothing, or keep it. Raises Unreachable and Violation."""
         if call.action == "StatusNotification":
             self._keeper.store.note(
                 ConnectorStatus(
@@ -541,6 +552,11 @@ class Delivery:
         interval = told_heartbeat_interval(call, reply)
         if interval is not None and self.session is not None:
             self.session.heartbeat_interval = interval
+            if self._needs_stand_in:  # the central system has set it, whatever it was before
+                self.configured(
+                    Call("ChangeConfiguration", {"key": "HeartbeatInterval", "value": f"{interval:.0f}"}),
+                    CallResult({"status": "Accepted"}),
+                )
         self.known = replace(
             self.known,
             vendor=_text(said.get("chargePointVendor")),

@@ -92,6 +92,8 @@ class Event:
     or the operator, says the label ``by``),
     ``transaction refused``, ``transaction not stopped``, ``charging stopped``, ``store broken``,
     ``store works`` (again), ``sent in its place`` (a message of a charge point, by the gateway),
+    ``envelope refused`` (by a SOAP central system, which blames the gateway), ``version changed`` (of OCPP,
+    that a charge point speaks),
     ``database set aside``, ``nothing is kept`` (in a store in memory), ``messages
     wait`` (at the start), ``records dropped`` (by a reader that is too slow; the labels ``sink`` and
     ``count`` say by which, and how many).

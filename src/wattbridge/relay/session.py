@@ -16,10 +16,11 @@ from typing import Protocol
 from wattbridge.ocpp import local_answers, ocppj, security_extension
 from wattbridge.ocpp.actions import in_words_of_soap
 from wattbridge.ocpp.differences import answered_here
-from wattbridge.ocpp.errors import Unreachable, Violation
+from wattbridge.ocpp.errors import Unreachable, Violation, excerpt
 from wattbridge.ocpp.local_answers import LocalAnswer
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Check, Note, Passage, Reply, Side
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Check, Loss, Note, Passage, Reply, Side
 from wattbridge.ocpp.older import NEWEST, UNKNOWN, Connector, asks_for_connector, understood
+from wattbridge.ocpp.security_extension import ExpectedLog
 from wattbridge.relay.journal import How, Journal, Record
 from wattbridge.relay.offline import SAFE_TO_REPEAT
 from wattbridge.relay.tracing import Trace
@@ -138,7 +139,12 @@ class NoLink:
 
 
 class Delivers(Protocol):
-    """What lies between a session and its central system: what it says reaches it, once (``delivery.py``)."""
+    """What lies between a session and its central system: what it says reaches it, once (``delivery.py``).
+
+    ``expected_log`` is what the next DiagnosticsStatusNotification tells of, where that is a log.
+    """
+
+    expected_log: ExpectedLog | None
 
     async def ask(self, call: Call) -> Answer: ...
 
@@ -150,7 +156,7 @@ class Delivers(Protocol):
 
     def configured(self, call: Call, reply: CallResult) -> None: ...
 
-    def expect_log(self, request_id: int | None) -> None: ...
+    async def notify(self, call: Call) -> Answer: ...
 
 
 class Relays(Protocol):
@@ -358,8 +364,10 @@ class Session:
                 self.heartbeat_interval = told_heartbeat_interval(call, reply) or self.heartbeat_interval
                 if self.delivery is not None and answered is not None:
                     self.delivery.configured(call, reply)
-            if arrived_from is Side.CENTRAL_SYSTEM:
-                self.heard = self._clock()
+            elif call.action == "GetDiagnostics" and self.delivery is not None:
+                self.delivery.expected_log = None  # what is uploaded now is no log that was asked for
+            if arrived_from is Side.CENTRAL_SYSTEM and answered is not None:
+                self.heard = self._clock()  # by its own word, and not by one that was said in its place
         elif (
             answered is not None and arrived_from is Side.CENTRAL_SYSTEM and reply.reason not in NOT_ITS_WORD
         ):
@@ -389,18 +397,27 @@ class Session:
     async def _ask_central_system(self, call: Call) -> Answer:
         here = self._answered_here(Side.CENTRAL_SYSTEM, call.action) if call.original is None else None
         if here is not None:
-            row, dialect = here
-            carried = Answer(row.reply(dialect), None, None)
-            if row.story == "data-transfer" and self.security_as_data_transfer:
-                text = ocppj.write_payload(call.payload)
-                with suppress(Unreachable, Violation):  # it is confirmed and recorded all the same
-                    carried = await self.ask(
-                        Side.CENTRAL_SYSTEM, security_extension.as_data_transfer(call, text)
-                    )
-            return replace(carried, reply=row.reply(dialect), how="local")
+            return await self._answer_for_central_system(*here, call)
         if self.delivery is not None:
             return await self.delivery.ask(call)
         return await self.ask(Side.CENTRAL_SYSTEM, call)
+
+    async def _answer_for_central_system(self, row: LocalAnswer, dialect: str, call: Call) -> Answer:
+        """Confirm what the central system has no operation for, and carry it another way where that is wanted
+        (``local_answers.TABLE``)."""
+        reply = row.reply(dialect)
+        if row.story != "data-transfer":
+            return Answer(reply, None, None, how="local")
+        if not self.security_as_data_transfer or dialect == "soap 1.2":
+            why = "the central system has no such operation; it is recorded here"
+            lost = Loss(call.action, excerpt(call.payload), "no-operation", why)
+            return Answer(reply, None, None, how="local", notes=(lost,))
+        other = security_extension.as_data_transfer(call, ocppj.write_payload(call.payload))
+        if self.delivery is not None:
+            carried = await self.delivery.notify(other)
+        else:
+            carried = await self.ask(Side.CENTRAL_SYSTEM, other)
+        return replace(carried, reply=reply, how=carried.how or "local")
 
     async def _answer_for_charge_point(self, row: LocalAnswer, dialect: str, call: Call) -> Answer:
         """Answer what the charge point has no operation for (``local_answers.TABLE``)."""
@@ -415,14 +432,21 @@ class Session:
         return Answer(reply or row.reply(dialect), None, None, how="local")
 
     async def _ask_by_another_name(self, call: Call, other: Call) -> Answer:
-        if self.delivery is not None and call.action == "GetLog":
-            # Before it is asked: the first DiagnosticsStatusNotification may come before its answer.
-            self.delivery.expect_log(call.payload["requestId"])
-        answer = await self._ask_charge_point(other)
-        reply = security_extension.reply_to(call, answer.reply)
-        refused = isinstance(reply, CallError) or reply.payload.get("status") != "Accepted"
-        if self.delivery is not None and call.action == "GetLog" and refused:
-            self.delivery.expect_log(None)
+        log, delivery = security_extension.log_asked_by(call), self.delivery
+        if log is None or delivery is None:
+            answer = await self._ask_charge_point(other)
+            return replace(answer, reply=security_extension.reply_to(call, answer.reply))
+        before = delivery.expected_log
+        # Before it is asked: the first DiagnosticsStatusNotification may come before its answer.
+        delivery.expected_log = before if log.once and before is not None else log
+        accepted = False
+        try:
+            answer = await self._ask_charge_point(other)
+            reply = security_extension.reply_to(call, answer.reply)
+            accepted = isinstance(reply, CallResult) and reply.payload.get("status") == "Accepted"
+        finally:
+            if not accepted:
+                delivery.expected_log = before
         return replace(answer, reply=reply)
 
     async def _ask_charge_point(self, call: Call) -> Answer:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from wattbridge.ocpp import ocppj
 from wattbridge.ocpp.messages import Call, CallResult, Payload
-from wattbridge.ocpp.older import Connector
+from wattbridge.ocpp.older import Connector, occupied
 from wattbridge.relay.transactions import Transactions
 from wattbridge.store.base import Change, ConfigurationKey, ConnectorStatus, Transaction
 
@@ -19,12 +19,16 @@ MOST_CONNECTORS = 64  # of one charge point, the oldest forgotten first
 # Keys whose values are never kept: AuthorizationKey (security whitepaper), and what vendors call theirs.
 _SECRET = re.compile(r"authorizationkey|password|passwd|passphrase|pwd|secret|psk|api_?key|credential", re.I)
 _BUSY = frozenset({"Charging", "SuspendedEV", "SuspendedEVSE", "Finishing"})
+_OCCUPIED = frozenset({"Preparing", "Charging", "Finishing"})  # what Occupied becomes
+# Earlier times are of a clock that was never set: no charge point of OCPP was there.
+_UNSET_CLOCK = "2009"
 
 
 @dataclass(frozen=True, slots=True)
 class _Status:
     payload: Payload  # of the last StatusNotification.req
     heard: float
+    occupied: bool  # what it said was no more than that, and what that means changes with its transactions
 
 
 class StandIn:
@@ -41,25 +45,28 @@ class StandIn:
         self._meter_values: dict[object, Payload] = {}
         self._configuration: dict[str, ConfigurationKey] = {}  # by the key in lower case
 
-    def load(self, statuses: list[ConnectorStatus], configuration: list[ConfigurationKey]) -> None:
+    def load(
+        self, statuses: list[ConnectorStatus], configuration: list[ConfigurationKey], *, is_older: bool
+    ) -> None:
         for status in sorted(statuses, key=lambda row: row.heard):
-            self._seen(ocppj.read_payload(status.payload), status.heard)
+            payload = ocppj.read_payload(status.payload)
+            self._seen(payload, status.heard, is_older and payload.get("status") in _OCCUPIED)
         self._configuration = {row.key_name.lower(): row for row in configuration}
 
     def heard(self, call: Call, now: float) -> None:
         """The charge point has said *call*."""
         if call.action == "StatusNotification":
-            self._seen(call.payload, now)
+            self._seen(call.payload, now, "status" in call.added)
         elif call.action == "MeterValues":
             connector = call.payload.get("connectorId")
             self._meter_values.pop(connector, None)
             self._meter_values[connector] = call.payload
             _bound(self._meter_values)
 
-    def _seen(self, payload: Payload, heard: float) -> None:
+    def _seen(self, payload: Payload, heard: float, is_occupied: bool) -> None:
         connector = payload.get("connectorId")
         self._statuses.pop(connector, None)
-        self._statuses[connector] = _Status(payload, heard)
+        self._statuses[connector] = _Status(payload, heard, is_occupied)
         _bound(self._statuses)
 
     # --- what a message of an older version leaves unsaid ---
@@ -69,10 +76,13 @@ class StandIn:
         here = [row for row in transactions if row.connector_id == _text(call.payload.get("connectorId"))]
         if call.action == "MeterValues":
             return Connector(_measured(call, here))
+        return self._state_of(call.payload.get("connectorId"), here)
+
+    def _state_of(self, connector_id: object, here: list[Transaction]) -> Connector:
         running = next((row for row in reversed(here) if not row.stopped), None)
         if running is not None:
             return Connector(int(running.local_id))
-        last = self._statuses.get(call.payload.get("connectorId"))
+        last = self._statuses.get(connector_id)
         if last is None:
             return Connector(has_charged=bool(here))
         ended_since = any(row.changed >= last.heard for row in here)
@@ -87,7 +97,7 @@ class StandIn:
             | ({} if row.value is None else {"value": row.value})
             for name, row in self._configuration.items()
         }
-        if heartbeat_interval is not None:
+        if heartbeat_interval is not None and "heartbeatinterval" not in known:
             interval = {"key": "HeartbeatInterval", "readonly": False, "value": f"{heartbeat_interval:.0f}"}
             known["heartbeatinterval"] = interval
         asked = call.payload.get("key") or []
@@ -133,7 +143,7 @@ class StandIn:
         if wanted == "BootNotification":
             return [Call("BootNotification", self.boot)] if self.boot else []
         if wanted == "StatusNotification":
-            said = {number: status.payload for number, status in self._statuses.items()}
+            said = {number: self._status_now(number, transactions) for number in self._statuses}
         elif wanted == "MeterValues":
             ended = {int(row.local_id) for row in transactions if row.stopped}
             said = {
@@ -146,20 +156,33 @@ class StandIn:
         numbers = [number for number in said if connector is None or number == connector]
         return [Call(wanted, said[number]) for number in sorted(numbers, key=str)]
 
+    def _status_now(self, connector_id: object, transactions: Transactions) -> Payload:
+        """The last status of a connector; one that was only Occupied, by what its transactions are now."""
+        status = self._statuses[connector_id]
+        if not status.occupied:
+            return status.payload
+        here = [row for row in transactions if row.connector_id == _text(connector_id)]
+        now = occupied(connector_id, self._state_of(connector_id, here))
+        return {**status.payload, "status": now}
+
 
 def _measured(call: Call, here: list[Transaction]) -> int | None:
-    """The transaction that was open when the meter was read, by time; where the time fits none, because a
-    clock was set, the one that is open now.
+    """The transaction that was open when the meter was read, by time; None where the values of one message
+    are of several, or of none. A clock that was never set tells no time: then it is the one that is open now.
     """
-    values = call.payload.get("meterValue") or [{}]
-    when = _text(values[0].get("timestamp"))
-    if call.payload.get("connectorId") == 0 or not when:  # the meter of the whole charge point
+    if call.payload.get("connectorId") == 0:  # the meter of the whole charge point
         return None
+    times = [_text(value.get("timestamp")) for value in call.payload.get("meterValue") or ()]
+    found = {_open_at(when, here) for when in times}
+    return found.pop() if len(found) == 1 else None
+
+
+def _open_at(when: str, here: list[Transaction]) -> int | None:
     for row in reversed(here):
         if row.started <= when and (not row.stopped or when <= row.stopped):
             return int(row.local_id)
     running = [row for row in here if not row.stopped]
-    return int(running[0].local_id) if len(running) == 1 else None
+    return int(running[0].local_id) if len(running) == 1 and when < _UNSET_CLOCK else None
 
 
 def _bound(said: dict[object, object] | dict[object, _Status] | dict[object, Payload]) -> None:
