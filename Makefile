@@ -7,8 +7,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 NODE_READY := tests/interop/node/node_modules/.ready
 
-.PHONY: demo test torture powercut check cover bench format lock reference run clean gsoap prometheus chromium dashboards
-.PHONY: screenshots
+.PHONY: demo test torture powercut image image-test boot-test check cover bench format lock reference run clean \
+	gsoap prometheus chromium dashboards screenshots
 
 demo: $(READY)
 	@$(BIN)/wattbridge demo $(ARGS)
@@ -24,6 +24,26 @@ torture: $(READY)
 powercut: $(READY)
 	WATTBRIDGE_CUTS=1000 WATTBRIDGE_KILLS=50 $(BIN)/python -m pytest -q -s tests/store/test_power_cut.py \
 		tests/store/test_kill.py $(ARGS)
+
+# The container image, and the proof that it does what deploy/README.md says; the same of the unit file, in a
+# systemd that boots. They need root and Debian, whose packages they install: half a minute each, the first
+# time one more.
+DEPLOY_READY := .venv/.deploy-ready
+
+$(DEPLOY_READY): $(READY) deploy/container/tools.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r deploy/container/tools.lock
+	@touch $@
+
+image:
+	@deploy/container/tools.sh
+	@deploy/container/image.sh
+
+image-test: image $(DEPLOY_READY)
+	$(BIN)/python -m pytest tests/deploy/prove_image.py $(ARGS)
+
+boot-test: $(READY)
+	@deploy/container/tools.sh
+	$(BIN)/python -m pytest tests/deploy/prove_boot.py $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -45,12 +65,16 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+LOCKED := --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	--no-emit-find-links -q
+
 # Write requirements.lock anew from the ranges of pyproject.toml (versions and hashes, no addresses). What
-# still fits stays as it is; `make lock ARGS=--upgrade` takes the newest.
+# still fits stays as it is; `make lock ARGS=--upgrade` takes the newest. The image has the same versions.
 lock: $(READY)
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes $(ARGS) \
-		--python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-		-q -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev $(ARGS) $(LOCKED) -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra otel -c requirements.lock $(LOCKED) -o deploy/container/requirements.lock
+	$(BIN)/uv pip compile --group deploy -c requirements.lock $(LOCKED) -o deploy/container/tools.lock
+	echo "hatchling" | $(BIN)/uv pip compile - -c requirements.lock $(LOCKED) -o deploy/container/build.lock
 
 # The pages of docs/reference, which are made from the program.
 reference: $(READY)

@@ -49,6 +49,7 @@ NETWORK_ALLOWED = {
     "simulators": "independent parties with sockets of their own",
     "operation.health": "the port for probes and metrics, apart from the charge points' listeners",
     "operation.trace.pages": "pages of the port for operators",
+    "operation.systemd": "the socket that systemd listens at for how its services do",
     "operation.api": "the port for operators, apart from the charge points' listeners",
     "cli": "commands that ask a running gateway",
     "config.kinds": "it reads certificates as TLS will",

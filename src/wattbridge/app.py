@@ -40,6 +40,7 @@ from wattbridge.operation.losses import Losses
 from wattbridge.operation.metrics import ChargePointState, Metrics, State
 from wattbridge.operation.problems import Problems
 from wattbridge.operation.rates import Rates
+from wattbridge.operation.systemd import ServiceManager
 from wattbridge.relay.delivery import Deliveries
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
@@ -53,6 +54,7 @@ from wattbridge.tracing import CannotTrace, Traces
 
 LAG_EVERY = 1.0  # seconds
 TIDY_HISTORY_EVERY = 60.0  # seconds
+CLOSING = 20.0  # seconds that may go by after gateway.drain, and some to spare
 OWN_FILES = 64  # what the gateway itself keeps open, and room for callbacks
 
 
@@ -131,6 +133,14 @@ class Gateway:
         if self.deliveries.is_full:
             why.append("messages cannot be kept: as many wait as offline.queue allows")
         return why
+
+    @property
+    def summary(self) -> str:
+        """How it does, in a line: ``ready: 120 charge points, 4 messages wait``."""
+        if why := self.not_ready_because:
+            return f"not ready: {'; '.join(why)}"
+        sessions, waiting = len(self.registry), self.deliveries.waiting.messages
+        return f"ready: {_counted(sessions, 'charge point')}, {_counted(waiting, 'message')} to deliver"
 
     @property
     def metrics_address(self) -> str:
@@ -611,16 +621,33 @@ async def _serve(
     gateway: Gateway, reloader: Reloader, exchange_log: logs.ExchangeLog, *, exit_when_ready: bool
 ) -> None:
     log = structlog.get_logger()
-    stopping = asyncio.Event()
+    is_ready, stopping = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     gateway.reload_with(reloader)
+    manager = ServiceManager()
+    refused = ""  # why the last reload was
+
+    def status() -> str | None:
+        if stopping.is_set() or not is_ready.is_set():
+            return None
+        return gateway.summary + refused
+
+    def on_reloaded(problem: CannotReload | None) -> None:
+        nonlocal refused
+        refused = f"; the last reload was refused: {problem}" if problem else ""
+        if line := status():
+            manager.ready(line)
+
+    reloader.on_begin, reloader.on_end = manager.reloading, on_reloaded
 
     def told_to_stop(number: signal.Signals) -> None:
         if stopping.is_set():
             log.warning("stopped at once", signal=number.name)
             os._exit(128 + number)
         stopping.set()
-        log.info("stopping", signal=number.name, drain=gateway.config.gateway.drain)
+        drain = gateway.config.gateway.drain
+        manager.stopping(f"stopping, within {drain:g} s", drain + CLOSING)
+        log.info("stopping", signal=number.name, drain=drain)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop, number)
@@ -663,16 +690,19 @@ async def _serve(
             if exit_when_ready:
                 stopping.set()
             else:
+                is_ready.set()
+                manager.ready(gateway.summary)
                 watch_where_wanted()
 
         problem = None
+        alive = tasks.create_task(manager.run(status), name="service manager")
         try:
             await gateway.run(stopping, ready)
         except CannotStart as cannot:
             problem = cannot
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
-            for task in watching:
+            for task in (alive, *watching):
                 task.cancel()
     if problem is not None:
         raise problem
@@ -686,6 +716,10 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
         return asyncio.new_event_loop
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def make_room_for_files(config: Config) -> None:

@@ -67,6 +67,8 @@ class TakesConfig(Protocol):
 class Reloader:
     """``load`` reads the configuration; *loaded* is what the gateway was started with. ``read`` reads a text
     as if it stood in the file.
+
+    ``on_begin`` and ``on_end`` are called around every reload, the latter with why it failed, or nothing.
     """
 
     def __init__(
@@ -82,6 +84,8 @@ class Reloader:
         self._read_text = read or (lambda text: read_text(text, loaded.file, folder=Path(loaded.file).parent))
         self._seen = _fingerprints(_files(loaded))
         self._one_at_a_time = asyncio.Lock()
+        self.on_begin: Callable[[], None] = lambda: None
+        self.on_end: Callable[[CannotReload | None], None] = lambda _: None
 
     async def reload(self, why: str, *, move: bool = False) -> Reloaded:
         """Read and take over the configuration. With *move*, sessions go where their routes now lead.
@@ -89,7 +93,7 @@ class Reloader:
         Raises CannotReload.
         """
         async with self._one_at_a_time:
-            return await self._reload(why, move=move)
+            return await self._told(why, move=move)
 
     async def replace(self, text: str, etag: str, why: str, *, move: bool = False) -> Reloaded:
         """Write *text* into the file in the place of what has this *etag*, and go on with it.
@@ -102,7 +106,7 @@ class Reloader:
             await self._read(lambda: self._read_text(text))
             path = await asyncio.to_thread(_write, Path(self._loaded.file), text.encode())
             try:
-                return await self._reload(why, move=move)
+                return await self._told(why, move=move)
             except CannotReload:
                 await asyncio.to_thread(_write, path, before)
                 self._seen = await asyncio.to_thread(_fingerprints, _files(self._loaded))
@@ -126,6 +130,18 @@ class Reloader:
         if etag != etag_of(content):
             raise Stale("the configuration is another one by now: read it again")
         return content
+
+    async def _told(self, why: str, *, move: bool) -> Reloaded:
+        """Reload, and tell those who want to know of it."""
+        failed: CannotReload | None = None
+        self.on_begin()
+        try:
+            return await self._reload(why, move=move)
+        except CannotReload as problem:
+            failed = problem
+            raise
+        finally:
+            self.on_end(failed)
 
     async def _reload(self, why: str, *, move: bool) -> Reloaded:
         journal = self._gateway.journal

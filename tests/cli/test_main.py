@@ -47,6 +47,7 @@ def test_help_names_every_command() -> None:
         "run",
         "check",
         "reload",
+        "healthcheck",
         "translate",
         "explain",
         "version",

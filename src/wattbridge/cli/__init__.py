@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TextIO, cast
+from urllib.parse import urlsplit
 
 import typer
 
@@ -308,6 +309,46 @@ def _reload_command(
     from wattbridge.cli.reload import reload
 
     raise typer.Exit(reload(admin, token_file, check=dry_run, move=move, out=sys.stdout, err=sys.stderr))
+
+
+@app.command("healthcheck", short_help="Ask whether the gateway of this machine is well.")
+def _healthcheck_command(
+    config: ConfigFile = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            metavar="URL",
+            help="Where its health is, such as http://127.0.0.1:9181.",
+            show_default="`metrics.bind` of the configuration",
+        ),
+    ] = None,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Ask whether it takes messages, and not only whether it lives.")
+    ] = False,
+) -> None:
+    """Ask whether the gateway of this machine is well, and tell by the exit code.
+
+    For probes where there is no shell and no other client:
+
+    \b
+      HEALTHCHECK CMD ["wattbridge", "healthcheck"]
+
+    A gateway that stops is alive and not ready. That a central system is away changes neither.
+
+    Exit codes: 0 it is well, 1 it is not, or does not answer, 2 wrong usage.
+    """
+    if url is not None:
+        _check(url.startswith("http://"), "--url", f"{url!r} is no URL such as http://127.0.0.1:9181")
+        try:
+            urlsplit(url).port  # noqa: B018
+        except ValueError:
+            raise typer.BadParameter(
+                f"{url!r} is no URL such as http://127.0.0.1:9181", param_hint="--url"
+            ) from None
+    from wattbridge.cli.healthcheck import healthcheck
+
+    raise typer.Exit(healthcheck(url, config, ready=ready, out=sys.stdout, err=sys.stderr))
 
 
 @app.command("translate", short_help="Translate one message between SOAP and JSON.")

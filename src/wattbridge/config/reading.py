@@ -20,12 +20,12 @@ from wattbridge.config.findings import (
     wrong_rules,
 )
 from wattbridge.config.kinds import Surroundings
-from wattbridge.config.models import Config
+from wattbridge.config.models import Config, Metrics
 from wattbridge.config.overrides import BadOverride, apply_override
 from wattbridge.config.profile import Profile
 from wattbridge.config.profiles import built_in_names, misfits
 from wattbridge.config.tree import Node, Unreadable, read_tree, spell
-from wattbridge.config.values import describe, suggest
+from wattbridge.config.values import Bind, describe, read_bind, suggest
 
 MAX_FILE = 16 * 1024 * 1024  # bytes; 100,000 charge points fit
 MAX_PROFILE = 1024 * 1024  # bytes; samples may be long
@@ -197,6 +197,23 @@ def read_profile_text(text: str, name: str) -> Profile:
     if profile is None or problems:
         raise ConfigErrors(problems)
     return profile
+
+
+def metrics_bind(path: str | os.PathLike[str] | None = None, *, env: Mapping[str, str] | None = None) -> Bind:
+    """Where a gateway with this configuration serves its health.
+
+    Nothing else of it is looked at, and where it cannot be read, or does not say, this is the usual place: a
+    gateway that runs goes on with the configuration it had when its file has become wrong.
+    """
+    usual: Bind = Metrics().bind
+    try:
+        name = os.fspath(path) if path is not None else _find(os.environ if env is None else env)
+        node = read_tree(read_limited(Path(name), MAX_FILE), Path(name).suffix).root
+        for key in ("metrics", "bind"):
+            node = node and node.child(key)
+        return read_bind(node.value) if node and isinstance(node.value, str) else usual
+    except (ConfigErrors, OSError, Unreadable, ValueError):  # UnicodeDecodeError is a ValueError
+        return usual
 
 
 def _find(env: Mapping[str, str]) -> str:
