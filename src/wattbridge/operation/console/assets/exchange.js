@@ -197,10 +197,10 @@ function replay(whole) {
     sendCall(whole.charger, { action: spoken?.action ?? whole.action, payload: spoken?.payload ?? {}, told: redacted(whole) ? "Parts of it were blotted out: put in what belongs there." : "" });
     return;
   }
-  const command = `wattbridge trace replay exchange-${whole.number}.jsonl --to ws://127.0.0.1:9100/ocpp/${whole.charger}`;
+  const command = `wattbridge trace replay exchange-${whole.number}.jsonl --to ws://127.0.0.1:9000`;
   dialog("Replay", [
     h("p", "A charge point has sent this. Sent once more to its central system it would be charged, counted or started twice; so it is replayed only against a central system for trying things:"),
     h("pre", { tabindex: "0" }, command),
-    h("p", "The file is what Download gives; the address is that of your sandbox, such as ", h("code", "wattbridge simulate csms"), "."),
+    h("p", "The file is what Download gives; the address is that of your sandbox, such as ", h("code", "wattbridge simulate central-system --json --bind 127.0.0.1:9000"), "."),
   ], { actions: (close) => [h("a.button", { href: `/api/v1/messages/${whole.number}/download?format=oot`, download: true }, icon("down"), " Download the file"), h("button", { onclick: () => copy(command, "The command is copied") }, "Copy the command"), h("button", { onclick: close }, "Close")] });
 }
