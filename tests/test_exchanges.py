@@ -170,7 +170,8 @@ def ask(call: Call, exchange: Exchange) -> tuple[bytes | None, Reply, tuple[Note
             return relayed, security_extension.reply_to(call, reply), (*notes_of_reading, *notes)
         if row.story == "configuration":
             return None, as_configured(exchange.before).configuration(call, None), ()
-        return None, other or row.reply(speaks), ()
+        lost = (local_answers.only_recorded(call),) if row.story == "data-transfer" else ()
+        return None, other or row.reply(speaks), lost
     untold = older.untold(call, version) if asked is Side.CENTRAL_SYSTEM else None
     if untold is not None:
         return None, *untold

@@ -6,8 +6,8 @@ import pytest
 
 from wattbridge.ocpp import security_extension
 from wattbridge.ocpp.actions import dialect
-from wattbridge.ocpp.local_answers import TABLE, LocalAnswer, find, kept_from
-from wattbridge.ocpp.messages import CallError, CallResult, Side
+from wattbridge.ocpp.local_answers import TABLE, LocalAnswer, find, kept_from, only_recorded
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Side
 
 VERSIONS = ("1.2", "1.5", "1.6")
 
@@ -59,6 +59,15 @@ def test_some_answers_in_the_place_of_a_charge_point() -> None:
     assert kept_from("GetConfiguration").story == "configuration"
     assert isinstance(kept_from("GetDiagnostics").reply(), CallError)
     assert isinstance(kept_from("GetLog").reply(), CallError)
+
+
+def test_what_is_confirmed_and_carried_nowhere_is_a_loss() -> None:
+    lost = only_recorded(Call("SecurityEventNotification", {"type": "x"}))
+    assert (lost.path, lost.value, lost.rule) == (
+        "SecurityEventNotification",
+        '{"type": "x"}',
+        "no-operation",
+    )
 
 
 def test_some_answers() -> None:

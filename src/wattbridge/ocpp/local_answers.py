@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wattbridge.ocpp import security_extension
-from wattbridge.ocpp.messages import CallError, CallResult, Payload, Reply, Side
+from wattbridge.ocpp.errors import excerpt
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Loss, Payload, Reply, Side
 
 # What needs more than a row: the configuration as far as it is known, a message sent in the charge point's
 # place, a call by another name.
@@ -209,3 +210,9 @@ def kept_from(action: str) -> LocalAnswer:
     if row is None or row.story == "other-name":
         return _at_charge_point(action, (), None, "CALLERROR NotSupported", "its profile")
     return row
+
+
+def only_recorded(call: Call) -> Loss:
+    """What becomes of a message that is confirmed here and carried nowhere."""
+    why = "the central system has no such operation; it is recorded here"
+    return Loss(call.action, excerpt(call.payload), "no-operation", why)

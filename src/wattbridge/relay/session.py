@@ -16,9 +16,9 @@ from typing import Protocol
 from wattbridge.ocpp import local_answers, ocppj, security_extension
 from wattbridge.ocpp.actions import in_words_of_soap
 from wattbridge.ocpp.differences import answered_here
-from wattbridge.ocpp.errors import Unreachable, Violation, excerpt
+from wattbridge.ocpp.errors import Unreachable, Violation
 from wattbridge.ocpp.local_answers import LocalAnswer
-from wattbridge.ocpp.messages import Call, CallError, CallResult, Check, Loss, Note, Passage, Reply, Side
+from wattbridge.ocpp.messages import Call, CallError, CallResult, Check, Note, Passage, Reply, Side
 from wattbridge.ocpp.older import NEWEST, UNKNOWN, Connector, asks_for_connector, understood
 from wattbridge.ocpp.security_extension import ExpectedLog
 from wattbridge.relay.journal import How, Journal, Record
@@ -409,9 +409,7 @@ class Session:
         if row.story != "data-transfer":
             return Answer(reply, None, None, how="local")
         if not self.security_as_data_transfer or dialect == "soap 1.2":
-            why = "the central system has no such operation; it is recorded here"
-            lost = Loss(call.action, excerpt(call.payload), "no-operation", why)
-            return Answer(reply, None, None, how="local", notes=(lost,))
+            return Answer(reply, None, None, how="local", notes=(local_answers.only_recorded(call),))
         other = security_extension.as_data_transfer(call, ocppj.write_payload(call.payload))
         if self.delivery is not None:
             carried = await self.delivery.notify(other)
