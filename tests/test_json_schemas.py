@@ -117,7 +117,7 @@ def test_description_and_schema_agree_but_for_the_rows(message: str, edition: st
 
 
 @every_edition
-def test_every_action_is_compared(edition: str) -> None:
+def test_counted_actions_is_compared(edition: str) -> None:
     schema_of("Heartbeat", edition)
     files = {file.stem for file in FOLDERS[edition].glob("*.json")}
     assert set(SHAPES) <= files

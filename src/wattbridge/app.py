@@ -28,7 +28,7 @@ from wattbridge.keeping import audit_of, history_of, open_store, rules_of
 from wattbridge.links import tls
 from wattbridge.links.handling import Boot
 from wattbridge.observing import charge_points, expirations, revision
-from wattbridge.ocpp.actions import every_action
+from wattbridge.ocpp.actions import counted_actions
 from wattbridge.ocpp.messages import Side
 from wattbridge.operation import logs
 from wattbridge.operation.api import Access, AdminPort, Page, Site, Token, openapi, pages_of, signing_in
@@ -87,7 +87,7 @@ class Gateway:
             raise CannotStart(f"TLS: {problem}") from None
         self.registry = Registry(self.journal, self._open_way, deliveries=self.deliveries)
         self._set_up_registry()
-        actions = every_action(self.fleet.usual)
+        actions = counted_actions(self.fleet.usual)
         self.metrics = Metrics(version("wattbridge"), actions, self._state, revision=revision())
         self.traces = Traces(self.journal)
         self._set_up_metrics()

@@ -168,7 +168,7 @@ async def test_sessions_end_with_their_token() -> None:
         assert (await world.ask(ROUTES, token=OPERATE)).status == 401
 
 
-async def test_every_action_is_noted_and_who_only_looks_is_not() -> None:
+async def test_counted_actions_is_noted_and_who_only_looks_is_not() -> None:
     async with a_port() as world:
         await world.ask(ROUTES, token=READ)
         await world.ask("POST /api/v1/chargers/CP%2F1/move", token=OPERATE)

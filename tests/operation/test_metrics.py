@@ -11,7 +11,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes import Clock
-from wattbridge.ocpp.actions import dialect, every_action
+from wattbridge.ocpp.actions import counted_actions, dialect
 from wattbridge.ocpp.messages import (
     Breach,
     CallError,
@@ -61,7 +61,7 @@ def a_state() -> State:
 def some_metrics(clock: Clock | None = None) -> Metrics:
     return Metrics(
         "1.2.3",
-        every_action(dialect()),
+        counted_actions(dialect()),
         a_state,
         upstreams=("main", "pilot"),
         listeners=("soap",),
@@ -148,7 +148,7 @@ def test_no_series_tells_when_it_was_created() -> None:
     assert not [name for name, _ in samples(some_metrics()) if name.endswith("_created")]
 
 
-def test_every_action_and_reason_begins_at_zero() -> None:
+def test_counted_actions_and_reason_begins_at_zero() -> None:
     page = some_metrics().page().decode()
     for asked, action in dialect().operations:
         direction = "to_csms" if asked is CENTRAL_SYSTEM else "to_charger"
@@ -171,12 +171,16 @@ def test_there_are_never_three_thousand_series() -> None:
     metrics = some_metrics()
     metrics.know(("main", "pilot"), ("field", "depot"), [f"profile-{number}" for number in range(24)])
     lossy = tuple(Loss("x", "", rule, "") for rule in LOSSES)
-    for asked, action in [*every_action(dialect()), (CENTRAL_SYSTEM, "Nonsense"), (CHARGE_POINT, "Nonsense")]:
+    for asked, action in [
+        *counted_actions(dialect()),
+        (CENTRAL_SYSTEM, "Nonsense"),
+        (CHARGE_POINT, "Nonsense"),
+    ]:
         for reason in REASONS:
             reply = CallError("GenericError", reason=reason)
             metrics.count(a_record(action, reply, arrived_from=asked.other))
             metrics.count(a_record(action, reply, arrived_from=asked.other, asked=False))
-    for asked, action in every_action(dialect()):
+    for asked, action in counted_actions(dialect()):
         metrics.count(a_record(action, arrived_from=asked.other, notes=lossy))
     for asking in ("soap", "json"):
         for theirs in ("soap", "json"):

@@ -159,7 +159,7 @@ async def test_a_second_connection_replaces_the_first(central_system: JsonCentra
         ),
     ],
 )
-async def test_every_action_is_answered_and_kept_as_on_the_wire(
+async def test_counted_actions_is_answered_and_kept_as_on_the_wire(
     central_system: JsonCentralSystem, call: str, answer: str
 ) -> None:
     async with plug(central_system) as socket:
@@ -445,7 +445,7 @@ STATUS = {"status": "Accepted"}
         ),
     ],
 )
-async def test_every_action_can_be_asked_and_keeps_its_names(
+async def test_counted_actions_can_be_asked_and_keeps_its_names(
     central_system: JsonCentralSystem, action: str, payload: dict[str, Any], answer: dict[str, Any]
 ) -> None:
     reply = json.dumps([3, "@", answer], default=float)

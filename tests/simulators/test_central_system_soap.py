@@ -215,7 +215,7 @@ def test_no_witness_saw_a_rule_broken(seen: Seen) -> None:
         ),
     ],
 )
-async def test_every_action_is_answered(
+async def test_counted_actions_is_answered(
     central_system: SoapCentralSystem, action: str, asked: str, answered: str
 ) -> None:
     answer = await ask(central_system, action, asked)
