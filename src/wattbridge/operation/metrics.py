@@ -29,6 +29,7 @@ from wattbridge.ocpp.local_answers import TABLE
 from wattbridge.ocpp.messages import Breach, CallError, Loss, Passage, Side
 from wattbridge.ocpp.older import NEWEST
 from wattbridge.ocpp.reasons import PROFILE_RULES, REASONS
+from wattbridge.ocpp.security_extension import is_of_it
 from wattbridge.operation.exchanges import (
     DIRECTIONS,
     NO_PROTOCOL,
@@ -107,7 +108,7 @@ class ChargePointState:
 
 
 # What one version cannot say need not reach it (``older.untold``), besides the table.
-LOCALLY_ANSWERED = {row.action for row in TABLE} | {
+LOCALLY_ANSWERED = {row.action for row in TABLE if not is_of_it(Side.CHARGE_POINT, row.action)} | {
     "DiagnosticsStatusNotification", "FirmwareStatusNotification", "MeterValues",
 }  # fmt: skip
 
