@@ -690,7 +690,7 @@ def test_what_the_other_party_has_no_operation_for_is_counted_as_answered_here()
     record = a_record("TriggerMessage", arrived_from=CENTRAL_SYSTEM, asked=False)
     metrics.count(replace(record, how="local"))
     assert value(metrics, 'wattbridge_local_answers_total{action="TriggerMessage"}') == 1.0
-    assert value(metrics, 'wattbridge_local_answers_total{action="GetLog"}') == 0.0
+    assert value(metrics, 'wattbridge_local_answers_total{action="SetChargingProfile"}') == 0.0
 
 
 def test_messages_of_the_security_extension_are_counted_by_their_names() -> None:
