@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -175,6 +176,27 @@ def test_what_waits_is_sent_after_a_crash_too_and_only_once() -> None:
         world.run_for(5.0)
         sent = [payload["meterValue"][0]["sampledValue"][0]["value"] for _, payload in world.got]
         assert sent == [str(number) for number in range(120)]
+
+
+@pytest.mark.parametrize("moment", [0.1, 0.3, 0.5, 0.7, 0.9, 1.1])
+def test_a_link_that_opens_while_the_disk_is_read_is_not_missed(moment: float) -> None:
+    """Whatever the gateway does in that moment after a restart, nothing waits for half a minute more."""
+    with a_world() as world:
+        find = world.store.find
+
+        async def find_slowly(*asked: Any, **how: Any) -> Any:
+            await asyncio.sleep(0.1)
+            return await find(*asked, **how)
+
+        world.central_system.away = True
+        for number in range(3):
+            world.result(meter_values(7, number))
+        world.store.find = find_slowly  # type: ignore[method-assign]
+        world.crash()
+        world.run_for(moment)
+        world.come_back()
+        world.run_for(2.0)
+        assert len(world.got) == 3
 
 
 def test_later_messages_queue_behind_and_others_overtake() -> None:

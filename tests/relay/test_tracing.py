@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,6 +11,13 @@ from wattbridge.relay.tracing import Parent, Tracing, headers_to_send, of_no_tra
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN_ID = "00f067aa0ba902b7"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_traced_afterwards() -> Iterator[None]:
+    """A test that is no coroutine has the context of all tests."""
+    yield
+    Tracing(0.0).end()
 
 
 @pytest.mark.parametrize(

@@ -402,6 +402,7 @@ class Delivery:
         if self.is_away:
             why = Unreachable("not_connected", f"the central system of {self.identity} is away")
         while True:
+            seen = self.outbox.changes
             if self._may_send():
                 async with self.outbox.turn:
                     if self._may_send():
@@ -416,7 +417,7 @@ class Delivery:
             if keeper.clock() >= until:
                 held = f"{why.description}; StartTransaction was held for {keeper.rules.hold:g} s"
                 raise Unreachable(why.reason, held, why.asked)
-            await self.outbox.wait_for_news(min(FIRST_WAIT, max(0.0, until - keeper.clock())))
+            await self.outbox.wait_for_news(min(FIRST_WAIT, max(0.0, until - keeper.clock())), seen)
 
     async def _started(self, call: Call, key: str, answer: Answer) -> Answer:
         reply = answer.reply
@@ -759,7 +760,7 @@ class Delivery:
         stop = Call("RemoteStopTransaction", {"transactionId": int(refused.local_id)})
         wait, why = FIRST_STOP_WAIT, ""
         while not self._keeper.stopping and not (self._latest(refused) or refused).stopped:
-            session, said = self.session, "it has no session"
+            session, said, seen = self.session, "it has no session", self.outbox.changes
             if session is not None:
                 try:
                     reply = (await session.ask(Side.CHARGE_POINT, stop)).reply
@@ -773,7 +774,7 @@ class Delivery:
                 text = f"{refused.local_id}: {said}; it is asked again"
                 self._tell("transaction not stopped", text, "unreachable")
             why = said
-            await self.outbox.wait_for_news(wait)
+            await self.outbox.wait_for_news(wait, seen)
             wait = min(2 * wait, LONGEST_STOP_WAIT)
 
     # --- what the operator does ---

@@ -89,7 +89,8 @@ class Outbox:
     """The messages of one charge point that wait for its central system.
 
     ``turn`` is had by whoever sends: one transaction message at a time, so that a later one never overtakes
-    one that could not be delivered. ``is_sending`` while it is a kept message.
+    one that could not be delivered. ``is_sending`` while it is a kept message. ``changes`` counts what may
+    let a message go that could not go before.
     """
 
     # There is one for each charge point.
@@ -104,6 +105,7 @@ class Outbox:
         "_retry_at_once",
         "_settled",
         "by_upstream",
+        "changes",
         "is_sending",
         "turn",
         "waiting",
@@ -118,6 +120,7 @@ class Outbox:
         self._keeper = keeper
         self._owner = owner
         self._position = 0  # of the message kept last
+        self.changes = 0
         self._news: asyncio.Event | None = None  # made by who waits for it: it costs a kilobyte
         self._draining = False
         self._retry_at_once = False
@@ -208,11 +211,18 @@ class Outbox:
 
     def wake(self) -> None:
         """Something has changed: the link, or what waits."""
+        self.changes += 1
         if self._news is not None:
             self._news.set()
             self._news = None
 
-    async def wait_for_news(self, within: float) -> None:
+    async def wait_for_news(self, within: float, seen: int) -> None:
+        """Wait until there are more ``changes`` than *seen*, at most *within* seconds.
+
+        *seen* is how many there were before a look that found nothing to do: what changed meanwhile counts.
+        """
+        if self.changes != seen:
+            return
         news = self._news = self._news or asyncio.Event()
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
@@ -229,11 +239,12 @@ class Outbox:
         failures = 0
         try:
             while self.waiting.messages and not self._keeper.stopping:
+                seen = self.changes  # to look and to tidy up takes a while, in which the link may open
                 try:
                     row = None if self._owner.is_away else await self._next()
                     if row is None:
                         await self._expire()
-                        await self.wait_for_news(LONGEST_WAIT)
+                        await self.wait_for_news(LONGEST_WAIT, seen)
                         continue
                     await self._keeper.pacer.turn()
                     wait = await self._send(row)
@@ -246,7 +257,8 @@ class Outbox:
                 else:
                     failures += 1
                     await self._expire()
-                    await self.wait_for_news(min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 10)))
+                    longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 10))
+                    await self.wait_for_news(longest, seen)
         finally:
             self._draining = False
             self.wake()
@@ -259,7 +271,7 @@ class Outbox:
             left = until - self._keeper.clock()
             if left < A_HAIR:
                 return
-            await self.wait_for_news(left)
+            await self.wait_for_news(left, self.changes)
 
     async def _next(self) -> Waiting | None:
         """The message to send now; None when none may be sent to this central system."""
