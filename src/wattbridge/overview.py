@@ -202,7 +202,11 @@ class Overview:
             text = f"Charge points that want in and are not known: {len(unknown)}."
             yield _attend("unknown-charger", text, CAUSES["unknown-charger"].fix, "/chargers?state=unknown")
         begin = self._now() - LATELY
-        lately = Counter(problem.kind for problem in gateway.problems.all() if problem.last >= begin)
+        lately = Counter(
+            problem.kind
+            for problem in gateway.problems.all()
+            if problem.last >= begin and problem.passed is None
+        )
         for kind in COUNTED:
             if lately[kind]:
                 text = f"{CAUSES[kind].text} In the last hour: {lately[kind]}."
@@ -228,13 +232,15 @@ def _problem(problem: Problem) -> dict[str, Any]:
     cause = CAUSES[problem.kind]
     return {
         "kind": problem.kind,
-        "charger": problem.charger or None,
+        "charger": problem.only or None,
+        "chargers": len(problem.met_by) or (1 if problem.charger else 0),
         "upstream": problem.upstream or None,
         "source": problem.source or None,
         "listener": problem.listener or None,
         "reason": problem.reason,
         "first": in_milliseconds(problem.first),
         "last": in_milliseconds(problem.last),
+        "passed": in_milliseconds(problem.passed) if problem.passed is not None else None,
         "count": problem.count,
         "text": cause.text,
         "said": problem.text,

@@ -62,7 +62,7 @@ def test_what_goes_well_is_no_problem() -> None:
     assert world.kinds == []
 
 
-CALLED = {"asked_by": Side.CENTRAL_SYSTEM, "other_transport": "soap"}
+CALLED: dict[str, Any] = {"asked_by": Side.CENTRAL_SYSTEM, "other_transport": "soap"}
 
 
 @pytest.mark.parametrize(
@@ -197,6 +197,81 @@ def test_problems_of_one_kind_and_charge_point_are_one() -> None:
     assert world.problems.of("CP2") == [second]
     world.problems.forget_unknown({"CP2"}.__contains__)
     assert world.problems.all() == [first]
+
+
+def unreachable(world: World, identity: str, text: str = "no connection within 10 s") -> None:
+    world.journal.event(Event("central system unreachable", identity, text, "timeout", {"upstream": "cloud"}))
+
+
+def test_a_central_system_that_is_away_is_one_problem_however_many_meet_it() -> None:
+    world = World()
+    for number in range(1000):
+        unreachable(world, f"CP{number}")
+    [problem] = world.problems.all()
+    assert (problem.kind, problem.upstream, problem.count) == ("csms-unreachable", "cloud", 1000)
+    assert (len(problem.met_by), problem.only, problem.link) == (1000, "", "/messages")
+    assert world.problems.of("CP7") == [problem]
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        (
+            Event("central system unreachable", "CP1", "no connection within 10 s", labels={"upstream": "c"}),
+            Event("central system connected", "CP2", labels={"upstream": "c"}),
+        ),
+        (
+            Event("central system unreachable", "CP1", "TLS: not trusted", labels={"upstream": "c"}),
+            Event("central system answers", "CP1", labels={"upstream": "c"}),
+        ),
+        (
+            Event("central system unreachable", "CP1", "it answered HTTP 401", labels={"upstream": "c"}),
+            Event("central system connected", "CP1", labels={"upstream": "c"}),
+        ),
+        (
+            Event("connection refused", "CP1", "its password is missing or wrong", "auth"),
+            Event("charge point connected", "CP1"),
+        ),
+    ],
+)
+def test_what_has_passed_says_since_when_until_it_comes_again(begin: Event, end: Event) -> None:
+    world = World()
+    world.journal.event(begin)
+    world.journal.event(Event("wrong address", "CP9", "…"))
+    world.now += 10
+    world.journal.event(end)
+    world.now += 10
+    world.journal.event(end)
+    lasting, passed = world.problems.all()  # what has passed comes last
+    assert (lasting.kind, lasting.passed, passed.passed) == ("wrong-url", None, NOON + 10)
+    world.journal.event(begin)
+    assert [problem.passed for problem in world.problems.all()] == [None, None]
+
+
+def test_another_central_system_that_is_there_ends_nothing() -> None:
+    world = World()
+    unreachable(world, "CP1")
+    world.journal.event(Event("central system connected", "CP1", labels={"upstream": "other"}))
+    assert [problem.passed for problem in world.problems.all()] == [None]
+
+
+def test_a_charge_point_that_is_called_after_all_is_no_problem_any_more() -> None:
+    world = World()
+    world.fails("refused", "connection refused by 10.0.0.7:8080", **CALLED)
+    world.exchange("Reset", CallResult({"status": "Accepted"}), how="local", **CALLED)  # nobody was called
+    assert [problem.passed for problem in world.problems.all()] == [None]
+    world.exchange("Reset", CallResult({"status": "Accepted"}), **CALLED)
+    assert [problem.passed for problem in world.problems.all()] == [NOON]
+
+
+def test_a_central_system_that_answers_in_soap_again() -> None:
+    world = World()
+    soap: dict[str, Any] = {"upstream": "old", "other_transport": "soap"}
+    world.fails("malformed", "answered HTTP 502 with an HTML page: '<html>'", **soap)
+    world.exchange("Heartbeat", CallResult({}), how="kept", **soap)
+    assert [problem.passed for problem in world.problems.all()] == [None]
+    world.exchange("Heartbeat", CallResult({}), **soap)
+    assert [problem.passed for problem in world.problems.all()] == [NOON]
 
 
 def test_strangers_without_a_name_are_told_apart_by_their_address() -> None:

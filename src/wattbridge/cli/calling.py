@@ -50,7 +50,7 @@ def call(
 def list_problems(
     admin: str, token_file: str, *, charger: str | None, as_json: bool, out: TextIO, err: TextIO
 ) -> int:
-    """What goes wrong, the latest first, each with what to do. Returns 0, or as above."""
+    """What goes wrong, the latest first and what has passed last, with what to do. Returns 0, or as above."""
     try:
         query = {"charger": charger} if charger else None
         problems = Admin(admin, token_file, err).get("GET", "problems", query)["problems"]
@@ -69,11 +69,13 @@ def list_problems(
 
 def _write_problem(problem: dict[str, Any], out: TextIO) -> None:
     columns = columns_of(out)
-    whom = problem["charger"] or problem["source"] or ""
+    many = f"{problem['chargers']} charge points" if problem["chargers"] > 1 else ""
+    whom = problem["charger"] or many or problem["source"] or ""
     if problem["upstream"]:
         whom = f"{whom} → {problem['upstream']}" if whom else problem["upstream"]
     count = "once" if problem["count"] == 1 else f"{problem['count']} times"
-    out.write(f"{problem['kind']}  {whom}  {count}, last {problem['last']}\n")
+    passed = f", over since {problem['passed']}" if problem["passed"] else ""
+    out.write(f"{problem['kind']}  {whom}  {count}, last {problem['last']}{passed}\n")
     for text, mark in ((problem["text"], ""), (problem["said"], "said: "), (problem["fix"], "do: ")):
         if text:
             out.writelines(f"{line}\n" for line in wrapped(f"{mark}{text}", "  ", columns))

@@ -1,15 +1,16 @@
 """What goes wrong, grouped by cause and named in plain words, each with what to do about it.
 
 It listens to the journal and keeps a bounded number of groups: one for each kind of cause, charge point and
-central system. Whatever is not in the table is no problem here; the message history has every call.
+central system, and one for all charge points that meet the same trouble at a central system. What has passed
+says so. Whatever is not in the table is no problem here; the message history has every call.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from wattbridge.ocpp.messages import CallError, CallResult, Side
 from wattbridge.relay.journal import Event, Journal, Record
 
 MOST = 5000  # groups; the one that was seen longest ago gives way
+MOST_MET = 20_000  # charge points of one group
 MOST_CLOCKS = 20_000  # charge points whose clock is looked at
 LONGEST = 500  # characters of what a party said
 
@@ -150,6 +152,14 @@ CAUSES = {
     ),
 }
 
+# Causes that go away by themselves, and how that is seen: the charge point is called, it comes in, its
+# central system takes it or answers.
+_PASSED_WHEN_CALLED = ("no-callback", "callback-not-allowed", "tls", "html-instead-of-soap")
+_PASSED_WHEN_IN = ("wrong-password", "wrong-protocol", "rate-limited")
+_PASSED_WHEN_TAKEN = ("csms-credentials", "csms-unknown")
+_PASSED_WHEN_ANSWERED = ("html-instead-of-soap",)
+_OF_CENTRAL_SYSTEM = ("csms-unreachable", "tls")
+
 _TLS = re.compile(r"\bTLS\b|\bSSL\b|certificate", re.IGNORECASE)
 _STATUS = re.compile(r"HTTP (\d{3})\b")
 _POLICY = "no usable callback address"
@@ -157,7 +167,11 @@ _POLICY = "no usable callback address"
 
 @dataclass(slots=True)
 class Problem:
-    """One group: a kind of ``CAUSES``, whom it is about, what was said last. Times are since the epoch."""
+    """One group: a kind of ``CAUSES``, whom it is about, what was said last. Times are since the epoch.
+
+    ``met_by`` are the charge points of a trouble that lies with their central system. ``passed`` is when it
+    was seen to be over, None while it is not.
+    """
 
     kind: str
     charger: str
@@ -169,12 +183,19 @@ class Problem:
     first: float
     last: float
     count: int = 0
+    passed: float | None = None
+    met_by: set[str] = field(default_factory=set)
+
+    @property
+    def only(self) -> str:
+        """The charge point that it is about; nothing when there are several, or none with a name."""
+        return next(iter(self.met_by)) if len(self.met_by) == 1 else self.charger
 
     @property
     def link(self) -> str:
         """Where the console shows more."""
-        if self.charger and self.kind != "unknown-charger":
-            return f"/chargers/{quote(self.charger, safe='')}"
+        if self.only and self.kind != "unknown-charger":
+            return f"/chargers/{quote(self.only, safe='')}"
         return "/messages?filter=" + quote(f'charger:"{self.charger}"') if self.charger else "/messages"
 
 
@@ -187,7 +208,7 @@ class _Clock:
 
 
 class Problems:
-    """Groups what goes wrong; ``all`` has the latest first."""
+    """Groups what goes wrong; ``all`` has the latest first, and what has passed last."""
 
     def __init__(self, *, most: int = MOST, wall_clock: Callable[[], float] = time.time) -> None:
         self._most = most
@@ -200,10 +221,11 @@ class Problems:
         journal.listen(record=self.hear, event=self.hear_event)
 
     def all(self) -> list[Problem]:
-        return list(reversed(self._groups.values()))
+        latest = list(reversed(self._groups.values()))
+        return sorted(latest, key=lambda problem: problem.passed is not None)
 
     def of(self, charger: str) -> list[Problem]:
-        return [problem for problem in self.all() if problem.charger == charger]
+        return [problem for problem in self.all() if problem.charger == charger or charger in problem.met_by]
 
     def unknown(self) -> list[Problem]:
         """Charge points that were refused because nobody knows them, the latest first."""
@@ -249,6 +271,11 @@ class Problems:
 
     def _hear_result(self, record: Record, result: CallResult) -> None:
         action, payload = record.action, record.payload
+        if record.other_transport == "soap" and not record.how and self._groups:
+            if record.arrived_from is Side.CENTRAL_SYSTEM:
+                self._passed(_PASSED_WHEN_CALLED, record.identity, "")
+            else:
+                self._passed(_PASSED_WHEN_ANSWERED, record.identity, record.upstream)
         if action in ("Authorize", "StartTransaction"):
             status = _of(result.payload.get("idTagInfo"), "status")
             if record.how == "offline":
@@ -310,17 +337,26 @@ class Problems:
             kind = "two-addresses"
         elif event.kind == "message parked":
             kind = "message-parked"
-        if kind:
-            labels = event.labels
+        labels = event.labels
+        upstream = labels.get("upstream", "")
+        if event.kind in ("central system connected", "central system answers"):
+            self._passed(_OF_CENTRAL_SYSTEM, "", upstream)
+            self._passed(_PASSED_WHEN_TAKEN, event.identity, upstream)
+        elif event.kind == "charge point connected":
+            self._passed(_PASSED_WHEN_IN, event.identity, "")
+        elif event.kind == "central system unreachable" and kind in _OF_CENTRAL_SYSTEM:
+            self._note(kind, "", event.reason, said, upstream=upstream, met_by=event.identity)
+        elif kind:
+            source, listener = labels.get("source", ""), labels.get("listener", "")
             self._note(
-                kind,
-                event.identity,
-                event.reason,
-                said,
-                upstream=labels.get("upstream", ""),
-                source=labels.get("source", ""),
-                listener=labels.get("listener", ""),
+                kind, event.identity, event.reason, said, upstream=upstream, source=source, listener=listener
             )
+
+    def _passed(self, kinds: Iterable[str], charger: str, upstream: str) -> None:
+        for kind in kinds:
+            problem = self._groups.get((kind, charger, upstream))
+            if problem is not None and problem.passed is None:
+                problem.passed = self._wall_clock()
 
     def _note(
         self,
@@ -332,6 +368,7 @@ class Problems:
         upstream: str = "",
         source: str = "",
         listener: str = "",
+        met_by: str = "",
     ) -> None:
         # Of those nobody knows by name, the address tells them apart.
         key = kind, charger or source, upstream
@@ -341,8 +378,10 @@ class Problems:
             problem = Problem(kind, charger, upstream, reason, "", source, listener, first=now, last=now)
         problem.reason, problem.text = reason, said[:LONGEST]
         problem.source, problem.listener = source or problem.source, listener or problem.listener
-        problem.last = now
+        problem.last, problem.passed = now, None
         problem.count += 1
+        if met_by and len(problem.met_by) < MOST_MET:
+            problem.met_by.add(met_by)
         self._groups[key] = problem
         if len(self._groups) > self._most:
             del self._groups[next(iter(self._groups))]

@@ -400,13 +400,15 @@ class Allow(Shape):
 
 class ProblemGroup(Shape):
     kind: str
-    charger: str | None
+    charger: str | None = Field(description="the one it is about; null when there are several, or none")
+    chargers: int = Field(description="charge points that it is about")
     upstream: str | None
     source: str | None
     listener: str | None
     reason: str
     first: str
     last: str
+    passed: str | None = Field(description="when it was seen to be over; null while it is not")
     count: int
     text: str = Field(description="the cause in plain words")
     said: str = Field(description="what was said last")

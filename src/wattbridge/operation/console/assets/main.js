@@ -227,7 +227,7 @@ async function begin() {
     state.name = state.overview.name ?? "wattbridge";
     state.page?.told?.(state.overview);
     frame();
-    state.problems = (await get("/problems")).problems.length;
+    state.problems = (await get("/problems")).problems.filter((one) => !one.passed).length;
     frame();
   }, 3);
 }

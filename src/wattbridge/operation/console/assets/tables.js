@@ -129,12 +129,12 @@ export function transactions(where) {
 export function problems(where) {
   return asking(where, "problems", 5, () => get("/problems"), ({ problems: list }) => [
     h("h1", "Problems"),
-    list.length ? h("p.muted", `${count(list.length, "cause")}; the one that was seen last comes first.`) : h("p.fine", h("span.mark", { "aria-hidden": "true" }, "✓"), "None has been seen."),
+    list.length ? h("p.muted", `${count(list.length, "cause")}; the one that was seen last comes first, what has passed comes last.`) : h("p.fine", h("span.mark", { "aria-hidden": "true" }, "✓"), "None has been seen."),
     h("ul.problems", list.map((one) => h("li.card", { "data-key": [one.kind, one.charger, one.upstream, one.source, one.reason].join("-") },
-      h("header", h("span.mark.bad", { "aria-hidden": "true" }, "✖"), h("h2", one.text)),
+      h("header", one.passed ? h("span.mark.good", { "aria-hidden": "true" }, "✓") : h("span.mark.bad", { "aria-hidden": "true" }, "✖"), h("h2", one.text), one.passed ? h("span.chip.quiet", `passed ${ago(one.passed)}`) : null),
       one.fix ? h("p.fix", h("strong", "What to do: "), one.fix) : null,
       one.said ? h("p.said-last", h("code", one.said)) : null,
-      h("p.muted", one.charger ? [h("a", { href: `/chargers/${part(one.charger)}` }, one.charger), " · "] : null,
+      h("p.muted", one.charger ? [h("a", { href: `/chargers/${part(one.charger)}` }, one.charger), " · "] : one.chargers > 1 ? `${count(one.chargers, "charge point")} · ` : null,
         one.reason ? h("span", { title: REASONS[one.reason] ?? "" }, one.reason.replaceAll("_", " "), " · ") : null,
         [one.upstream ? `central system ${one.upstream}` : null, one.source ? `from ${one.source}` : null, one.listener ? `listener ${one.listener}` : null].filter(Boolean).map((text) => `${text} · `).join(""),
         `${count(one.count, "time")}, first ${ago(one.first)}, last ${ago(one.last)}`),
