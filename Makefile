@@ -13,8 +13,9 @@ NODE_READY := tests/interop/node/node_modules/.ready
 demo: $(READY)
 	@$(BIN)/wattbridge demo $(ARGS)
 
+# On as many cores as there are, up to four; make test ARGS="-n 0" takes one, and prints what it tests.
 test: $(READY) $(NODE_READY) gsoap prometheus chromium
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # Kill a gateway a few hundred times, and compare what both sides know: make torture ARGS="--seed 7 --kills 500"
 torture: $(READY)

