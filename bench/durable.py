@@ -17,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bench.measure import Figure, Row
+from wattbridge.counting import counted
 from wattbridge.store import sql
 from wattbridge.store.base import Waiting
 from wattbridge.store.sqlite import SqliteStore, writer
@@ -37,7 +38,7 @@ def rows(*, rounds: int, seconds: float) -> Iterator[Row]:
                 seen["ours"].append(asyncio.run(_ours(path.with_suffix(".ours"), writers, seconds)))
                 seen["naive"].append(asyncio.run(_naive(path.with_suffix(".naive"), writers, seconds)))
                 seen["floor"].append(_floor(path.with_suffix(".floor"), writers, seconds))
-            name = f"durable appends, {writers} {'writer' if writers == 1 else 'writers'}"
+            name = f"durable appends, {counted(writers, 'writer')}"
             figures = {variant: Figure.of(values) for variant, values in seen.items()}
             yield Row(GROUP, name, "appends/s", figures, more_is_better=True)
 

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "operation": {"ocpp", "relay", "operation", "store.base"},
     "simulators": {"ocpp", "simulators"},
     "config": {"ocpp", "config"},
+    "counting": {"counting"},
 }
 # What ties all of that together may import everything; nothing of the above may import these.
 EVERYTHING = {

@@ -22,6 +22,7 @@ from wattbridge.administration import Administration
 from wattbridge.config import Admin as AdminSection
 from wattbridge.config import Bind, Config, Loaded
 from wattbridge.config.places import store_path
+from wattbridge.counting import counted
 from wattbridge.doors import Door
 from wattbridge.fleet import Counts, Fleet, Way
 from wattbridge.keeping import audit_of, history_of, open_store, rules_of
@@ -140,7 +141,7 @@ class Gateway:
         if why := self.not_ready_because:
             return f"not ready: {'; '.join(why)}"
         sessions, waiting = len(self.registry), self.deliveries.waiting.messages
-        return f"ready: {_counted(sessions, 'charge point')}, {_counted(waiting, 'message')} to deliver"
+        return f"ready: {counted(sessions, 'charge point')}, {counted(waiting, 'message')} to deliver"
 
     @property
     def metrics_address(self) -> str:
@@ -716,10 +717,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
         return asyncio.new_event_loop
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def make_room_for_files(config: Config) -> None:

@@ -20,6 +20,7 @@ from watchfiles import awatch
 from wattbridge.config import Config, ConfigErrors, Loaded, Problem, read_text
 from wattbridge.config.changes import Changed, changes
 from wattbridge.config.files import reason_of
+from wattbridge.counting import counted
 from wattbridge.relay.journal import Event, Journal
 
 MOST_TOLD = 50  # changes, or problems, of one reload in the log
@@ -162,9 +163,9 @@ class Reloader:
         for each in changed[:MOST_TOLD]:
             journal.event(Event("configuration changed", text=str(each)))
         moved = self._gateway.move_all() if move else 0
-        text = f"{why}: {_counted(len(changed), 'value')} changed"
+        text = f"{why}: {counted(len(changed), 'value')} changed"
         if move:
-            text += f", {_counted(moved, 'session')} moved"
+            text += f", {counted(moved, 'session')} moved"
         journal.event(Event("configuration reloaded", text=text))
         return Reloaded(changed, loaded.warnings, moved)
 
@@ -207,7 +208,7 @@ class Reloader:
             loaded = await asyncio.to_thread(read or self._load)
         except ConfigErrors as errors:
             count = sum(problem.severity == "error" for problem in errors.problems)
-            found = _counted(count, "error")
+            found = counted(count, "error")
             raise CannotReload(f"the configuration has {found}", errors.problems) from None
         return loaded, tuple(changes(self._gateway.config, loaded.config))
 
@@ -253,7 +254,3 @@ def _fingerprint(path: Path) -> bytes:
         return hashlib.sha256(path.read_bytes()).digest()
     except OSError:
         return b""
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

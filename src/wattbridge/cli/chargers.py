@@ -9,6 +9,7 @@ from typing import Any, TextIO
 from wattbridge.cli.asking import DONE, Admin, Failed, path_of
 from wattbridge.cli.queue import pages, tell_of_more, write_facts, write_json, write_rows
 from wattbridge.cli.tables import columns_of, wrapped, write_table
+from wattbridge.counting import counted
 
 PAGE = 100  # reports that are asked for at a time
 
@@ -120,8 +121,7 @@ def _write_all(reports: Sequence[dict[str, Any]], out: TextIO) -> None:
         first = members[0]
         out.write("\n\n" if number else "")
         spoken = f"{first['charger_dialect'] or 'not heard yet'} → {first['csms_dialect'] or 'nobody'}"
-        counted = "1 charge point" if len(members) == 1 else f"{len(members)} charge points"
-        out.write(f"{spoken}: {counted}\n\n")
+        out.write(f"{spoken}: {counted(len(members), 'charge point')}\n\n")
         write_table(REPORT_HEAD, map(_report_cells, members), out)
         _write_ways(first, out)
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
 from wattbridge.config import Config, ConfigErrors, Problem, load
+from wattbridge.counting import counted
 
 if TYPE_CHECKING:
     from wattbridge.cli.connecting import Tried
@@ -77,16 +78,12 @@ def write_problems(problems: Sequence[Problem], out: TextIO) -> None:
 def _summary(config: Config | None, problems: Sequence[Problem]) -> str:
     warnings = sum(problem.severity == "warning" for problem in problems)
     if config is None:
-        text = _count(len(problems) - warnings, "error")
-        return f"{text}, {_count(warnings, 'warning')}\n" if warnings else f"{text}\n"
+        text = counted(len(problems) - warnings, "error")
+        return f"{text}, {counted(warnings, 'warning')}\n" if warnings else f"{text}\n"
     parts = [
-        _count(len(config.listeners), "listener"),
-        _count(len(config.upstreams), "upstream"),
-        _count(len(config.routes), "route"),
-        _count(len(config.chargers), "charge point"),
+        counted(len(config.listeners), "listener"),
+        counted(len(config.upstreams), "upstream"),
+        counted(len(config.routes), "route"),
+        counted(len(config.chargers), "charge point"),
     ]
-    return f"ok: {', '.join(parts)}" + (f"; {_count(warnings, 'warning')}" if warnings else "") + "\n"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"ok: {', '.join(parts)}" + (f"; {counted(warnings, 'warning')}" if warnings else "") + "\n"

@@ -14,6 +14,7 @@ from wattbridge.cli.samples import carry, quirks_of
 from wattbridge.cli.translate import NoMessage
 from wattbridge.config import read_profile_text
 from wattbridge.config.profiles import resolved
+from wattbridge.counting import counted
 from wattbridge.links.handling import Boot, boot_of_element, boot_of_payload
 from wattbridge.ocpp import soap
 from wattbridge.ocpp.actions import ASKED, described_operations
@@ -84,11 +85,10 @@ def begin_profile(text: bytes, name: str | None, *, out: TextIO, err: TextIO) ->
     if samples:
         draft.said["samples"] = samples
     out.write(_commented(draft))
-    counted = f"{len(messages)} message{'' if len(messages) == 1 else 's'}"
     others = {"name", "title", "products", "evidence", "requirements", "samples"}
     rules = ", ".join(sorted(draft.said.keys() - others)) or "none"
     err.write(
-        f"wattbridge: {counted}, {len(samples)} of them samples; rules: {rules}. "
+        f"wattbridge: {counted(len(messages), 'message')}, {len(samples)} of them samples; rules: {rules}. "
         "Look through it, then: wattbridge profile test FILE\n"
     )
     return 0

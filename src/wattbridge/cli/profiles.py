@@ -12,6 +12,7 @@ from wattbridge.cli.tables import write_table
 from wattbridge.config import Config, ConfigErrors, Profile, load, read_profile
 from wattbridge.config.profiles import built_in, built_in_names, known_names, resolved
 from wattbridge.config.values import shorten, suggest
+from wattbridge.counting import counted
 from wattbridge.profiling import Profile as Ready
 from wattbridge.profiling import conditions_of, profile_of
 
@@ -71,7 +72,7 @@ def show_profile(
     for key, value in said.items():
         if key not in ("title", "products", "firmware", "evidence", "requirements", "samples"):
             out.write(f"  {key}: {json.dumps(value, ensure_ascii=False)}\n")
-    out.write(f"  {_counted(len(section.samples), 'sample')}\n")
+    out.write(f"  {counted(len(section.samples), 'sample')}\n")
     return 0
 
 
@@ -115,8 +116,8 @@ def test_profiles(
     if as_json:
         out.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     else:
-        counted = f"{_counted(samples, 'sample')} of {_counted(len(profiles), 'profile')}"
-        out.write(f"{counted}, {failures} failed\n")
+        run = f"{counted(samples, 'sample')} of {counted(len(profiles), 'profile')}"
+        out.write(f"{run}, {failures} failed\n")
     return 1 if failures else 0
 
 
@@ -151,10 +152,6 @@ def find_profile(name: str, given: _Given | None, err: TextIO) -> Ready | None:
         err.write(f"wattbridge: there is no profile {shorten(name)}{hint}\n")
         return None
     return profile_of(name, resolved(name, own), own=name in own)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _config(file: str | None, overrides: Sequence[str], err: TextIO) -> tuple[Config | None, bool]:

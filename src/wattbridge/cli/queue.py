@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from wattbridge.cli.asking import DONE, REFUSED, WRONG, Admin, Failed, path_of
 from wattbridge.cli.tables import ago, write_table
+from wattbridge.counting import counted
 
 PAGE = 1000  # rows that are asked for at a time
 
@@ -109,9 +110,9 @@ def drop(
     except Failed as failed:
         return failed.code
     if not sure and dropped:
-        err.write(f"nothing is dropped; with --yes {_counted(dropped)} would be, and never sent\n")
+        err.write(f"nothing is dropped; with --yes {counted(dropped, 'message')} would be, and never sent\n")
         return WRONG
-    err.write(f"{_counted(dropped)} dropped\n")
+    err.write(f"{counted(dropped, 'message')} dropped\n")
     return code
 
 
@@ -167,7 +168,3 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         str(row["refusals"]),
         row["problem"] or (f"only {row['upstream']} may get it" if row.get("upstream") else ""),
     )
-
-
-def _counted(number: int) -> str:
-    return "1 message" if number == 1 else f"{number} messages"

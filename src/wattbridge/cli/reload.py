@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TextIO
 
 from wattbridge.cli.asking import DONE, REFUSED, UNREACHABLE, Admin, Failed
+from wattbridge.counting import counted
 
 
 def reload(admin: str, token_file: str, *, check: bool, move: bool, out: TextIO, err: TextIO) -> int:
@@ -28,13 +29,9 @@ def reload(admin: str, token_file: str, *, check: bool, move: bool, out: TextIO,
     for changed in told["changed"]:
         out.write(f"{changed}\n")
     would = "would change" if check else "changed"
-    out.write(f"ok: {_counted(len(told['changed']), 'value')} {would}")
-    out.write(f", {_counted(told['moved'], 'session')} moved\n" if moving else "\n")
+    out.write(f"ok: {counted(len(told['changed']), 'value')} {would}")
+    out.write(f", {counted(told['moved'], 'session')} moved\n" if moving else "\n")
     return DONE
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _tell(problems: list[dict[str, Any]], err: TextIO) -> None:

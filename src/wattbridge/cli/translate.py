@@ -11,6 +11,7 @@ from typing import TextIO
 from wattbridge.cli.explain import did_you_mean
 from wattbridge.cli.profiles import find_profile
 from wattbridge.cli.streams import for_messages
+from wattbridge.counting import counted
 from wattbridge.links.handling import USUAL, Handling
 from wattbridge.ocpp import local_answers, ocppj, older, soap
 from wattbridge.ocpp.actions import CompiledOperation, Dialect, dialect
@@ -162,7 +163,7 @@ def translate(
     if explain:
         _explain(message, notes, err, profile)
     elif lost:
-        err.write(f"wattbridge: {lost} part{'s' if lost > 1 else ''} could not be carried, see --explain\n")
+        err.write(f"wattbridge: {counted(lost, 'part')} could not be carried, see --explain\n")
     return 0
 
 
