@@ -11,7 +11,7 @@ import pytest
 from tests.cli.keeping import Keeping, a_gateway_that_keeps
 from tests.cli.test_main import run
 from tests.kept import NOW, PAYLOAD
-from wattbridge.cli import queue
+from wattbridge.cli import listing
 from wattbridge.store.base import Waiting
 
 
@@ -36,7 +36,7 @@ def test_what_waits_is_a_table(gateway: Keeping) -> None:
 
 
 def test_a_long_list_is_asked_for_page_by_page(gateway: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "PAGE", 2)
+    monkeypatch.setattr(listing, "PAGE", 2)
     assert gateway.run("queue", "list")[1].count("\n") == 4
     code, out, err = gateway.run("queue", "list", "--limit", "2")
     assert (code, out.count("\n")) == (0, 3)

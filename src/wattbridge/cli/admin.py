@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
+from functools import partial
 from typing import Any, TextIO
 
-from wattbridge.cli.asking import DONE, WRONG, Admin, Failed
-from wattbridge.cli.queue import pages, tell_of_more, write_json, write_rows
+from wattbridge.cli.asking import DONE, WRONG
+from wattbridge.cli.listing import show_list, write_rows
 
 SHORTEST = 16  # characters; what is shorter can be guessed
 HEAD = ("time", "who", "from", "request", "status", "result")
@@ -46,17 +47,10 @@ def list_audit(
     err: TextIO,
 ) -> int:
     """Who did what, the latest first. Returns 0, or what a question to a gateway can come to."""
-    try:
-        rows, more = pages(Admin(admin, token_file, err), "audit", {"who": who}, most)
-    except Failed as failed:
-        return failed.code
-    if as_json:
-        write_json(rows, out)
-    else:
-        write_rows(HEAD, map(_cells, rows), "nothing was done", out)
-    if more:
-        tell_of_more(most, err)
-    return DONE
+    write = partial(write_rows, HEAD, _cells, "nothing was done")
+    return show_list(
+        admin, token_file, "audit", {"who": who}, write, most=most, as_json=as_json, out=out, err=err
+    )
 
 
 def _hash(token: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from wattbridge.cli.asking import DONE, REFUSED, WRONG, Admin, Failed, path_of
-from wattbridge.cli.queue import write_json
+from wattbridge.cli.listing import write_json
 from wattbridge.cli.tables import columns_of, wrapped
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, TextIO
 
 from wattbridge.cli.asking import DONE, Admin, Failed, path_of
-from wattbridge.cli.queue import pages, tell_of_more, write_facts, write_json, write_rows
+from wattbridge.cli.listing import show_list, write_facts, write_json, write_rows
 from wattbridge.cli.tables import columns_of, wrapped, write_table
 from wattbridge.counting import counted
 
@@ -36,17 +37,11 @@ def list_chargers(
     err: TextIO,
 ) -> int:
     """Every charge point, a line each. Returns 0, or what a question to a gateway can come to."""
-    try:
-        rows, more = pages(Admin(admin, token_file, err), "chargers", {"state": state, "q": find}, most)
-    except Failed as failed:
-        return failed.code
-    if as_json:
-        write_json(rows, out)
-    else:
-        write_rows(HEAD, map(_cells, rows), NONE_KNOWN, out)
-    if more:
-        tell_of_more(most, err)
-    return DONE
+    query = {"state": state, "q": find}
+    write = partial(write_rows, HEAD, _cells, NONE_KNOWN)
+    return show_list(
+        admin, token_file, "chargers", query, write, most=most, as_json=as_json, out=out, err=err
+    )
 
 
 def report(
@@ -63,28 +58,18 @@ def report(
 
     Returns 0, 1 when there is no such charge point, or what a question to a gateway can come to.
     """
+    if charger is None:
+        return show_list(
+            admin, token_file, "reports", {}, _write_all, PAGE, most=most, as_json=as_json, out=out, err=err
+        )
     try:
-        gateway = Admin(admin, token_file, err)
-        if charger is not None:
-            told = gateway.get("GET", path_of("reports", charger))
-        else:
-            reports, more = pages(gateway, "reports", {}, most, PAGE)
+        told = Admin(admin, token_file, err).get("GET", path_of("reports", charger))
     except Failed as failed:
         return failed.code
-    if charger is not None:
-        if as_json:
-            write_json(told, out)
-        else:
-            write_report(told, out)
-        return DONE
     if as_json:
-        write_json(reports, out)
-    elif reports:
-        _write_all(reports, out)
+        write_json(told, out)
     else:
-        out.write(f"{NONE_KNOWN}\n")
-    if more:
-        tell_of_more(most, err)
+        write_report(told, out)
     return DONE
 
 
@@ -115,6 +100,8 @@ def write_report(told: dict[str, Any], out: TextIO) -> None:
 
 def _write_all(reports: Sequence[dict[str, Any]], out: TextIO) -> None:
     """Those that speak alike, with central systems that speak alike, share all but what has been lost."""
+    if not reports:
+        out.write(f"{NONE_KNOWN}\n")
     alike = sorted(reports, key=_spoken)
     for number, (_, group) in enumerate(groupby(alike, key=_spoken)):
         members = list(group)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, TextIO
 
 from wattbridge.cli.asking import DONE, REFUSED, WRONG, Admin, Failed, path_of
-from wattbridge.cli.tables import ago, write_table
+from wattbridge.cli.listing import pages, show_list, write_facts, write_json, write_rows
+from wattbridge.cli.tables import ago
 from wattbridge.counting import counted
-
-PAGE = 1000  # rows that are asked for at a time
 
 HEAD = ("charger", "position", "action", "state", "kept", "refusals", "problem")
 
@@ -28,18 +27,9 @@ def list_waiting(
     err: TextIO,
 ) -> int:
     """What waits, in its order; at most so many. Returns 0, or what a question to a gateway can come to."""
-    try:
-        gateway = Admin(admin, token_file, err)
-        rows, more = pages(gateway, "queue", {"charger": charger, "state": state}, most)
-    except Failed as failed:
-        return failed.code
-    if as_json:
-        write_json(rows, out)
-    else:
-        write_rows(HEAD, map(_cells, rows), "nothing waits", out)
-    if more:
-        tell_of_more(most, err)
-    return DONE
+    query = {"charger": charger, "state": state}
+    write = partial(write_rows, HEAD, _cells, "nothing waits")
+    return show_list(admin, token_file, "queue", query, write, most=most, as_json=as_json, out=out, err=err)
 
 
 def show(
@@ -55,7 +45,7 @@ def show(
         return DONE
     payload = row.pop("payload")
     write_facts(row | {"kept": f"{row['kept']}, {ago(row.pop('kept_seconds'))} ago"}, out)
-    out.write(json.dumps(payload, indent=2, ensure_ascii=False) + "\n")
+    write_json(payload, out)
     return DONE
 
 
@@ -114,48 +104,6 @@ def drop(
         return WRONG
     err.write(f"{counted(dropped, 'message')} dropped\n")
     return code
-
-
-def pages(
-    gateway: Admin, name: str, query: dict[str, str | None], most: float, page_size: int | None = None
-) -> tuple[list[dict[str, Any]], bool]:
-    """The rows of a list of the API, page by page, at most so many; and whether there are more."""
-    asked = {key: value for key, value in query.items() if value}
-    rows: list[dict[str, Any]] = []
-    while True:
-        page = gateway.get("GET", name, asked | {"limit": str(page_size or PAGE)})
-        rows += page[name]
-        if len(rows) > most:
-            return rows[: int(most)], True
-        if "cursor" not in page:
-            return rows, False
-        asked["cursor"] = page["cursor"]
-
-
-def write_rows(head: Sequence[str], rows: Iterable[Sequence[str]], nothing: str, out: TextIO) -> None:
-    """A table, or the words for there being nothing in it."""
-    listed = list(rows)
-    if listed:
-        write_table(head, listed, out)
-    else:
-        out.write(f"{nothing}\n")
-
-
-def tell_of_more(most: int, err: TextIO) -> None:
-    err.write(f"there is more: --limit {most} was reached\n")
-
-
-def write_json(report: Any, out: TextIO) -> None:
-    out.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_facts(facts: dict[str, Any], out: TextIO) -> None:
-    """A line for each fact there is."""
-    told = {name: value for name, value in facts.items() if value not in (None, "")}
-    width = max(map(len, told))
-    for name, value in told.items():
-        shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
-        out.write(f"{name.replace('_', ' ').ljust(width)}  {shown}\n")
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

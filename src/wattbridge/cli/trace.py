@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from wattbridge.cli.asking import DONE, UNREACHABLE, WRONG, Admin, Failed, path_of
-from wattbridge.cli.queue import write_json, write_rows
+from wattbridge.cli.listing import write_json, write_rows
 from wattbridge.config.files import reason_of
 from wattbridge.operation.trace import formats
 from wattbridge.operation.trace.filter import FilterError, outcome_of, parse
@@ -216,7 +216,7 @@ def list_captures(admin: str, token_file: str, *, as_json: bool, out: TextIO, er
     if as_json:
         write_json(captures, out)
     else:
-        write_rows(HEAD, map(_cells, captures), "there are no captures", out)
+        write_rows(HEAD, _cells, "there are no captures", captures, out)
     return DONE
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, TextIO
 
 from wattbridge.cli.asking import DONE, Admin, Failed, path_of
-from wattbridge.cli.queue import pages, tell_of_more, write_facts, write_json, write_rows
+from wattbridge.cli.listing import show_list, write_facts, write_json, write_rows
 
 HEAD = ("charger", "number", "at the central system", "connector", "idTag", "started", "state")
 
@@ -26,19 +27,21 @@ def list_transactions(
 
     Returns 0, or what a question to a gateway can come to.
     """
-    try:
-        gateway = Admin(admin, token_file, err)
-        rows, more = pages(gateway, "transactions", {"charger": charger, "state": state}, most)
-    except Failed as failed:
-        return failed.code
-    rows = [_redacted(row, reveal) for row in rows]
-    if as_json:
-        write_json(rows, out)
-    else:
-        write_rows(HEAD, map(_cells, rows), "no transactions", out)
-    if more:
-        tell_of_more(most, err)
-    return DONE
+    query = {"charger": charger, "state": state}
+    write = partial(write_rows, HEAD, _cells, "no transactions")
+    told = partial(_redacted, reveal=reveal)
+    return show_list(
+        admin,
+        token_file,
+        "transactions",
+        query,
+        write,
+        told=told,
+        most=most,
+        as_json=as_json,
+        out=out,
+        err=err,
+    )
 
 
 def show(
@@ -57,7 +60,7 @@ def show(
         row = Admin(admin, token_file, err).get("GET", path_of("transactions", charger, number))
     except Failed as failed:
         return failed.code
-    row = _redacted(row, reveal)
+    row = _redacted(row, reveal=reveal)
     if as_json:
         write_json(row, out)
     else:
@@ -78,7 +81,7 @@ def set_number(
     return DONE
 
 
-def _redacted(row: dict[str, Any], reveal: bool) -> dict[str, Any]:
+def _redacted(row: dict[str, Any], *, reveal: bool) -> dict[str, Any]:
     """Whoever knows an idTag can charge with it; two signs of it tell it from others."""
     return row if reveal or not row["id_tag"] else {**row, "id_tag": f"{row['id_tag'][:2]}…"}
 
