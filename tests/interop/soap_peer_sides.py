@@ -1,5 +1,6 @@
 """What every foreign SOAP peer is put through: all operations of its version, as a charge point before a
-central system that speaks JSON, as a central system behind a charge point that does, and between two of them.
+central system that speaks JSON, as a central system behind a charge point that does, and between two of them;
+refusals, its own and those of the other party.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pytest
+
 from tests.interop.older_operations import OPERATIONS
 from tests.interop.operations import Asked, Payload
 from tests.interop.running import Running, configuration, running
-from tests.interop.soap_peer import SoapPeer, Texts, texts
+from tests.interop.soap_peer import PeerRefused, SoapPeer, Texts, texts
 from tests.simulators.all_operations import Full, Told, meant
 from wattbridge.simulators.central_system_json import JsonCentralSystem
 from wattbridge.simulators.charge_point_json import JsonChargePoint
+from wattbridge.simulators.outcomes import CallRefused
 
 IDENTITY = "CP3211"
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
@@ -163,3 +167,36 @@ async def every_operation_between_two(starts: Starts, version: str) -> None:
                 assert (arrived.identity, arrived.action) == (IDENTITY, action)
                 same(action, arrived.payload, texts(example.arrives))
         assert {record.reason for record in gateway.records} == {""}
+
+
+async def a_charge_point_understands_a_refusal(starts: Starts, version: str) -> None:
+    async with a_charge_point(starts, version) as side:
+        side.central_system.errors["Authorize"] = ("SecurityError", "not from <you>")
+        with pytest.raises(PeerRefused) as refused:
+            await side.ask("Authorize", {"idTag": "1"})
+        code, subcode, reason = refused.value.args
+        same("Authorize", (code.rpartition(":")[2], subcode.rpartition(":")[2]), ("Sender", "SecurityError"))
+        same("Authorize", reason, "SecurityError: not from <you>")
+
+
+async def a_charge_point_refuses(starts: Starts, version: str, not_supported: str) -> None:
+    """*not_supported* is how it writes that subcode: ``"ns2:NotSupported"``."""
+    async with a_charge_point(starts, version) as side:
+        await side.ask("Heartbeat", {})
+        await side.peer.tell_to_refuse("Receiver", not_supported, "no <reset> here")
+        with pytest.raises(CallRefused) as refused:
+            await side.is_asked("Reset", {"type": "Soft"})
+        same("Reset", (refused.value.code, refused.value.description), ("NotSupported", "no <reset> here"))
+        same("Reset", (await side.peer.arrival()).payload, {"type": ["Soft"]})
+
+
+async def a_central_system_refuses(starts: Starts, version: str, security_error: str) -> None:
+    """*security_error* is how it writes that subcode: ``"ns1:SecurityError"``."""
+    async with a_central_system(starts, version) as side:
+        await side.peer.tell_to_refuse("Sender", security_error, "not from <you>")
+        with pytest.raises(CallRefused) as refused:
+            await side.charge_point.call("Authorize", idTag="1")
+        same(
+            "Authorize", (refused.value.code, refused.value.description), ("SecurityError", "not from <you>")
+        )
+        same("Authorize", (await side.peer.arrival()).payload, {"idTag": ["1"]})

@@ -10,16 +10,17 @@ import pytest
 
 from tests.interop.gsoap_peer import a_gsoap_peer, needs_gsoap
 from tests.interop.older_operations import ENERGY
-from tests.interop.soap_peer import PeerRefused, Unanswered
+from tests.interop.soap_peer import Unanswered
 from tests.interop.soap_peer_sides import (
     IDENTITY,
-    a_central_system,
+    a_central_system_refuses,
     a_charge_point,
+    a_charge_point_refuses,
+    a_charge_point_understands_a_refusal,
     every_operation_between_two,
     every_operation_of_a_central_system,
     every_operation_of_a_charge_point,
 )
-from wattbridge.simulators.outcomes import CallRefused
 
 pytestmark = needs_gsoap
 
@@ -147,33 +148,16 @@ async def test_a_visit_from_boot_to_stop(version: str) -> None:
 
 @each_version
 async def test_it_understands_a_refusal_of_the_central_system(version: str) -> None:
-    async with a_charge_point(a_gsoap_peer, version) as side:
-        side.central_system.errors["Authorize"] = ("SecurityError", "not from <you>")
-        with pytest.raises(PeerRefused) as refused:
-            await side.ask("Authorize", {"idTag": "1"})
-        code, subcode, reason = refused.value.args
-        assert (code.rpartition(":")[2], subcode.rpartition(":")[2]) == ("Sender", "SecurityError")
-        assert reason == "SecurityError: not from <you>"
+    await a_charge_point_understands_a_refusal(a_gsoap_peer, version)
 
 
 @each_version
 async def test_its_refusal_is_understood(version: str) -> None:
-    async with a_charge_point(a_gsoap_peer, version) as side:
-        await side.ask("Heartbeat", {})
-        await side.peer.tell_to_refuse("Receiver", "ns2:NotSupported", "no <reset> here")
-        with pytest.raises(CallRefused) as refused:
-            await side.is_asked("Reset", {"type": "Soft"})
-        assert (refused.value.code, refused.value.description) == ("NotSupported", "no <reset> here")
-        assert (await side.peer.arrival()).payload == {"type": ["Soft"]}
+    await a_charge_point_refuses(a_gsoap_peer, version, "ns2:NotSupported")
 
 
 async def test_a_central_system_of_it_refuses() -> None:
-    async with a_central_system(a_gsoap_peer, "1.6") as side:
-        await side.peer.tell_to_refuse("Sender", "ns1:SecurityError", "not from <you>")
-        with pytest.raises(CallRefused) as refused:
-            await side.charge_point.call("Authorize", idTag="1")
-        assert (refused.value.code, refused.value.description) == ("SecurityError", "not from <you>")
-        assert (await side.peer.arrival()).payload == {"idTag": ["1"]}
+    await a_central_system_refuses(a_gsoap_peer, "1.6", "ns1:SecurityError")
 
 
 async def test_it_holds_against_the_description_what_it_writes() -> None:
