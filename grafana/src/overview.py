@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.src.parts import GREEN, RED, YELLOW, Query, Row, dashboard, graph, listing, number, states
+from grafana.src.parts import GREEN, RED, YELLOW, Query, Row, dashboard, graph, listing, number, up_and_down
 
 CALLER_WAITS = (
     "histogram_quantile({}, sum by (le)"
@@ -172,13 +172,7 @@ def overview() -> Dashboard:
             Row(
                 "Central systems",
                 [
-                    states(
-                        "Up and down",
-                        "Down: charge points want to be connected to it and none is.",
-                        Query("min by (upstream) (wattbridge_upstream_up{$here})", "{{upstream}}"),
-                        [("down", RED), ("up", GREEN)],
-                        width=8,
-                    ),
+                    up_and_down(),
                     graph(
                         "Links",
                         "Links to central systems by state; in backoff, a charge point waits for its "

@@ -1,6 +1,7 @@
 """What all dashboards are put together from: panels with one look, variables, links, annotations.
 
-Queries are PromQL in which ``$here`` stands for the labels that choose gateways. Knows nothing of metrics.
+Queries are PromQL in which ``$here`` stands for the labels that choose gateways. Of metrics, knows those that
+are on several dashboards.
 """
 
 from __future__ import annotations
@@ -147,6 +148,17 @@ def states(
     panel.color_scheme(dashboards.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
     panel.thresholds(_thresholds([(value or None, words[value][1]) for value in range(len(words))]))
     return panel.with_target(query.target(0))
+
+
+def up_and_down() -> statetimeline.Panel:
+    """Which central systems were there when."""
+    return states(
+        "Up and down",
+        "Down: charge points want to be connected to it and none is.",
+        Query("min by (upstream) (wattbridge_upstream_up{$here})", "{{upstream}}"),
+        [("down", RED), ("up", GREEN)],
+        width=8,
+    )
 
 
 def listing(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.src.parts import GREEN, RED, YELLOW, Query, Row, dashboard, graph, number, states
+from grafana.src.parts import GREEN, RED, YELLOW, Query, Row, dashboard, graph, number, up_and_down
 
 
 def reliability() -> Dashboard:
@@ -135,13 +135,7 @@ def reliability() -> Dashboard:
             Row(
                 "Central systems",
                 [
-                    states(
-                        "Up and down",
-                        "Down: charge points want to be connected to it and none is.",
-                        Query("min by (upstream) (wattbridge_upstream_up{$here})", "{{upstream}}"),
-                        [("down", RED), ("up", GREEN)],
-                        width=8,
-                    ),
+                    up_and_down(),
                     graph(
                         "Connects and failures",
                         "WebSockets a second that were opened, and those that could not be, by reason.",
