@@ -45,10 +45,20 @@ def test_what_runs_needs_no_shell() -> None:
         assert line.startswith("["), line
 
 
+def copied() -> set[str]:
+    """What the build is given of the checkout."""
+    lines = re.findall(r"^COPY (?!--from)(.*) \S+$", TEXT, re.MULTILINE)
+    return {path for line in lines for path in line.split()}
+
+
+def test_all_that_the_wheel_is_made_of_goes_into_the_build() -> None:
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert copied() >= {*wheel["force-include"], "src", "pyproject.toml"}
+
+
 def test_only_what_is_needed_goes_into_the_build() -> None:
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", TEXT, re.MULTILINE)
-    wanted = {path for line in copied for path in line.split()}
+    wanted = copied()
     allowed = {line[1:] for line in lines if line.startswith("!")}
     assert "*" in lines
     assert all(any(path == each or path.startswith(f"{each}/") for each in allowed) for path in wanted)
