@@ -43,6 +43,7 @@ from wattbridge.operation.problems import Problems
 from wattbridge.operation.rates import Rates
 from wattbridge.operation.systemd import ServiceManager
 from wattbridge.relay.delivery import Deliveries
+from wattbridge.relay.duty import Duties
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry
 from wattbridge.relay.routes import Heard
@@ -81,9 +82,11 @@ class Gateway:
         self._not_ready = ["the gateway is starting"]
         self._draining = False
         self.counts = Counts()
+        self.duties = Duties(self.journal)
+        self.duties.go_by(config.upstreams)
         self.deliveries = Deliveries(store or MemoryStore(), self.journal, rules_of(config))
         try:
-            self.fleet = Fleet(config, self.journal, self.counts, self.deliveries)
+            self.fleet = Fleet(config, self.journal, self.counts, self.deliveries, self.duties)
         except OSError as problem:
             raise CannotStart(f"TLS: {problem}") from None
         self.registry = Registry(self.journal, self._open_way, deliveries=self.deliveries)
@@ -364,7 +367,7 @@ class Gateway:
     async def _go_on_with(self, config: Config) -> None:
         assert self._tasks is not None
         try:
-            fleet = Fleet(config, self.journal, self.counts, self.deliveries, self.fleet)
+            fleet = Fleet(config, self.journal, self.counts, self.deliveries, self.duties, self.fleet)
             fleet.reload_certificates()
             for name, door in self._doors.items():
                 if name in config.listeners:
@@ -392,6 +395,7 @@ class Gateway:
         ]
         drain = self.config.gateway.drain
         self.config, self.fleet, self._doors = config, fleet, doors
+        self.duties.go_by(config.upstreams)
         self._health, self._admin = health, admin
         for name, door in doors.items():
             door.lead_to(config.listeners[name], fleet)

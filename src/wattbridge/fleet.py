@@ -25,6 +25,7 @@ from wattbridge.ocpp.messages import Side
 from wattbridge.ocpp.payloads import Options
 from wattbridge.profiling import Profile, Profiles, options_by
 from wattbridge.relay.delivery import Deliveries
+from wattbridge.relay.duty import Duties
 from wattbridge.relay.failover import FailOver, WatchedLink
 from wattbridge.relay.journal import Journal
 from wattbridge.relay.mirror import Bystander, Mirror, Mirrored
@@ -94,10 +95,12 @@ class Fleet:
         journal: Journal,
         counts: Counts,
         deliveries: Deliveries,
+        duties: Duties,
         earlier: Fleet | None = None,
     ) -> None:
         self.config = config
         self._deliveries = deliveries
+        self._duties = duties
         self.routes = routes_of(config)
         self._journal = journal
         self._counts = counts
@@ -363,6 +366,7 @@ class Fleet:
             lambda: self._link_to(first, session),
             lambda: self._link_to(second, session),
             names=(first, second),
+            duties=(self._duties.of(first), self._duties.of(second)),
             reachable=self.upstreams[first].reachable,
             after=route.failover_after,
             back_after=route.failover_back_after,
@@ -386,6 +390,7 @@ class Fleet:
             self._journal,
             password.get_secret_value().encode() if password else None,
             self._counts.link(name) if mirror else self._watched(name, session.identity),
+            self._duties.of(name),
             mirror=mirror,
         )
 

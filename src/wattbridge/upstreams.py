@@ -16,6 +16,7 @@ from wattbridge.links.http_client import KeptClient, SharedProbe, tcp_reachable
 from wattbridge.links.json_link import JsonLimits
 from wattbridge.ocpp.actions import Dialect, JsonCodec
 from wattbridge.ocpp.messages import Side
+from wattbridge.relay.duty import Duty
 from wattbridge.relay.failover import WatchedLink
 from wattbridge.relay.journal import Journal
 from wattbridge.relay.pace import Pacer
@@ -80,6 +81,7 @@ class JsonUpstream:
         journal: Journal,
         password: bytes | None,
         on_state: Callable[[LinkState], None],
+        duty: Duty,
         *,
         mirror: bool = False,
     ) -> WatchedLink:
@@ -91,7 +93,9 @@ class JsonUpstream:
         if password is not None:
             central_system = replace(central_system, password=password)
         codec = JsonCodec(dialect, Side.CENTRAL_SYSTEM)
-        return CentralSystemJson(session, codec, journal, central_system, self._pacer, on_state=on_state)
+        return CentralSystemJson(
+            session, codec, journal, central_system, self._pacer, duty=duty, on_state=on_state
+        )
 
     async def reachable(self) -> bool:
         """Whether a connection to it can be made now, or could a moment ago."""
@@ -146,6 +150,7 @@ class SoapUpstream:
         journal: Journal,
         password: bytes | None,
         on_state: Callable[[LinkState], None],
+        duty: Duty,
         *,
         mirror: bool = False,
     ) -> WatchedLink:
@@ -164,6 +169,7 @@ class SoapUpstream:
             journal,
             central_system,
             self._client,
+            duty=duty,
             reachable=self.reachable,
             on_state=on_state,
         )

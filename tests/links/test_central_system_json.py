@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -22,6 +23,7 @@ from wattbridge.links.central_system_json import Backoff, CentralSystem, Central
 from wattbridge.links.json_link import JsonLimits
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, CallResult, Note, Passage, Payload, Side
+from wattbridge.relay.duty import Duty, State
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.pace import Pacer
 from wattbridge.relay.session import Answer, Session
@@ -108,6 +110,7 @@ async def running(
     pacer: Pacer | None = None,
     clock: Callable[[], float] | None = None,
     chance: float = 0.0,
+    duty: Duty | None = None,
     **options: Any,
 ) -> AsyncIterator[World]:
     settings = replace(
@@ -131,7 +134,8 @@ async def running(
         sleep=naps,
         chance=lambda: chance,
         new_message_id=lambda: str(next(numbers)),
-        **({"clock": clock} if clock else {}),
+        clock=clock or time.monotonic,
+        duty=duty,
     )
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(link.run())
@@ -742,6 +746,138 @@ async def test_a_link_closed_before_it_ran_does_not_connect() -> None:
         await world.running
         assert world.states == ["closed"]
         assert world.events.empty()
+
+
+# --- what the operator says ---
+
+
+async def test_in_maintenance_what_is_in_flight_ends_and_nothing_else_begins() -> None:
+    duty = Duty()
+    async with (
+        a_central_system() as central_system,
+        running(central_system.url, duty=duty) as world,
+        asyncio.TaskGroup() as tasks,
+    ):
+        peer = await central_system.connections.get()
+        await world.told("central system connected")
+        asking = tasks.create_task(world.link.call(HEARTBEAT))
+        assert await peer.recv() == '[2,"1","Heartbeat",{}]'
+        duty.become("maint", 0.0)
+        assert (world.link.away, world.link.held, world.link.state) == (True, True, "backoff")
+        assert await world.failing_call() == ("not_connected", "central system cloud: it is in maintenance")
+        await peer.send('[3,"1",{}]')
+        assert (await asking).reply == CallResult({})
+        assert await close_code(peer) == (1001, "the central system is in maintenance")
+        assert (await world.told("central system left")).labels == {"upstream": "cloud", "code": "1001"}
+        assert world.link.unreachable_since is not None
+        assert len(central_system.requests) == 1
+
+
+async def test_back_in_service_it_connects_without_waiting_for_minutes() -> None:
+    """What an absence before has come to is forgotten, too."""
+    duty = Duty()
+    async with (
+        a_central_system(HTTPStatus.NOT_FOUND) as central_system,
+        running(central_system.url, duty=duty) as world,
+    ):
+        await world.refused()
+        assert await world.naps.asked.get() == 120.0
+        duty.become("maint", 0.0)
+        await asyncio.sleep(0.05)
+        assert len(central_system.requests) == 1
+        assert world.link.held
+        duty.become("ready", 0.0)
+        assert world.link.away  # until it is connected
+        await world.refused()
+        assert len(central_system.requests) == 2
+
+
+async def test_maintenance_breaks_off_an_attempt_to_connect() -> None:
+    duty, dialled = Duty(), asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        dialled.set()
+        assert (await reader.read()).startswith(b"GET ")  # to the end: it has hung up
+
+    async with a_socket(say_nothing) as url, running(url, duty=duty) as world:
+        waiting = world.tasks.create_task(world.failing_call())
+        await dialled.wait()
+        for state in ("maint", "drain", "maint"):
+            duty.become(state, 0.0)
+            await asyncio.sleep(0.01)
+        assert await waiting == ("not_connected", "central system cloud: it is in maintenance")
+        assert (world.states, world.events.qsize()) == (["backoff"], 0)
+
+
+async def test_a_drained_central_system_keeps_who_is_connected_and_gets_nobody_back() -> None:
+    duty = Duty()
+    async with a_central_system() as central_system, running(central_system.url, duty=duty) as world:
+        peer = await central_system.connections.get()
+        await world.told("central system connected")
+        duty.become("drain", 0.0)
+        assert (world.link.away, world.link.held, world.link.state) == (False, False, "open")
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(world.link.call(HEARTBEAT))
+            assert await peer.recv() == '[2,"1","Heartbeat",{}]'
+            await peer.send('[3,"1",{}]')
+        assert asking.result().reply == CallResult({})
+        await peer.close(1001)
+        await world.told("central system lost")
+        assert (world.link.away, world.link.held) == (True, True)
+        assert await world.failing_call() == ("not_connected", "central system cloud: it is being drained")
+        world.naps.over.release()
+        await asyncio.sleep(0.05)
+        assert len(central_system.requests) == 1
+        duty.become("ready", 0.0)
+        await world.told("central system connected")
+        assert len(central_system.requests) == 2
+
+
+@pytest.mark.parametrize("state", ["drain", "maint"])
+async def test_a_link_that_begins_out_of_service_does_not_connect(state: State) -> None:
+    duty = Duty()
+    duty.become(state, 0.0)
+    async with a_central_system() as central_system, running(central_system.url, duty=duty) as world:
+        await asyncio.sleep(0.05)
+        assert (world.link.held, world.states, central_system.requests) == (True, ["backoff"], [])
+        duty.become("ready", 0.0)
+        await world.told("central system connected")
+
+
+async def test_a_link_that_was_let_go_can_be_closed_for_good() -> None:
+    duty = Duty()
+    async with a_central_system() as central_system, running(central_system.url, duty=duty) as world:
+        peer = await central_system.connections.get()
+        await world.told("central system connected")
+        duty.become("maint", 0.0)
+        await world.link.close("the session is closed")
+        await asyncio.wait_for(world.running, 2.0)
+        assert (await close_code(peer), world.link.state) == (
+            (1001, "the central system is in maintenance"),
+            "closed",
+        )
+
+
+async def test_back_in_service_while_it_is_being_let_go_it_connects_anew() -> None:
+    duty = Duty()
+    async with (
+        a_central_system() as central_system,
+        running(central_system.url, duty=duty) as world,
+        asyncio.TaskGroup() as tasks,
+    ):
+        peer = await central_system.connections.get()
+        await world.told("central system connected")
+        asking = tasks.create_task(world.link.call(HEARTBEAT))
+        await peer.recv()
+        duty.become("maint", 0.0)
+        duty.become("ready", 0.0)
+        assert (world.link.away, world.link.held) == (True, False)
+        await peer.send('[3,"1",{}]')
+        await asking
+        await world.told("central system left")
+        assert await world.naps.asked.get() == 1.0
+        world.naps.over.release()
+        await world.told("central system connected")
 
 
 async def test_a_cancelled_link_says_goodbye_and_leaves_nothing_behind() -> None:

@@ -36,6 +36,7 @@ from wattbridge.ocpp.messages import (
     Side,
 )
 from wattbridge.ocpp.soap import SOAP_11, SOAP_12, form_of
+from wattbridge.relay.duty import Duty, State
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.session import Answer, Session, still_deliverable_after
 
@@ -147,6 +148,7 @@ async def running(
     clock: Callable[[], float] | None = None,
     sleep: Callable[[float], Awaitable[None]] | None = None,
     reachable: Callable[[], Awaitable[bool]] | None = None,
+    duty: Duty | None = None,
     **options: Any,
 ) -> AsyncIterator[World]:
     journal, states, numbers = Journal(), list[str](), count(1)
@@ -159,6 +161,7 @@ async def running(
         journal,
         replace(usual, **options),
         client,
+        duty=duty,
         reachable=reachable,
         on_state=states.append,
         message_id=lambda: f"urn:uuid:{next(numbers)}",
@@ -560,6 +563,114 @@ async def test_without_a_probe_of_others_it_looks_itself() -> None:
         # It reads no body, for there is none.
         await world.heard.until(lambda: bool(world.heard.told("central system answers")))
     assert central_system.requests[1].startswith(b"GET /steve/services/CentralSystemService HTTP/1.1\r\n")
+
+
+# --- what the operator says ---
+
+IN_MAINTENANCE = ("not_connected", "central system legacy: it is in maintenance", False)
+
+
+async def test_in_maintenance_the_call_in_flight_ends_and_no_other_is_sent() -> None:
+    duty = Duty()
+    async with (
+        a_central_system(HEARTBEAT_ANSWER) as central_system,
+        running(central_system.url, duty=duty) as world,
+    ):
+        central_system.may_answer.clear()
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(world.reply())
+            await central_system.until_asked(1)
+            second = tasks.create_task(world.gone())  # it waits for its turn
+            await asyncio.sleep(0)
+            duty.become("maint", 0.0)
+            assert (world.link.away, world.link.held, world.link.state) == (True, True, "backoff")
+            central_system.may_answer.set()
+        assert (first.result(), second.result()) == (TIME, IN_MAINTENANCE)
+        assert await world.gone() == IN_MAINTENANCE
+        assert (world.states, len(central_system.requests)) == (["open", "backoff"], 1)
+        duty.become("ready", 0.0)
+        assert (world.link.away, world.states[-1]) == (False, "open")
+        assert await world.reply() == TIME
+        assert world.heard.events == []
+
+
+async def test_in_maintenance_it_is_not_looked_for_and_not_missed() -> None:
+    clock, duty, looked = Clock(), Duty(), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+        await asyncio.sleep(0)
+
+    async def reachable() -> bool:
+        looked.append(clock.now)
+        return False
+
+    async with (
+        a_central_system(b"") as central_system,
+        running(central_system.url, duty=duty, clock=clock, sleep=sleep, reachable=reachable) as world,
+    ):
+        central_system.may_answer.clear()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(world.gone())
+            await central_system.until_asked(1)
+            duty.become("maint", 0.0)
+            central_system.may_answer.set()
+        assert (world.since(), world.heard.events) == (None, [])  # it broke off what was in flight
+        duty.become("ready", 0.0)
+        await world.gone()
+        await asyncio.sleep(0.01)
+        assert (world.since() is not None, len(world.heard.events)) == (True, 1)
+        assert looked
+        duty.become("maint", 0.0)
+        looked.clear()
+        await asyncio.sleep(0.01)
+        assert looked == []
+        duty.become("ready", 0.0)  # nothing says otherwise
+        assert (world.since(), world.link.state) == (None, "open")
+
+
+async def test_a_drained_central_system_is_called_for_as_long_as_it_answers() -> None:
+    duty, answers = Duty(), True
+    async with (
+        a_central_system(lambda request: HEARTBEAT_ANSWER if answers else b"") as central_system,
+        running(central_system.url, duty=duty) as world,
+    ):
+        assert await world.reply() == TIME
+        duty.become("drain", 0.0)
+        assert await world.reply() == TIME
+        assert (world.link.held, world.link.state) == (False, "open")
+        answers = False
+        await world.gone()
+        assert (world.link.held, world.link.state) == (True, "backoff")
+        answers = True
+        reason, description, _ = await world.gone()
+        assert (reason, description) == ("not_connected", "central system legacy: it is being drained")
+        duty.become("ready", 0.0)
+        assert await world.reply() == TIME
+
+
+async def test_a_link_that_begins_while_it_is_drained_does_not_call() -> None:
+    duty = Duty()
+    duty.become("drain", 0.0)
+    async with (
+        a_central_system(HEARTBEAT_ANSWER) as central_system,
+        running(central_system.url, duty=duty) as world,
+    ):
+        await asyncio.sleep(0)
+        assert (world.link.held, world.states) == (True, ["backoff"])
+        await world.gone()
+        assert central_system.requests == []
+
+
+@pytest.mark.parametrize("state", ["ready", "maint"])
+async def test_one_that_was_lost_before_is_held_by_any_word_but_ready(state: State) -> None:
+    duty = Duty()
+    async with a_central_system(b"") as central_system, running(central_system.url, duty=duty) as world:
+        await world.gone()
+        duty.become("drain", 0.0)
+        assert world.link.held
+        duty.become(state, 0.0)
+        assert world.link.held == (state == "maint")
 
 
 @pytest.mark.parametrize("status", ["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"])

@@ -13,6 +13,7 @@ import pytest
 from tests.fakes import PATIENCE, Clock, FakeLink, Listened, away, listen
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage
+from wattbridge.relay.duty import Duty, State
 from wattbridge.relay.failover import FailOver
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.session import Answer, Session
@@ -26,6 +27,7 @@ class CentralSystem(FakeLink):
     """A link that cannot reach its central system from ``unreachable_since`` on."""
 
     unreachable_since: float | None = None
+    held: bool = False
 
 
 class Sleeps:
@@ -66,6 +68,7 @@ class World:
     heard: Listened
     clock: Clock
     sleeps: Sleeps
+    duties: tuple[Duty, Duty]
     fail_over: FailOver = field(init=False)
     session: Session = field(init=False)
     firsts: list[CentralSystem] = field(default_factory=list)
@@ -84,6 +87,14 @@ class World:
         self.firsts[-1].unreachable_since = now
         self.is_reachable = False
 
+    async def say(self, name: str, state: State, *, held: bool = True) -> None:
+        """The operator says this of a central system; its last link goes by it."""
+        links, duty = (self.firsts, self.duties[0]) if name == "main" else (self.seconds, self.duties[1])
+        if links:
+            links[-1].held = held and state != "ready"
+        duty.become(state, self.clock.now)
+        await self.at(self.clock.now)
+
     async def find(self, now: float) -> None:
         """It can be reached from *now* on, as a probe tells."""
         await self.at(now)
@@ -92,15 +103,20 @@ class World:
 
 @asynccontextmanager
 async def running(
-    until_free: Callable[[str], Awaitable[None]] | None = None, **settings: Any
+    until_free: Callable[[str], Awaitable[None]] | None = None,
+    *,
+    duties: tuple[Duty, Duty] | None = None,
+    begins_held: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[World]:
     journal, clock = Journal(), Clock()
     session, sleeps = Session("CP1", journal, clock=clock), Sleeps(clock)
     session.until_free = until_free
-    world = World(listen(journal), clock, sleeps)
+    duties = duties or (Duty(), Duty())
+    world = World(listen(journal), clock, sleeps, duties)
 
     def first() -> CentralSystem:
-        link = CentralSystem(transport="json", form="json 1.6")
+        link = CentralSystem(transport="json", form="json 1.6", held=begins_held)
         if world.firsts and not world.comes_back:
             link.unreachable_since = clock.now
         world.firsts.append(link)
@@ -121,6 +137,7 @@ async def running(
         first,
         second,
         names=("main", "spare"),
+        duties=duties,
         reachable=probe,
         clock=clock,
         sleep=sleeps,
@@ -359,6 +376,89 @@ async def test_nothing_is_switched_while_it_is_being_closed(now: float) -> None:
         await asyncio.sleep(0)
         assert (len(world.firsts + world.seconds), world.heard.told("fail-back")) == (made, [])
         used.may_end.set()
+
+
+# --- what the operator says ---
+
+
+async def test_one_that_is_taken_out_of_service_is_left_at_once() -> None:
+    async with running(after=30.0) as world:
+        await world.at(100.0)
+        await world.say("main", "maint")
+        assert world.switches == [(100.0, "spare")]
+        text = "to spare: main is in maintenance"
+        assert world.heard.events == [Event("fail-over", "CP1", text, labels={"upstream": "spare"})]
+        assert world.firsts[0].closed == ["main is in maintenance"]
+
+
+async def test_nobody_fails_back_to_one_that_is_out_of_service() -> None:
+    """It is not even looked for; back in service, it has to be there for a while, as ever."""
+    async with running(after=30.0, back_after=60.0, probe_every=10.0) as world:
+        world.is_reachable = True
+        await world.say("main", "maint")
+        await world.at(500.0)
+        await world.say("main", "drain")
+        await world.at(1000.0)
+        assert (world.switches, world.probed) == ([(0.0, "spare")], [])
+        await world.say("main", "ready")
+        await world.at(1059.9)
+        assert world.probed[0] == 1000.0
+        await world.at(1060.0)
+        assert world.switches == [(0.0, "spare"), (1060.0, "main")]
+
+
+async def test_a_drained_first_is_used_for_as_long_as_it_is_connected() -> None:
+    async with running(after=30.0) as world:
+        await world.at(100.0)
+        await world.say("main", "drain", held=False)
+        await world.at(200.0)
+        assert world.switches == []
+        world.firsts[-1].held = True  # it has lost its connection
+        await world.at(229.9)
+        assert [name for _, name in world.switches] == ["spare"]
+
+
+async def test_a_session_that_begins_while_the_first_is_drained_goes_to_the_second() -> None:
+    duties = Duty(), Duty()
+    duties[0].become("drain", 0.0)
+    async with running(after=30.0, duties=duties, begins_held=True) as world:
+        assert world.switches == [(0.0, "spare")]
+
+
+async def test_a_second_that_is_out_of_service_does_not_stand_in() -> None:
+    async with running(after=30.0) as world:
+        await world.say("spare", "drain")
+        await world.lose(100.0)
+        await world.at(300.0)
+        await world.say("main", "maint")
+        assert world.switches == []
+        await world.say("spare", "ready")
+        assert world.switches == [(300.0, "spare")]
+
+
+async def test_a_second_that_is_taken_out_of_service_is_left_as_soon_as_the_first_is_there() -> None:
+    async with running(after=30.0, back_after=60.0, has_business_with=lambda name: True) as world:
+        await world.lose(0.0)
+        await world.at(50.0)
+        await world.say("spare", "maint")
+        assert [name for _, name in world.switches] == ["spare"]
+        await world.find(100.0)
+        await world.at(120.0)
+        assert [name for _, name in world.switches] == ["spare", "main"]
+        assert world.heard.told("fail-back")[0].text == "to main: spare is in maintenance"
+
+
+async def test_maintenance_is_no_reason_to_wait_longer_the_next_time() -> None:
+    async with running(after=30.0, back_after=60.0) as world:
+        world.is_reachable = True
+        for now in (0.0, 60.0, 120.0):
+            await world.at(now)
+            await world.say("main", "maint")
+            await world.say("main", "ready")
+        await world.at(180.0)
+        names = [name for _, name in world.switches]
+        assert names == ["spare", "main"] * 3
+        assert world.switches[-1] == (180.0, "main")
 
 
 async def test_one_that_is_closed_before_it_runs_ends_at_once() -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
@@ -33,6 +34,7 @@ from wattbridge.links.upgrades import cut_off_who_does_not_read
 from wattbridge.ocpp.errors import Unreachable
 from wattbridge.ocpp.messages import Call, Side
 from wattbridge.ocpp.older import NEWEST
+from wattbridge.relay.duty import Duty
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.pace import Pacer
 from wattbridge.relay.session import Answer, Relays
@@ -118,12 +120,15 @@ class _Failure:
     hopeless: bool = False
 
 
+NOT_YET = _Failure("not_connected", "no connection has been made yet")
+
+
 class CentralSystemJson:
     """The way to one charge point's JSON central system.
 
-    ``run`` keeps the connection until ``close``. ``state`` is where it stands; ``on_state`` is called when
-    that changes. ``unreachable_since`` is since when there is no connection, on *clock*; None while there is.
-    Connects, failures and losses are events of the journal.
+    ``run`` keeps the connection until ``close``, as far as the operator lets it (*duty*). ``state`` is where
+    it stands; ``on_state`` is called when that changes. ``unreachable_since`` is since when there is no
+    connection, on *clock*; None while there is. Connects, failures and losses are events of the journal.
     """
 
     transport = "json"
@@ -137,6 +142,7 @@ class CentralSystemJson:
         "_clock",
         "_closing",
         "_codec",
+        "_duty",
         "_failure",
         "_failures",
         "_interrupt",
@@ -161,6 +167,7 @@ class CentralSystemJson:
         central_system: CentralSystem,
         pacer: Pacer,
         *,
+        duty: Duty | None = None,
         on_state: Callable[[LinkState], None] = lambda state: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -173,6 +180,7 @@ class CentralSystemJson:
         self._journal = journal
         self._central_system = central_system
         self._pacer = pacer
+        self._duty = duty or Duty()
         self._on_state = on_state
         self.unreachable_since: float | None = clock()
         self._clock = clock
@@ -187,7 +195,7 @@ class CentralSystemJson:
         self._interrupt: asyncio.Timeout | None = None
         self._failures = 0  # in a row
         self._next_attempt = 0.0  # when the pause between attempts is over
-        self._failure = _Failure("not_connected", "no connection has been made yet")
+        self._failure = NOT_YET
 
     @property
     def form(self) -> str:
@@ -196,7 +204,12 @@ class CentralSystemJson:
     @property
     def away(self) -> bool:
         """Whether there is no connection, and the last attempt at one failed or the last one was lost."""
-        return self._link is None and (self._failures > 0 or self.state == "closed")
+        return self._link is None and (self._failures > 0 or self.state == "closed" or self.held)
+
+    @property
+    def held(self) -> bool:
+        """Whether there is no connection because the operator does not want one."""
+        return self._link is None and not self._duty.is_ready
 
     async def call(self, call: Call) -> Answer:
         """Ask the central system; waits for a connection, but not long.
@@ -223,23 +236,29 @@ class CentralSystemJson:
         if self._closing:
             raise Unreachable("draining", f"{self._closing}; {call.action} was not sent")
         failure = self._failure
+        if self.held:
+            failure = _Failure("not_connected", f"it {self._duty.why}")
         raise Unreachable(failure.reason, f"central system {self._central_system.name}: {failure.problem}")
 
     @property
     def _hopeless(self) -> bool:
         """Whether waiting for a connection is in vain: none will come for a long time, or ever."""
         late = self._next_attempt - self._clock() > self._central_system.connect_wait
-        return self.state == "closed" or (self.state == "backoff" and late)
+        return self.state == "closed" or (self.state == "backoff" and late) or self.held
 
     async def run(self) -> None:
         """Keep the connection: connect, serve it until it is closed, wait, and again; until ``close``."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                while not self._closing:
-                    await self._unless_closing(lambda: self._connect(tasks))
-                    if self._link is not None:
-                        await self._keep(self._link)
-                    await self._unless_closing(self._pause)
+                with self._duty.followed_by(partial(self._follow, tasks)):
+                    while not self._closing:
+                        if not self._duty.is_ready:
+                            await self._interruptibly(self._hold)
+                            continue
+                        await self._interruptibly(lambda: self._connect(tasks))
+                        if self._link is not None:
+                            await self._keep(self._link)
+                        await self._interruptibly(self._pause)
         finally:
             self._become("closed")
             self._wake()
@@ -250,21 +269,46 @@ class CentralSystemJson:
         self._wake()
         if self._link is not None:
             await self._link.close(reason, code)
-        elif self._interrupt is not None:
-            self._interrupt.reschedule(asyncio.get_running_loop().time())
-            self._interrupt = None
+        else:
+            self._break_off()
 
-    async def _unless_closing(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do what ``close`` may interrupt."""
+    async def _interruptibly(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what ``close``, or another word of the operator, may break off."""
         if self._closing:
             return
         try:
             async with asyncio.timeout(None) as self._interrupt:
                 await work()
-        except TimeoutError:  # only close() sets a time
+        except TimeoutError:  # only _break_off() sets a time
             pass
         finally:
             self._interrupt = None
+
+    def _break_off(self) -> None:
+        if self._interrupt is not None:
+            self._interrupt.reschedule(asyncio.get_running_loop().time())
+            self._interrupt = None
+
+    def _follow(self, tasks: asyncio.TaskGroup) -> None:
+        """The operator has another word on the central system."""
+        link = self._link
+        if link is not None and self._duty.state != "maint":
+            return  # what is connected goes on
+        # As after one failure: away until there is a connection, which is not waited for for long.
+        self._failures, self._failure = 1, NOT_YET
+        if link is not None:
+            # Nobody calls on it any more; what is in flight ends.
+            self._link, self.unreachable_since = None, self._clock()
+            tasks.create_task(link.close(f"the central system {self._duty.why}"))
+            self._become("backoff")
+        self._break_off()
+        self._wake()
+
+    async def _hold(self) -> None:
+        """Wait for another word of the operator."""
+        self._become("backoff")
+        self._wake()
+        await asyncio.get_running_loop().create_future()
 
     async def _connect(self, tasks: asyncio.TaskGroup) -> None:
         self._become("connecting")
@@ -336,16 +380,18 @@ class CentralSystemJson:
         self._tell("central system connected")
         closed = Closed(1001, "the gateway let go of the connection")
         try:
-            if self._closing:  # close() came in the moment of connecting, and found no link
-                await link.close(self._closing)
+            # close(), or the operator's word, came in the moment of connecting, and found no link.
+            if self._closing or self._duty.state == "maint":
+                await link.close(self._closing or f"the central system {self._duty.why}")
             closed = await link.run()
         finally:
-            self._link = None
-            self.unreachable_since = self._clock()
-            held = self.unreachable_since - began
-            self._failures = 1 if held >= self._central_system.backoff.steady else self._failures + 1
-            self._failure = _Failure("not_connected", closed.description)
-            kind = "central system left" if self._closing else "central system lost"
+            let_go = self._closing or self._link is not link or self._duty.state == "maint"
+            if self._link is link:
+                self._link, self.unreachable_since = None, self._clock()
+                held = self.unreachable_since - began
+                self._failures = 1 if held >= self._central_system.backoff.steady else self._failures + 1
+                self._failure = _Failure("not_connected", closed.description)
+            kind = "central system left" if let_go else "central system lost"
             self._tell(kind, closed.description, code=closed.code_class)
 
     async def _pause(self) -> None:

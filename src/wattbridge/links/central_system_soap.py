@@ -28,6 +28,7 @@ from wattbridge.ocpp.actions import Dialect
 from wattbridge.ocpp.errors import Unreachable, Violation, shown
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage, Reply, Side
 from wattbridge.ocpp.tolerances import WSA_2004, WSA_2005
+from wattbridge.relay.duty import Duty
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.offline import now_text
 from wattbridge.relay.registry import Registry
@@ -99,7 +100,9 @@ class CentralSystemSoap:
     ``run`` goes on until ``close``. ``state`` is where it stands: ``open`` while nothing says otherwise,
     ``backoff`` when the central system could not be reached; ``on_state`` is called when that changes.
     ``unreachable_since`` is since when it cannot be reached, on *clock*; None while it can, or nobody tried.
-    From then on *reachable* is asked now and then, or the next call tells that it is back.
+    From then on *reachable* is asked now and then, or the next call tells that it is back. There is no
+    connection, so what goes on while the operator lets it run dry (*duty*) is a link that ran before, for as
+    long as it is answered.
     Raises ValueError for what is no URL.
     """
 
@@ -113,6 +116,7 @@ class CentralSystemSoap:
         central_system: SoapCentralSystem,
         client: KeptClient,
         *,
+        duty: Duty | None = None,
         reachable: Callable[[], Awaitable[bool]] | None = None,
         on_state: Callable[[LinkState], None] = lambda state: None,
         clock: Callable[[], float] = time.monotonic,
@@ -129,6 +133,8 @@ class CentralSystemSoap:
         self._client = client
         self._address = Address.of(filled(central_system.url, session.known_as))
         self._addressing = central_system.addressing_of(session.known_as)
+        self._duty = duty or Duty()
+        self._goes_on = False  # while it is drained
         self._reachable = reachable or partial(client.answers, self._address)
         self._on_state = on_state
         self._clock = clock
@@ -153,8 +159,13 @@ class CentralSystemSoap:
 
     @property
     def away(self) -> bool:
-        """Whether it could not be reached when that was last tried."""
-        return self.unreachable_since is not None
+        """Whether it could not be reached when that was last tried, or must not be."""
+        return self.unreachable_since is not None or self.held
+
+    @property
+    def held(self) -> bool:
+        """Whether the operator does not want it to be called."""
+        return not self._duty.is_ready and not self._goes_on
 
     async def call(self, call: Call) -> Answer:
         """Post one call and read the answer.
@@ -198,6 +209,8 @@ class CentralSystemSoap:
     def _open_for(self, call: Call) -> None:
         if self._closing:
             raise Unreachable("draining", f"{self._closing}; {call.action} was not sent")
+        if self.held:
+            raise self._unreachable("not_connected", f"it {self._duty.why}")
 
     async def _post(self, call: Call) -> Answer:
         written = soap.write_call(
@@ -263,21 +276,35 @@ class CentralSystemSoap:
 
     async def run(self) -> None:
         """Go on until ``close``; while the central system cannot be reached, see whether it is back."""
-        if self.unreachable_since is None:
+        self._goes_on = self._duty.is_ready
+        if self.held:
+            self._become("backoff")
+        elif self.unreachable_since is None:
             self._become("open")  # nothing says otherwise
         try:
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(self._watch())
-                await self._closed.wait()
+                with self._duty.followed_by(self._follow):
+                    await self._closed.wait()
                 watch.cancel()
         finally:
             self._become("closed")
+
+    def _follow(self) -> None:
+        """The operator has another word on the central system."""
+        if self._duty.is_ready:
+            self._goes_on, self.unreachable_since = True, None  # nothing says otherwise
+            self._lost.clear()
+            self._become("open")
+        elif self._duty.state == "maint" or self.unreachable_since is not None:
+            self._goes_on = False
+            self._become("backoff")
 
     async def _watch(self) -> None:
         while True:
             await self._lost.wait()
             await self._sleep(self._central_system.probe_every)
-            if self._lost.is_set() and await self._reachable():
+            if self._lost.is_set() and not self.held and await self._reachable():
                 self._succeeded()
 
     async def close(self, reason: str) -> None:
@@ -293,13 +320,17 @@ class CentralSystemSoap:
             self.unreachable_since = None
             self._lost.clear()
             self._tell("central system answers")
-        self._become("open")
+        if not self.held:  # the answer to what was in flight
+            self._become("open")
 
     def _failed(self, reason: str, problem: str) -> None:
+        if self.held:
+            return  # that something in flight failed says no more than the operator has
         if self.unreachable_since is None:
             self.unreachable_since = self._clock()
             self._lost.set()
             self._tell("central system unreachable", problem, reason)
+        self._goes_on = self._duty.is_ready
         self._become("backoff")
 
     def _become(self, state: LinkState) -> None:

@@ -87,7 +87,8 @@ class Event:
     ``route kept`` (the new one leads nowhere), ``name taken``, ``mirror dropped``, ``mirror refused``,
     ``charge point connected``, ``charge point disconnected``, ``central system connected``,
     ``central system lost``, ``central system left`` (closed by us), ``central system unreachable``,
-    ``central system answers`` (again), ``fail-over``, ``fail-back``,
+    ``central system answers`` (again), ``central system out of service``, ``central system in service``
+    (again, says the operator; the label ``who`` is which), ``fail-over``, ``fail-back``,
     ``callback address``, ``connection opened``, ``connection refused``, ``connection cut off``,
     ``request refused``, ``wrong address``, ``no subprotocol``, ``late reply``, ``answer not delivered``,
     ``unknown reply``, ``repeated call``, ``reused message id``, ``malformed message``, ``internal error``,
