@@ -43,9 +43,14 @@ def overview() -> Dashboard:
                     ),
                     number(
                         "Central systems down",
-                        "Central systems that charge points want to be connected to, and none is.",
+                        "Central systems that charge points want to be connected to, and none is; those that an "
+                        "operator has taken out of service do not count.",
                         "short",
-                        Query("sum(1 - min by (upstream) (wattbridge_upstream_up{$here}))", "down"),
+                        Query(
+                            "sum(max by (upstream) ((1 - wattbridge_upstream_up{$here}) * ignoring (state)"
+                            ' wattbridge_upstream_in_service{$here, state="ready"}))',
+                            "down",
+                        ),
                         steps=[(None, GREEN), (1, RED)],
                     ),
                     number(

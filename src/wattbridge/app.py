@@ -534,6 +534,7 @@ class Gateway:
                 for name in self.config.upstreams
                 for state in states
             },
+            duties={name: self.duties.of(name).state for name in self.config.upstreams},
             connections={name: door.open for name, door in self._doors.items()},
             in_flight=self.journal.in_flight,
             waiting_for_mirrors=self.counts.waiting_for_mirrors,

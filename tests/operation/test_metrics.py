@@ -652,6 +652,21 @@ def test_an_upstream_is_down_when_somebody_wants_to_be_connected_and_nobody_is()
     assert value(Metrics("1", [], lambda: nobody), 'wattbridge_upstream_up{upstream="main"}') == 1.0
 
 
+def test_an_upstream_in_maintenance_is_down_and_says_why() -> None:
+    links = {("main", "open"): 0, ("spare", "open"): 2}
+    state = State(ready=True, draining=False, sessions=links, duties={"main": "maint", "spare": "drain"})
+    metrics = Metrics("1", [], lambda: state)
+    assert value(metrics, 'wattbridge_upstream_up{upstream="main"}') == 0.0
+    assert value(metrics, 'wattbridge_upstream_up{upstream="spare"}') == 1.0
+    told = {
+        (name, state): value(metrics, f'wattbridge_upstream_in_service{{state="{state}",upstream="{name}"}}')
+        for name in ("main", "spare")
+        for state in ("ready", "drain", "maint")
+    }
+    assert {each for each, shown in told.items() if shown} == {("main", "maint"), ("spare", "drain")}
+    assert len(told) == 6
+
+
 def test_the_build_is_named() -> None:
     page = Metrics("1.2.3", [], revision="3811bff").page().decode()
     assert 'wattbridge_build_info{python_version="3.' in page

@@ -118,6 +118,12 @@ _TABLE = (
     _counter("failovers", "upstream", "Charge points that changed over to a central system, or back to it"),
     _counter("mirror_refusals", "upstream", "Calls of mirrors, which have no say"),
     _gauge("upstream_up", "upstream", "0 while charge points want to be connected to it and none is"),
+    _gauge(
+        "upstream_in_service",
+        "upstream state",
+        "1 for what the operator says of it: ready, drain (nothing is connected anew) or maint (nothing goes "
+        "there); 0 for the two others",
+    ),
     _gauge("csms_sessions", "upstream state", "Links to a central system"),
     _counter("csms_connects", "upstream", "WebSockets opened to a central system"),
     _counter(

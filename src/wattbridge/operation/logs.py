@@ -39,6 +39,7 @@ WARNINGS = frozenset(
     {
         "central system unreachable",
         "central system lost",
+        "central system out of service",
         "connection refused",
         "connection cut off",
         "wrong address",

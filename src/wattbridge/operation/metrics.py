@@ -39,6 +39,8 @@ from wattbridge.operation.exchanges import (
     counter,
 )
 from wattbridge.operation.families import CHARGER_FAMILIES, FAMILIES, SINKS
+from wattbridge.relay.duty import STATES
+from wattbridge.relay.duty import State as DutyState
 from wattbridge.relay.journal import Event, Journal, Record
 from wattbridge.relay.offline import ANSWERED_ACTIONS, KEPT_ACTIONS
 from wattbridge.relay.session import TRANSACTION_ACTIONS
@@ -68,9 +70,10 @@ class State:
     ``charge_points`` counts those with a session by transport and version, ``stale`` those of them that have
     been silent for too long, ``offline`` those configured that have no session. ``certificates`` tells when
     each certificate that the configuration names expires, in seconds since the epoch.
-    ``sessions`` counts links by upstream and state, ``connections`` the open TCP connections of each
-    listener, ``in_flight`` calls by the party that asked. ``waiting`` messages of ``waiting_bytes`` wait for
-    central systems, the oldest since ``waiting_seconds``. ``notes_dropped`` is since the start.
+    ``sessions`` counts links by upstream and state, ``duties`` are what the operator says of each upstream,
+    ``connections`` the open TCP connections of each listener, ``in_flight`` calls by the party that asked.
+    ``waiting`` messages of ``waiting_bytes`` wait for central systems, the oldest since ``waiting_seconds``.
+    ``notes_dropped`` is since the start.
     """
 
     ready: bool
@@ -80,6 +83,7 @@ class State:
     offline: int = 0
     certificates: Mapping[str, float] = field(default_factory=dict)
     sessions: dict[tuple[str, str], int] = field(default_factory=dict)
+    duties: Mapping[str, DutyState] = field(default_factory=dict)
     connections: dict[str, int] = field(default_factory=dict)
     in_flight: dict[Side, int] = field(default_factory=dict)
     waiting_for_mirrors: int = 0
@@ -515,17 +519,25 @@ class _StateCollector(Collector):
         yield _gauge("transactions_open", {(): now.open_transactions})
         yield _gauge("store_works", {(): now.store_works})
         yield counter("store_notes_dropped", {(): now.notes_dropped})
-        yield _gauge("upstream_up", _up(now.sessions))
+        yield _gauge("upstream_up", _up(now.sessions, now.duties))
+        yield _gauge(
+            "upstream_in_service",
+            {(name, each): each == state for name, state in now.duties.items() for each in STATES},
+        )
         yield _gauge("connections", {(name,): count for name, count in now.connections.items()})
         yield _gauge("calls_in_flight", {(DIRECTIONS[side],): count for side, count in now.in_flight.items()})
 
 
-def _up(sessions: Mapping[tuple[str, str], int]) -> Mapping[tuple[str], float]:
-    """Of each upstream, whether anybody is connected to it, or nobody wants to be."""
+def _up(
+    sessions: Mapping[tuple[str, str], int], duties: Mapping[str, DutyState]
+) -> Mapping[tuple[str], float]:
+    """Of each upstream, whether anybody is connected to it, or nobody wants to be; in maintenance none is."""
     up = {}
     for upstream in {upstream for upstream, _ in sessions}:
         wanted = sum(count for (name, _), count in sessions.items() if name == upstream)
         up[(upstream,)] = not wanted or sessions.get((upstream, "open"), 0) > 0
+        if duties.get(upstream) == "maint":
+            up[(upstream,)] = False
     return up
 
 

@@ -159,6 +159,7 @@ _PASSED_WHEN_IN = ("wrong-password", "wrong-protocol", "rate-limited")
 _PASSED_WHEN_TAKEN = ("csms-credentials", "csms-unknown")
 _PASSED_WHEN_ANSWERED = ("html-instead-of-soap",)
 _OF_CENTRAL_SYSTEM = ("csms-unreachable", "tls")
+_PASSED_WHEN_OUT_OF_SERVICE = ("csms-unreachable",)
 
 _TLS = re.compile(r"\bTLS\b|\bSSL\b|certificate", re.IGNORECASE)
 _STATUS = re.compile(r"HTTP (\d{3})\b")
@@ -342,6 +343,8 @@ class Problems:
         if event.kind in ("central system connected", "central system answers"):
             self._passed(_OF_CENTRAL_SYSTEM, "", upstream)
             self._passed(_PASSED_WHEN_TAKEN, event.identity, upstream)
+        elif event.kind == "central system out of service":  # nobody wants to reach it
+            self._passed(_PASSED_WHEN_OUT_OF_SERVICE, "", upstream)
         elif event.kind == "charge point connected":
             self._passed(_PASSED_WHEN_IN, event.identity, "")
         elif event.kind == "central system unreachable" and kind in _OF_CENTRAL_SYSTEM:
