@@ -6,10 +6,12 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 import trustme
 
 from tests.admin import CONFIGURATION, a_gateway
 from tests.fakes import USUAL_ANSWERS, a_central_system, post, soap_request
+from wattbridge.relay.journal import Event
 
 OF_15 = "urn://Ocpp/Cs/2012/06/"
 
@@ -106,6 +108,75 @@ async def test_listeners_upstreams_and_profiles_are_listed(tmp_path: Path) -> No
         assert first == {"profile": "acme", "built_in": False, "products": ["ACME A or B"], "sessions": 0}
         assert {"keba", "vestel-evc04"} <= {other["profile"] for other in others}
         assert all(other["built_in"] for other in others)
+
+
+async def test_a_central_system_is_taken_out_of_service_and_back(tmp_path: Path) -> None:
+    async with (
+        a_central_system(USUAL_ANSWERS) as central_system,
+        a_gateway(tmp_path, central_system.url) as here,
+    ):
+        await post(here.gateway.addresses["field"], soap_request("Heartbeat", "CP1"))
+        events: list[Event] = []
+        here.gateway.journal.listen(event=events.append)
+        answer = await here.ask("PUT /upstreams/cloud/state", {"state": "maint"})
+        [row] = (await here.get("/upstreams"))["upstreams"]
+        assert answer.content == row
+        assert (row["state"], row["up"], row["sessions"]["open"]) == ("maint", False, 0)
+        [told] = [event for event in events if event.kind == "central system out of service"]
+        assert told.labels == {"upstream": "cloud", "state": "maint", "who": "admin"}
+        [noted] = (await here.get("/audit"))["audit"]
+        assert (noted["who"], noted["request"], noted["details"]) == (
+            "admin",
+            "PUT /upstreams/cloud/state",
+            {"state": "maint"},
+        )
+        overview = await here.get("/overview")
+        assert overview["ready"]
+        [attention] = overview["attention"]
+        assert attention["kind"] == "csms-out-of-service"
+        assert attention["text"].startswith("Central system cloud is in maintenance since 20")
+        assert attention["fix"] == "When it may be used again: `wattbridge upstreams ready cloud`."
+        await post(here.gateway.addresses["field"], soap_request("StatusNotification", "CP1"))
+        assert (await here.get("/problems"))["problems"] == []
+
+        assert (await here.ask("PUT /upstreams/cloud/state", {"state": "drain"})).content["up"] is False
+        assert (await here.get("/overview"))["attention"][0]["text"].partition(" since ")[0] == (
+            "Central system cloud is being drained"
+        )
+        assert (await here.ask("PUT /upstreams/cloud/state", {"state": "ready"})).content["state"] == "ready"
+        await central_system.until_called(2)
+        [row] = (await here.get("/upstreams"))["upstreams"]
+        assert (row["state"], row["up"]) == ("ready", True)
+        assert (await here.get("/overview"))["attention"] == []
+
+
+async def test_one_that_nobody_needs_is_down_in_maintenance_all_the_same(tmp_path: Path) -> None:
+    async with a_gateway(tmp_path, "ws://127.0.0.1:9/") as here:
+        answer = await here.ask("PUT /upstreams/cloud/state", {"state": "maint"})
+        assert (answer.content["up"], sum(answer.content["sessions"].values())) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    ("request_", "body", "status", "title"),
+    [
+        ("PUT /upstreams/moon/state", {"state": "maint"}, 404, "no central system is called 'moon'"),
+        (
+            "PUT /upstreams/cloud/state",
+            {"state": "down"},
+            400,
+            "state: Input should be 'ready', 'drain' or 'maint'",
+        ),
+        ("PUT /upstreams/cloud/state", {}, 400, "state: Field required"),
+    ],
+)
+async def test_what_is_no_word_on_a_central_system_is_refused(
+    tmp_path: Path, request_: str, body: object, status: int, title: str
+) -> None:
+    async with a_gateway(tmp_path, "ws://127.0.0.1:9/") as here:
+        answer = await here.ask(request_, body)
+        assert (answer.status, answer.content["title"]) == (status, title)
+        assert answer.headers["Content-Type"].startswith("application/problem+json")
+        assert (await here.get("/upstreams"))["upstreams"][0]["state"] == "ready"
 
 
 async def test_ten_thousand_charge_points_are_listed_without_a_stall(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from wattbridge.operating import Operating
 from wattbridge.operation.api import Deliveries, Refusal
 from wattbridge.operation.audit import Audit
 from wattbridge.overview import Overview
+from wattbridge.relay.duty import State
 from wattbridge.relay.routes import Heard, Route
 from wattbridge.relay.session import Session
 from wattbridge.reloading import CannotReload, Reloaded, Reloader, Stale, etag_of
@@ -81,6 +82,13 @@ class Administration:
 
     def list_upstreams(self) -> list[dict[str, Any]]:
         return self._overview.list_upstreams()
+
+    def set_upstream_state(self, name: str, state: State, who: str) -> dict[str, Any]:
+        gateway = self._gateway
+        if name not in gateway.config.upstreams:
+            raise Refusal(404, "unsupported", f"no central system is called {name!r}")
+        gateway.duties.change(name, state, who)
+        return self._overview.show_upstream(name)
 
     def list_profiles(self) -> list[dict[str, Any]]:
         return self._overview.list_profiles()

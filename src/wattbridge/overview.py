@@ -101,19 +101,19 @@ class Overview:
         ]
 
     def list_upstreams(self) -> list[dict[str, Any]]:
+        return [self.show_upstream(name) for name in self._gateway.config.upstreams]
+
+    def show_upstream(self, name: str) -> dict[str, Any]:
         config = self._gateway.config
-        return [
-            {
-                **self._upstream(name),
-                "url": section.url.partition("?")[0],
-                "routes": [
-                    route.name
-                    for route in config.routes
-                    if name in (route.upstream, route.fallback, *route.mirror)
-                ],
-            }
-            for name, section in config.upstreams.items()
-        ]
+        return {
+            **self._upstream(name),
+            "url": config.upstreams[name].url.partition("?")[0],
+            "routes": [
+                route.name
+                for route in config.routes
+                if name in (route.upstream, route.fallback, *route.mirror)
+            ],
+        }
 
     def list_profiles(self) -> list[dict[str, Any]]:
         profiles = self._gateway.fleet.profiles
@@ -164,12 +164,14 @@ class Overview:
     def _upstream(self, name: str) -> dict[str, Any]:
         counts, section = self._gateway.counts, self._gateway.config.upstreams[name]
         sessions = {state: counts.links[name, state] for state in ("open", "connecting", "backoff")}
-        turned = counts.turned.get(name)
+        turned, state = counts.turned.get(name), self._gateway.duties.of(name).state
+        up = sessions["open"] > 0 if any(sessions.values()) else None
         spoken = "ocpp1.6-json" if section.protocol == "ocpp-json" else f"ocpp{section.soap.ocpp}-soap"
         return {
             "upstream": name,
             "protocol": spoken,
-            "up": sessions["open"] > 0 if any(sessions.values()) else None,
+            "up": False if state == "maint" else up,
+            "state": state,
             "sessions": sessions,
             "since": in_milliseconds(turned) if turned is not None else None,
         }
@@ -189,8 +191,12 @@ class Overview:
                 fix = f"Renew {one['file']}; a new file is taken over by itself."
                 yield _attend("certificate", f"The certificate {one['name']} {said}.", fix, "/config")
         for name in gateway.config.upstreams:
-            state = self._upstream(name)
-            if state["up"] is False:
+            state, duty = self._upstream(name), gateway.duties.of(name)
+            if duty.since is not None and not duty.is_ready:
+                text = f"Central system {name} {duty.why} since {in_milliseconds(duty.since)}."
+                fix = f"When it may be used again: `wattbridge upstreams ready {name}`."
+                yield _attend("csms-out-of-service", text, fix, "/routes")
+            elif state["up"] is False:
                 since = f" since {state['since']}" if state["since"] else ""
                 text = f"No charge point reaches central system {name}{since}."
                 yield _attend("csms-unreachable", text, CAUSES["csms-unreachable"].fix, "/problems")

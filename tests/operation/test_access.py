@@ -190,6 +190,18 @@ async def test_counted_actions_is_noted_and_who_only_looks_is_not() -> None:
         assert (told.kind, told.identity, told.labels["who"]) == ("administered", "CP/1", "depot")
 
 
+async def test_who_only_reads_takes_no_central_system_out_of_service() -> None:
+    async with a_port() as world:
+        request, body = "PUT /api/v1/upstreams/cloud/state", json.dumps({"state": "drain"})
+        assert (await world.ask(request, token=READ, body=body)).status == 403
+        assert (await world.ask(request, token=OPERATE, body=body)).status == 200
+        assert world.gateway.asked == [("upstream state", "cloud", "drain", "depot")]
+        assert [(each.who, each.status, each.details) for each in await world.audited()] == [
+            ("grafana", 403, ""),
+            ("depot", 200, '{"state":"drain"}'),
+        ]
+
+
 async def test_a_reload_is_noted_with_what_it_changed() -> None:
     async with a_port() as world:
         await world.ask(RELOAD, token=ADMIN)

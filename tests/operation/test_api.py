@@ -70,6 +70,9 @@ class FakeGateway:
     def list_upstreams(self) -> list[dict[str, Any]]:
         return self.rows
 
+    def set_upstream_state(self, name: str, state: str, who: str) -> dict[str, Any]:
+        return self._answer("upstream state", name, state, who)
+
     def list_profiles(self) -> list[dict[str, Any]]:
         return self.rows
 

@@ -229,6 +229,10 @@ def test_a_central_system_that_is_away_is_one_problem_however_many_meet_it() -> 
             Event("central system connected", "CP1", labels={"upstream": "c"}),
         ),
         (
+            Event("central system unreachable", "CP1", "no connection within 10 s", labels={"upstream": "c"}),
+            Event("central system out of service", labels={"upstream": "c", "state": "maint"}),
+        ),
+        (
             Event("connection refused", "CP1", "its password is missing or wrong", "auth"),
             Event("charge point connected", "CP1"),
         ),

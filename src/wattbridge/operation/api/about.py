@@ -7,7 +7,8 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from wattbridge.operation.api import models
-from wattbridge.operation.api.pages import Page, Query, answered
+from wattbridge.operation.api.pages import WHO, Page, Query, answered, asked, note_details
+from wattbridge.relay.duty import State
 
 
 class About(Protocol):
@@ -18,6 +19,8 @@ class About(Protocol):
     def list_listeners(self) -> list[dict[str, Any]]: ...
 
     def list_upstreams(self) -> list[dict[str, Any]]: ...
+
+    def set_upstream_state(self, name: str, state: State, who: str) -> dict[str, Any]: ...
 
     def list_profiles(self) -> list[dict[str, Any]]: ...
 
@@ -39,6 +42,12 @@ def pages(gateway: About) -> list[Page]:
     async def upstreams(_: web.Request) -> web.Response:
         return answered({"upstreams": gateway.list_upstreams()})
 
+    async def upstream_state(request: web.Request) -> web.Response:
+        wanted = await asked(request, models.UpstreamOrder)
+        note_details(request, {"state": wanted.state})
+        name, who = request.match_info["upstream"], request[WHO].name
+        return answered(gateway.set_upstream_state(name, wanted.state, who))
+
     async def profiles(_: web.Request) -> web.Response:
         return answered({"profiles": gateway.list_profiles()})
 
@@ -55,6 +64,13 @@ def pages(gateway: About) -> list[Page]:
             *("GET", "/listeners", "read", listeners, "where charge points come in"), gives=models.Listeners
         ),
         Page("GET", "/upstreams", "read", upstreams, "the central systems", gives=models.Upstreams),
+        Page(
+            *("PUT", "/upstreams/{upstream}/state", "operate", upstream_state),
+            "take a central system out of service, and back, until the gateway is restarted",
+            takes=models.UpstreamOrder,
+            gives=models.Upstream,
+            refuses=(404,),
+        ),
         Page("GET", "/profiles", "read", profiles, "the vendor profiles", gives=models.Profiles),
         Page(
             *("GET", "/certificates", "read", certificates, "until when certificates are valid"),

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Role = Literal["read", "operate", "admin"]
 State = Literal["connected", "stale", "offline", "unknown"]
+Duty = Literal["ready", "drain", "maint"]
 
 
 class Shape(BaseModel):
@@ -82,6 +83,7 @@ class UpstreamState(Shape):
     upstream: str
     protocol: str
     up: bool | None = Field(description="null while no charge point needs it")
+    state: Duty = Field(description="what the operator says; maint: nothing goes there")
     sessions: dict[Literal["open", "connecting", "backoff"], int]
     since: str | None
 
@@ -151,6 +153,13 @@ class Upstream(UpstreamState):
 
 class Upstreams(Shape):
     upstreams: list[Upstream]
+
+
+class UpstreamOrder(Shape):
+    state: Duty = Field(
+        description="ready: as usual; drain: what is connected goes on, nothing is connected anew; maint: "
+        "nothing goes there"
+    )
 
 
 class Profile(Shape):
