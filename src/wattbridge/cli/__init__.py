@@ -51,6 +51,9 @@ trace_app = typer.Typer(
 )
 admin_app = typer.Typer(help="About who may ask a gateway, and who did what.", no_args_is_help=True)
 chargers_app = typer.Typer(help="Charge points a gateway knows, and what is lost.", no_args_is_help=True)
+upstreams_app = typer.Typer(
+    help="Central systems of a gateway, taken out of service and back.", no_args_is_help=True
+)
 
 
 ConfigFile = Annotated[
@@ -97,6 +100,7 @@ TokenFile = Annotated[
     typer.Option("--token-file", metavar="FILE", help="The file with the token, as `admin.token` names it."),
 ]
 Charger = Annotated[str, typer.Argument(metavar="CHARGER", hidden=True)]
+UpstreamName = Annotated[str, typer.Argument(metavar="NAME", hidden=True)]
 Position = Annotated[int, typer.Argument(metavar="POSITION", hidden=True, min=0)]
 Number = Annotated[int, typer.Argument(metavar="NUMBER", hidden=True)]
 OfCharger = Annotated[
@@ -1025,6 +1029,74 @@ def _queue_drop_command(
     )
 
 
+@upstreams_app.command("list", short_help="List central systems, and whether they are in service.")
+def _upstreams_list_command(
+    admin: AdminUrl = ADMIN, token_file: TokenFile = TOKEN, as_json: AsJson = False
+) -> None:
+    """List the central systems of a gateway: whether they are in service and reached, and by which routes.
+
+    \b
+      wattbridge upstreams list --token-file admin-token
+      upstream  speaks        state  up   open  trying  routes
+      cloud     ocpp1.6-json  maint  no   0     412     berlin, everybody
+      spare     ocpp1.6-json  ready  yes  30    0       berlin
+
+    Open are the charge points that are connected to it, trying those that want to be.
+
+    Exit codes: 0 well, 1 a negative answer, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.upstreams import list_upstreams
+
+    raise typer.Exit(list_upstreams(admin, token_file, as_json=as_json, out=_for_people(), err=sys.stderr))
+
+
+@upstreams_app.command("ready", short_help="Put one back in service.")
+def _upstreams_ready_command(
+    name: UpstreamName, admin: AdminUrl = ADMIN, token_file: TokenFile = TOKEN
+) -> None:
+    """Put central system NAME back in service: charge points are connected to it again, at the pace of
+    `connect.rate`, and what was kept for it is delivered.
+
+    Exit codes: 0 well, 1 there is none, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.upstreams import set_state
+
+    raise typer.Exit(set_state(admin, token_file, name, "ready", out=_for_people(), err=sys.stderr))
+
+
+@upstreams_app.command("drain", short_help="Let what is connected go on, and connect nothing anew.")
+def _upstreams_drain_command(
+    name: UpstreamName, admin: AdminUrl = ADMIN, token_file: TokenFile = TOKEN
+) -> None:
+    """Let what is connected to central system NAME go on, and connect nothing anew.
+
+    Who loses its connection, or comes in anew, goes to the `fallback` of its route, or is answered as while a
+    central system is away. A restart of the gateway makes it ready.
+
+    Exit codes: 0 well, 1 there is none, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.upstreams import set_state
+
+    raise typer.Exit(set_state(admin, token_file, name, "drain", out=_for_people(), err=sys.stderr))
+
+
+@upstreams_app.command("maint", short_help="Take one out of service.")
+def _upstreams_maint_command(
+    name: UpstreamName, admin: AdminUrl = ADMIN, token_file: TokenFile = TOKEN
+) -> None:
+    """Take central system NAME out of service: what is in flight ends, connections are closed, and nothing
+    goes there until `upstreams ready`.
+
+    What charge points say meanwhile goes to the `fallback` of their route, or is kept and delivered later. A
+    restart of the gateway makes it ready.
+
+    Exit codes: 0 well, 1 there is none, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.upstreams import set_state
+
+    raise typer.Exit(set_state(admin, token_file, name, "maint", out=_for_people(), err=sys.stderr))
+
+
 @chargers_app.command("list", short_help="List charge points, what they speak, and whether they are there.")
 def _chargers_list_command(
     state: Annotated[
@@ -1699,6 +1771,7 @@ def _with_charger(wanted: str, charger: str | None) -> str:
 app.add_typer(profile_app, name="profile")
 app.add_typer(routes_app, name="routes")
 app.add_typer(chargers_app, name="chargers")
+app.add_typer(upstreams_app, name="upstreams")
 app.add_typer(trace_app, name="trace")
 app.add_typer(queue_app, name="queue")
 app.add_typer(transactions_app, name="transactions")
