@@ -146,6 +146,7 @@ class FakeAdmin:
         default_factory=dict
     )  # of charge points, over what the row has
     refuse_reload: bool = False
+    refuse_upstream_state: bool = False
     callback: dict[str, Any] = field(default_factory=lambda: {"reachable": True, "text": "TCP in 3 ms"})
     done: list[tuple[str, str, Any]] = field(default_factory=list)  # (method, path, body)
     streams: list[asyncio.Queue[tuple[str, Any]]] = field(default_factory=list)
@@ -215,6 +216,7 @@ class FakeAdmin:
         add("DELETE", "/api/v1/traces/{id}", self._drop_trace)
         add("GET", "/api/v1/listeners", self._listeners)
         add("GET", "/api/v1/upstreams", self._upstreams)
+        add("PUT", "/api/v1/upstreams/{upstream}/state", self._upstream_state)
         add("GET", "/api/v1/routes", self._routes)
         add("POST", "/api/v1/routes/test", self._test_route)
         add("GET", "/api/v1/config", self._config)
@@ -430,6 +432,16 @@ class FakeAdmin:
     async def _upstreams(self, _: web.Request) -> web.Response:
         more = {"url": "wss://csms.example.com/ocpp/{charger}", "routes": ["everybody"]}
         return web.json_response({"upstreams": [one | more for one in self.overview["upstreams"]]})
+
+    async def _upstream_state(self, request: web.Request) -> web.Response:
+        name, state = request.match_info["upstream"], (await request.json())["state"]
+        [row] = [one for one in self.overview["upstreams"] if one["upstream"] == name]
+        if self.refuse_upstream_state:
+            return problem(404, "unsupported", f"no central system is called {name!r}")
+        row["state"] = state
+        if state == "maint":
+            row |= {"up": False, "sessions": {"open": 0, "connecting": 0, "backoff": 400}}
+        return web.json_response(row)
 
     async def _fields(self, _: web.Request) -> web.Response:
         fields = {"charger": "the identity of the charge point: charger:BER-*", "loss": "yes or no"}
@@ -693,6 +705,7 @@ def a_busy_gateway(*, chargers: int = 40, messages: int = 60) -> FakeAdmin:
                 "upstream": "cloud",
                 "protocol": "ocpp-json",
                 "up": True,
+                "state": "ready",
                 "sessions": {"open": 398, "connecting": 2, "backoff": 0},
                 "since": at(86000),
             },
@@ -700,8 +713,17 @@ def a_busy_gateway(*, chargers: int = 40, messages: int = 60) -> FakeAdmin:
                 "upstream": "old",
                 "protocol": "ocpp-soap",
                 "up": False,
+                "state": "ready",
                 "sessions": {"open": 0, "connecting": 0, "backoff": 12},
                 "since": at(600),
+            },
+            {
+                "upstream": "spare",
+                "protocol": "ocpp-json",
+                "up": False,
+                "state": "maint",
+                "sessions": {"open": 0, "connecting": 0, "backoff": 0},
+                "since": None,
             },
         ],
         "queue": {"waiting": 37, "parked": 1, "oldest_seconds": 610},

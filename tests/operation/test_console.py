@@ -377,6 +377,8 @@ async def test_a_call_is_sent_and_its_answer_shown(browser: Browser, admin: Fake
         ("/chargers/BER-0001", "Test the connection"),
         ("/messages/50", "Replay"),
         ("/traces", "Start a trace"),
+        ("/routes", "Drain"),
+        ("/routes", "Take out of service"),
         ("/configuration", "Reload"),
     ],
 )
@@ -432,6 +434,43 @@ async def test_the_page_says_which_route_and_why(browser: Browser, url: str) -> 
         await look.page.wait_for_url(f"{url}/routes?charger=HAM-1")
         await expect(look.page.locator(".page")).to_contain_text("everybody → cloud")
         await expect(look.page.locator(".passed li")).to_have_text(["berlin: charger: 'HAM-1' is not BER-*"])
+
+
+async def test_a_central_system_is_taken_out_of_service_after_a_second_look(
+    browser: Browser, admin: FakeAdmin, url: str
+) -> None:
+    async with looking(browser, url, OPERATOR, path="/routes") as look:
+        systems = look.page.get_by_role("region", name="Central systems")
+        cloud = systems.get_by_role("row", name="cloud")
+        await expect(cloud.locator(".chip")).to_contain_text("up")
+        await expect(cloud.get_by_role("button")).to_have_text(["Drain …", "Take out of service …"])
+        await expect(systems.get_by_role("row", name="spare").locator(".chip")).to_contain_text(
+            "in maintenance"
+        )
+        dialog = look.page.get_by_role("dialog")
+        await cloud.get_by_role("button", name="Take out of service").click()
+        await expect(dialog).to_contain_text("all connections are closed, and nothing goes there")
+        await dialog.get_by_role("button", name="Cancel").click()
+        await expect(dialog).to_be_hidden()
+        assert admin.done == []
+
+        await cloud.get_by_role("button", name="Drain").click()
+        await dialog.get_by_role("button", name="Drain").click()
+        await expect(cloud.locator(".chip")).to_contain_text("being drained")
+        await cloud.get_by_role("button", name="Take out of service").click()
+        await dialog.get_by_role("button", name="Take out of service").click()
+        await expect(cloud.locator(".chip")).to_contain_text("in maintenance")
+        await expect(cloud.get_by_role("button")).to_have_text(["Back in service …"])
+
+        admin.refuse_upstream_state = True
+        await cloud.get_by_role("button", name="Back in service").click()
+        await dialog.get_by_role("button", name="Back in service").click()
+        await expect(dialog.get_by_role("alert")).to_have_text("no central system is called 'cloud'")
+        assert await look.what_axe_finds() == []
+        assert look.complaints == []
+    assert [(method, path, json.loads(body)) for method, path, body in admin.done] == [
+        ("PUT", "/api/v1/upstreams/cloud/state", {"state": state}) for state in ("drain", "maint", "ready")
+    ]
 
 
 async def test_transactions_are_chosen_by_state_and_shown_with_both_numbers(

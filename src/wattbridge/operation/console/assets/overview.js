@@ -2,7 +2,7 @@
 
 import { part, post } from "./api.js";
 import { copy, dialog, h, show, toast } from "./dom.js";
-import { act, card, chip, copyable, empty, linked } from "./parts.js";
+import { act, card, copyable, empty, linked, standing } from "./parts.js";
 import { bars, curve, stack } from "./plots.js";
 import { ago, count, dialect, number, REASONS, span } from "./words.js";
 
@@ -133,7 +133,7 @@ function upstreams(told) {
     const { open = 0, connecting = 0, backoff = 0 } = one.sessions ?? {};
     return h("li", { "data-key": `upstream-${one.upstream}` },
       h("strong.main", one.upstream), h("span.leg", { class: spoken(one.protocol).slice(0, 4).toLowerCase() }, spoken(one.protocol)),
-      one.up === null ? chip("waiting", "idle") : chip(one.up ? "up" : "down"),
+      standing(one),
       stack([{ value: open, kind: "good", label: "open" }, { value: connecting, kind: "warn", label: "connecting" }, { value: backoff, kind: "bad", label: "waiting to try again" }],
         { label: `${open} sessions open, ${connecting} connecting, ${backoff} waiting to try again` }),
       h("span.muted", one.up === null ? "no charge point needs it now" : `${number(open)} of ${count(open + connecting + backoff, "session")} open${one.since ? `, ${one.up ? "up" : "down"} for ${span((Date.now() - new Date(one.since)) / 1000)}` : ""}`));

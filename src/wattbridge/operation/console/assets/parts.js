@@ -10,6 +10,13 @@ export function chip(state, text = state) {
   return h("span.chip", { class: kind }, h("span.mark", { "aria-hidden": "true" }, mark), text);
 }
 
+// How a central system stands: what an operator says of it, or else whether it is reached.
+export function standing(one) {
+  if (one.state === "maint") return chip("maint", "in maintenance");
+  if (one.state === "drain") return chip("drain", "being drained");
+  return one.up === null ? chip("waiting", "idle") : chip(one.up ? "up" : "down");
+}
+
 // A button that only some may press. Others see it, and why it does nothing.
 export function act(text, role, onclick, attributes = {}) {
   if (session.may(role)) return h("button", { ...attributes, onclick }, text);

@@ -1,8 +1,8 @@
 // Transactions, problems, routes and traces.
 
 import { ask, get, part, poll, post, query } from "./api.js";
-import { h, icon, show, toast } from "./dom.js";
-import { act, card, chip, empty, facts, table, trouble } from "./parts.js";
+import { dialog, h, icon, show, toast } from "./dom.js";
+import { act, card, chip, empty, facts, standing, table, trouble } from "./parts.js";
 import { Rows } from "./rows.js";
 import { ago, bytes, count, moment, number, REASONS } from "./words.js";
 
@@ -187,7 +187,8 @@ export function routes(where) {
     card(["Routes", h("span.muted", "the first that matches")], table("Routes", ["No.", "Route", "Central system", "If that is away", "Copies to", "Charge points there"], (told.routes ?? []).map((one, place) => [
       String(place + 1), h("strong", one.route), one.upstream ?? h("span.strong", `turned away${one.reject?.boot_status ? ` (${one.reject.boot_status})` : ""}`), one.fallback ?? "–", one.mirrors?.join(", ") || "–", one.sessions === undefined ? "–" : number(one.sessions)]))),
     card("Listeners", table("Listeners", ["Listener", "SOAP is posted to", "WebSockets are opened at", "Versions", "Connections"], told.listeners.map((one) => [h("strong", one.listener), one.soap ? h("code", one.soap) : "–", one.websocket ? h("code", one.websocket) : "–", one.versions.join(", "), `${number(one.connections)} of at most ${number(one.most_connections)}`]))),
-    card("Central systems", table("Central systems", ["Name", "Address", "State", "Routes", "Sessions"], told.upstreams.map((one) => [h("strong", one.upstream), h("code", one.url), one.up === null ? chip("waiting", "idle") : chip(one.up ? "up" : "down"), one.routes.join(", ") || "–", `${number(one.sessions.open)} open, ${number(one.sessions.connecting + one.sessions.backoff)} trying`]))),
+    card("Central systems", table("Central systems", ["Name", "Address", "State", "Routes", "Sessions", "Service"], told.upstreams.map((one) => [h("strong", one.upstream), h("code", one.url), standing(one), one.routes.join(", ") || "–", `${number(one.sessions.open)} open, ${number(one.sessions.connecting + one.sessions.backoff)} ${one.state === "ready" ? "trying" : "held"}`,
+      h("div.actions", Object.entries(SERVICE).filter(([state, { after }]) => after.includes(one.state)).map(([state, { name }]) => act(`${name} …`, "operate", () => inService(one.upstream, state, page.now), { "aria-label": `${name}: ${one.upstream}` })))]))),
   ], { filter: inputs.charger, escape: () => where.go("/routes") });
   const update = page.update;
   page.update = (there) => {
@@ -196,6 +197,31 @@ export function routes(where) {
   };
   test();
   return page;
+}
+
+// What may be said of a central system, of one that is in which state, and what it comes to.
+const SERVICE = {
+  drain: { name: "Drain", after: ["ready"], warn: true, text: "What is connected goes on, and nothing is connected anew: who loses its connection goes to the fallback of its route, or finds the central system away." },
+  maint: { name: "Take out of service", after: ["ready", "drain"], warn: true, text: "What is in flight ends, then all connections are closed, and nothing goes there. What charge points say goes to the fallback of their route, or is kept and delivered later." },
+  ready: { name: "Back in service", after: ["drain", "maint"], text: "Charge points are connected to it again, and what was kept for it is delivered." },
+};
+
+function inService(upstream, state, done) {
+  const { name, warn, text } = SERVICE[state];
+  const said = h("div", { role: "status" });
+  async function say(close) {
+    try {
+      await ask("PUT", `/upstreams/${part(upstream)}/state`, { state });
+      close();
+      done();
+    } catch (problem) {
+      said.replaceChildren(trouble(problem));
+    }
+  }
+  dialog(`${name}: ${upstream}`, [
+    h("p.sentence", { class: warn ? "warn" : "good" }, text),
+    h("p.muted", state === "ready" ? "It stands in the audit log." : "It holds until somebody puts it back in service, or the gateway is restarted, and stands in the audit log."), said,
+  ], { actions: (close) => [h("button.main", { onclick: () => say(close) }, name), h("button", { onclick: close }, "Cancel")] });
 }
 
 // --- Traces

@@ -108,6 +108,8 @@ export const STATES = {
   connecting: ["◐", "warn"],
   backoff: ["✖", "bad"],
   up: ["●", "good"],
+  drain: ["◐", "warn"],
+  maint: ["■", "warn"],
   down: ["✖", "bad"],
   running: ["●", "good"],
   stopped: ["○", "note"],
