@@ -43,6 +43,8 @@ from wattbridge.links.json_link import JsonLimits
 from wattbridge.links.listener import HttpRequest, HttpResponse, Limits, Listener
 from wattbridge.ocpp.actions import JsonCodec, dialect
 from wattbridge.ocpp.messages import Side
+from wattbridge.relay import duty
+from wattbridge.relay.duty import Duty
 from wattbridge.relay.failover import FailOver, WatchedLink
 from wattbridge.relay.journal import Event, Journal, Record
 from wattbridge.relay.offline import SAFE_TO_REPEAT
@@ -286,9 +288,10 @@ class HttpAsked(asyncio.Protocol):
 
     transport: MemoryTransport
 
-    def __init__(self, world: World, side: Side) -> None:
+    def __init__(self, world: World, side: Side, name: str = "") -> None:
         self.world = world
         self.side = side
+        self.name = name  # of the central system
         self.open = True
         self._read = b""
 
@@ -352,6 +355,7 @@ class World:
         self.peers: list[JsonPeer] = []  # those whose handshake has ended well
         self.dials: list[JsonPeer] = []
         self.routes = FIRST_ROUTES
+        self.duties = {name: Duty() for name in HOSTS}
         self.events: list[Event] = []
         self.expected = {"stray": 0, "malformed message": 0, "repeated call": 0}
         self.is_stopping = False
@@ -449,6 +453,7 @@ class World:
             lambda: self._link(name[0], session),
             lambda: self._link(name[1], session),
             names=(name[0], name[1]),
+            duties=(self.duties[name[0]], self.duties[name[1]]),
             reachable=reachable,
             after=8.0,
             back_after=16.0,
@@ -464,7 +469,9 @@ class World:
             soap = SoapCentralSystem(
                 f"http://{host}:{port}/cs", "http://10.0.0.254:8080/ocpp/cp/{charger}", name
             )
-            return CentralSystemSoap(session, dialect(), self.journal, soap, self._kept, clock=now)
+            return CentralSystemSoap(
+                session, dialect(), self.journal, soap, self._kept, duty=self.duties[name], clock=now
+            )
         limits = JsonLimits(call_timeout=TIMEOUTS[CS], close_wait=CLOSE_WAIT)
         return CentralSystemJson(
             session,
@@ -472,6 +479,7 @@ class World:
             self.journal,
             CentralSystem(f"ws://{host}:{port}/ocpp", name, limits=limits),
             self._pacer,
+            duty=self.duties[name],
             clock=now,
             chance=lambda: 0.0,
         )
@@ -509,7 +517,9 @@ class World:
     def come_up(self, name: str) -> None:
         def accept() -> asyncio.BaseProtocol:
             if self.transports[CS] == "soap":
-                return HttpAsked(self, CS)
+                return HttpAsked(self, CS, name)
+            if not self.duties[name].is_ready:
+                self.fail(f"{name} is connected while it {self.duties[name].why}")
             peer = JsonPeer(self, CS, name)
             peer.status = 101
             self.peers.append(peer)
@@ -524,6 +534,10 @@ class World:
         if hang:
             self.loop.hang(*HOSTS[name])
         self._up.discard(name)
+
+    def say(self, name: str, state: duty.State) -> None:
+        """The operator says this of a central system."""
+        self.loop.call_soon(self.duties[name].become, state, self.loop.time())
 
     # --- the parties ---
 
@@ -610,6 +624,8 @@ class World:
             self._hear_reply(asking, text)
 
     def hear_request(self, peer: HttpAsked, body: str) -> None:
+        if peer.name and self.duties[peer.name].state == "maint":
+            self.fail(f"{peer.name} is called while it is in maintenance: {body}")
         found = re.search(r"<wsa:MessageID>(.*?)</wsa:MessageID>", body)
         self._hear_call(peer, body, found[1] if found else "")
 

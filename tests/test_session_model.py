@@ -27,6 +27,7 @@ from tests.session_model import (
     World,
 )
 from wattbridge.ocpp.messages import Side
+from wattbridge.relay.duty import State
 
 VENDORS = [vendor for vendor in FIRST_ROUTES if vendor]
 KINDS = ["result", "result", "result", "error", "unlike", "broken"]
@@ -219,6 +220,20 @@ class SessionMachine(RuleBasedStateMachine):
         else:
             self.world.go_down(name, hang=how == "hangs")
         self.world.settle()
+
+    @rule(name=st.sampled_from(list(HOSTS)), state=st.sampled_from(["ready", "ready", "drain", "maint"]))
+    def the_operator_has_a_word_on_a_central_system(self, name: str, state: State) -> None:
+        """Who is connected stays while it is drained; in maintenance, only for what is in flight."""
+        world = self.world
+        there = [peer for peer in world.open_peers(CS) if peer.name == name]
+        world.say(name, state)
+        world.settle()
+        if state == "drain":
+            assert all(peer.open for peer in there)
+        elif state == "maint":
+            busy = [task.peer for task in world.tasks if task.is_pending(world.loop.time())]
+            asking = [each.peer for each in world.askings if not each.is_ended]
+            assert all(peer.let_go or peer.deaf or peer in [*busy, *asking] for peer in there)
 
     # --- time and configuration ---
 
