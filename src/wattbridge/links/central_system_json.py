@@ -43,6 +43,7 @@ LinkState = Literal["connecting", "open", "backoff", "closed"]
 
 # HTTP statuses that another attempt will not change: the operator of the central system has to act.
 HOPELESS_STATUSES = frozenset({401, 403, 404})
+SPREAD = 1.0  # seconds in which the connections of a fleet are closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,10 +300,17 @@ class CentralSystemJson:
         if link is not None:
             # Nobody calls on it any more; what is in flight ends.
             self._link, self.unreachable_since = None, self._clock()
-            tasks.create_task(link.close(f"the central system {self._duty.why}"))
+            tasks.create_task(self._let_go(link, f"the central system {self._duty.why}"))
             self._become("backoff")
         self._break_off()
         self._wake()
+
+    async def _let_go(self, link: JsonLink, why: str) -> None:
+        # A fleet that closes its connections all at once would hold up everybody else.
+        wait = SPREAD * self._chance()
+        if wait:
+            await self._sleep(wait)
+        await link.close(why)
 
     async def _hold(self) -> None:
         """Wait for another word of the operator."""
