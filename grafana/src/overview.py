@@ -43,8 +43,8 @@ def overview() -> Dashboard:
                     ),
                     number(
                         "Central systems down",
-                        "Central systems that charge points want to be connected to, and none is; those that an "
-                        "operator has taken out of service do not count.",
+                        "Central systems that charge points want to be connected to, and none is; those that "
+                        "an operator has taken out of service do not count.",
                         "short",
                         Query(
                             "sum(max by (upstream) ((1 - wattbridge_upstream_up{$here}) * ignoring (state)"

@@ -154,8 +154,8 @@ def up_and_down() -> statetimeline.Panel:
     """Which central systems were there when."""
     return states(
         "Up and down",
-        "Down: charge points want to be connected to it and none is. Out of service: an operator wants none to "
-        "be; drained: those that were connected then still are.",
+        "Down: charge points want to be connected to it and none is. Out of service: an operator wants none "
+        "to be; drained: those that were connected then still are.",
         Query(
             "min by (upstream) (wattbridge_upstream_up{$here})"
             ' + 2 * max by (upstream) (wattbridge_upstream_in_service{$here, state!="ready"})',
