@@ -786,8 +786,12 @@ async def test_back_in_service_it_connects_without_waiting_for_minutes() -> None
         await asyncio.sleep(0.05)
         assert len(central_system.requests) == 1
         assert world.link.held
+        before = world.link.unreachable_since
         duty.become("ready", 0.0)
         assert world.link.away  # until it is connected
+        assert before is not None
+        assert world.link.unreachable_since is not None
+        assert world.link.unreachable_since > before  # an absence begins anew
         await world.refused()
         assert len(central_system.requests) == 2
 

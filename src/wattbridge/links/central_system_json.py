@@ -296,10 +296,9 @@ class CentralSystemJson:
         if link is not None and self._duty.state != "maint":
             return  # what is connected goes on
         # As after one failure: away until there is a connection, which is not waited for for long.
-        self._failures, self._failure = 1, NOT_YET
+        self._failures, self._failure, self.unreachable_since = 1, NOT_YET, self._clock()
         if link is not None:
-            # Nobody calls on it any more; what is in flight ends.
-            self._link, self.unreachable_since = None, self._clock()
+            self._link = None  # nobody calls on it any more; what is in flight ends
             tasks.create_task(self._let_go(link, f"the central system {self._duty.why}"))
             self._become("backoff")
         self._break_off()
