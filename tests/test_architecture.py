@@ -27,7 +27,7 @@ MAY_IMPORT = {
 EVERYTHING = {
     *("app", "doors", "fleet", "upstreams", "routing", "reloading", "administration", "keeping"),
     "profiling",
-    *("reports", "overview", "operating", "observing", "showing", "tracing"),
+    *("reports", "overview", "operating", "observing", "showing", "tracing", "supporting"),
     *("cli", "__main__", "__init__"),
 }
 

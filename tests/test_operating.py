@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.admin import a_gateway
+from tests.admin import CONFIGURATION, a_gateway
 from tests.fakes import (
     USUAL_ANSWERS,
     a_central_system,
@@ -207,6 +207,69 @@ async def test_one_that_nobody_knows_is_told_with_the_line_that_lets_it_in(tmp_p
         assert (await here.get("/overview"))["unknown"] == []
         assert (await post(url, soap_request("Heartbeat", "0012"))).status == 200
         assert (await here.get("/chargers/0012"))["state"] == "connected"
+
+
+async def test_a_session_is_closed_on_both_sides_and_its_charge_point_comes_back(tmp_path: Path) -> None:
+    async with (
+        a_central_system(USUAL_ANSWERS) as central_system,
+        a_gateway(tmp_path, central_system.url) as here,
+    ):
+        address = here.gateway.websocket_addresses["field"]
+        port = int(address.split(":")[2].partition("/")[0])
+        socket = await dial(port, handshake("/ocpp/CP1"))
+        assert (await here.get("/sessions/CP1"))["connected"] is True
+        closed = await here.ask("POST /chargers/CP1/kick")
+        assert (closed.status, closed.content["charger"]) == (200, "CP1")
+        assert await socket.closed() == (1001, "the operator has closed it")
+        await socket.rest()
+        socket.writer.close()
+        assert (await here.ask("GET /sessions/CP1")).status == 404
+        assert (await here.ask("DELETE /sessions/CP1")).status == 404
+        again = await dial(port, handshake("/ocpp/CP1"))
+        assert (await here.ask("DELETE /sessions/CP1")).status == 200
+        assert await again.closed() == (1001, "the operator has closed it")
+        await again.rest()
+        again.writer.close()
+
+
+async def test_one_that_is_gone_for_good_is_forgotten(tmp_path: Path) -> None:
+    text = CONFIGURATION.replace("gateway: {{", "gateway: {{unknown: accept, ")
+    async with (
+        a_central_system(USUAL_ANSWERS) as central_system,
+        a_gateway(tmp_path, central_system.url, text=text) as here,
+    ):
+        url = here.gateway.addresses["field"]
+        await post(url, soap_request("BootNotification", "OLD-1", inside=BOOT))
+        await post(url, soap_request("StatusNotification", "OLD-1", inside=STATUS))
+        there = await here.ask("DELETE /chargers/OLD-1")
+        assert (there.status, "close its session first" in there.content["title"]) == (409, True)
+        await here.ask("POST /chargers/OLD-1/kick")
+        assert (await here.get("/chargers/OLD-1"))["connectors"] != []
+        gone = await here.ask("DELETE /chargers/OLD-1")
+        assert (gone.status, gone.content) == (200, {"charger": "OLD-1", "forgotten": True})
+        assert [row["charger"] for row in (await here.get("/chargers"))["chargers"]] == [
+            "CP1",
+            "CP2",
+            "EVB-1",
+        ]
+        assert (await here.ask("DELETE /chargers/OLD-1")).status == 404
+        listed = await here.ask("DELETE /chargers/CP1")
+        assert (listed.status, "is listed" in listed.content["title"]) == (409, True)
+        await post(url, soap_request("Heartbeat", "OLD-1"))  # it comes back as if it had never been there
+        told = await here.get("/chargers/OLD-1")
+        assert (told["state"], told["vendor"], told["connectors"]) == ("connected", None, [])
+
+
+async def test_what_waits_is_a_reason_to_forget_nothing(tmp_path: Path) -> None:
+    text = CONFIGURATION.replace("gateway: {{", "gateway: {{unknown: accept, ")
+    async with a_gateway(tmp_path, "ws://127.0.0.1:9/", text=text) as here:
+        await post(
+            here.gateway.addresses["field"], soap_request("StatusNotification", "OLD-1", inside=STATUS)
+        )
+        await here.ask("POST /chargers/OLD-1/kick")
+        refused = await here.ask("DELETE /chargers/OLD-1")
+        assert (refused.status, "wait" in refused.content["title"]) == (409, True)
+        assert [row["charger"] for row in (await here.get("/queue"))["queue"]] == ["OLD-1"]
 
 
 async def test_charge_points_are_found_by_state_and_by_word(tmp_path: Path) -> None:

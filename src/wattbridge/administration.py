@@ -27,6 +27,7 @@ from wattbridge.relay.session import Session
 from wattbridge.reloading import CannotReload, Reloaded, Reloader, Stale, etag_of
 from wattbridge.reports import Reports, in_milliseconds
 from wattbridge.store.base import AnyRow, AuditEntry, NotKept, Transaction, Waiting
+from wattbridge.supporting import bundle
 
 if TYPE_CHECKING:
     from wattbridge.app import Gateway
@@ -98,6 +99,9 @@ class Administration:
 
     def list_problems(self, charger: str) -> list[dict[str, Any]]:
         return self._overview.list_problems(charger)
+
+    async def support_dump(self) -> bytes:
+        return await bundle(self, self._gateway)
 
     # --- the configuration ---
 
@@ -178,6 +182,17 @@ class Administration:
         sessions = sorted(self._gateway.registry.sessions(), key=lambda session: session.identity)
         return [_session(session) for session in sessions if session.identity > after][:most]
 
+    def show_session(self, identity: str) -> dict[str, Any]:
+        session = self._gateway.registry.find(identity)
+        if session is None:
+            raise Refusal(404, "not_connected", f"charge point {identity!r} has no session")
+        return _session(session)
+
+    def close_session(self, identity: str) -> dict[str, Any]:
+        told = self.show_session(identity)
+        self._operating.close_session(identity)
+        return told
+
     def move(self, identity: str) -> dict[str, Any]:
         gateway = self._gateway
         session = gateway.registry.find(identity)
@@ -207,6 +222,9 @@ class Administration:
 
     async def allow(self, identity: str) -> dict[str, Any]:
         return await self._operating.allow(identity)
+
+    async def forget(self, identity: str) -> dict[str, Any]:
+        return await self._operating.forget(identity)
 
     async def list_reports(self, after: str, most: int) -> list[dict[str, Any]]:
         return await self._reports.list_reports(after, most)

@@ -130,13 +130,18 @@ class Gateway:
         return {name: door.websocket_address for name, door in self._doors.items()}
 
     @property
+    def checks(self) -> dict[str, list[str]]:
+        """What has to be well for messages to be accepted, each with why it is not."""
+        problem, full = self.deliveries.store.problem, self.deliveries.is_full
+        return {
+            "running": list(self._not_ready),
+            "store": [f"messages cannot be kept: {problem}"] if problem else [],
+            "queue": ["messages cannot be kept: as many wait as offline.queue allows"] if full else [],
+        }
+
+    @property
     def not_ready_because(self) -> list[str]:
-        why = list(self._not_ready)
-        if self.deliveries.store.problem:
-            why.append(f"messages cannot be kept: {self.deliveries.store.problem}")
-        if self.deliveries.is_full:
-            why.append("messages cannot be kept: as many wait as offline.queue allows")
-        return why
+        return [why for causes in self.checks.values() for why in causes]
 
     @property
     def summary(self) -> str:
@@ -491,7 +496,7 @@ class Gateway:
                 return None
             return charge_points(self.registry, self.fleet), section.max_chargers
 
-        return HealthPort(bind.host, bind.port, self.metrics, lambda: self.not_ready_because, told)
+        return HealthPort(bind.host, bind.port, self.metrics, lambda: self.checks, told)
 
     async def _start_admin(self, config: Config) -> AdminPort | None:
         section = config.admin

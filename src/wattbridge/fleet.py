@@ -216,6 +216,12 @@ class Fleet:
             self._profiled.pop(forgotten, None)
         self._remember(identity, boot)
 
+    def forget(self, identity: str) -> None:
+        """What a charge point has said it is counts no more."""
+        if self.told.pop(identity, None) is not None:
+            self._profiled.pop(identity, None)
+            self._routed.clear()
+
     def _remember(self, identity: str, boot: Boot) -> None:
         profile = self.profiles.of(identity, "", boot)
         if profile is not None:

@@ -1,4 +1,4 @@
-"""What an operator does with one charge point: look at all of it, try to reach it, call it, list it."""
+"""What an operator does with one charge point: look at all of it, reach it, call it, list it, forget it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,16 @@ from wattbridge.operation.redaction import Redaction
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
 from wattbridge.reports import Reports, in_milliseconds
-from wattbridge.store.base import ChargePoint, ConnectorStatus, NotKept, Store, Transaction
+from wattbridge.store.base import (
+    ChargePoint,
+    ConfigurationKey,
+    ConnectorStatus,
+    Forget,
+    NotKept,
+    Store,
+    Transaction,
+    Waiting,
+)
 
 if TYPE_CHECKING:
     from wattbridge.app import Gateway
@@ -133,6 +142,43 @@ class Operating:
         except ValueError as problem:
             raise Refusal(400, "malformed", f"charger: {problem}") from None
         return {"charger": identity, "lines": lines_that_list(identity)}
+
+    def close_session(self, identity: str) -> None:
+        """Close its connections, on both sides; it may come back."""
+        self._gateway.registry.close(self._session(identity), "the operator has closed it")
+
+    async def forget(self, identity: str) -> dict[str, Any]:
+        """Take a charge point that is gone for good out of the lists.
+
+        What it has said and what it was answered stays as long as it may have to be said again: messages that
+        wait are a reason to refuse, transactions and remembered replies are not touched.
+        """
+        gateway = self._gateway
+        await self._reports.row(identity)
+        if identity in gateway.registry:
+            raise Refusal(409, "refused", f"charge point {identity!r} is there: close its session first")
+        if identity in gateway.fleet.listed:
+            raise Refusal(
+                409, "refused", f"charge point {identity!r} is listed: take it from the configuration"
+            )
+        mine = {"identity": identity}
+        try:
+            if await self._store.find(Waiting, mine, limit=1):
+                said = f"messages of charge point {identity!r} wait: have them delivered, or drop them"
+                raise Refusal(409, "refused", said)
+            connectors = await self._store.find(ConnectorStatus, mine)
+            keys = await self._store.find(ConfigurationKey, mine)
+            await self._store.write(
+                Forget(ChargePoint, (identity,)),
+                *(Forget(ConnectorStatus, (identity, row.connector_id)) for row in connectors),
+                *(Forget(ConfigurationKey, (identity, row.key_name)) for row in keys),
+            )
+        except NotKept as problem:
+            raise Refusal(503, "internal", f"the store: {problem}") from None
+        gateway.registry.forget(identity)
+        gateway.fleet.forget(identity)
+        gateway.problems.forget(identity)
+        return {"charger": identity, "forgotten": True}
 
     def _session(self, identity: str) -> Session:
         session = self._gateway.registry.find(identity)

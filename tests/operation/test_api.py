@@ -61,6 +61,19 @@ class FakeGateway:
     def move(self, identity: str) -> dict[str, Any]:
         return self._answer("move", identity)
 
+    def show_session(self, identity: str) -> dict[str, Any]:
+        return self._answer("session", identity)
+
+    def close_session(self, identity: str) -> dict[str, Any]:
+        return self._answer("close session", identity)
+
+    async def forget(self, identity: str) -> dict[str, Any]:
+        return self._answer("forget", identity)
+
+    async def support_dump(self) -> bytes:
+        self._answer("support dump")
+        return b"PK"
+
     async def overview(self) -> dict[str, Any]:
         return self._answer("overview")
 

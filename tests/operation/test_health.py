@@ -22,7 +22,9 @@ async def a_health_port(
     def told() -> tuple[list[ChargePointState], int] | None:
         return None if charge_points is None else (charge_points, 1)
 
-    health = HealthPort("127.0.0.1", 0, Metrics("1", []), lambda: causes, told)
+    health = HealthPort(
+        "127.0.0.1", 0, Metrics("1", []), lambda: {"running": causes[:1], "store": causes[1:]}, told
+    )
     await health.start()
     try:
         yield f"http://127.0.0.1:{health.port}"
@@ -46,6 +48,18 @@ async def test_readyz_names_every_cause() -> None:
     async with a_health_port(["the gateway is stopping", "the store is full"]) as url:
         response = await get(f"{url}/readyz")
         assert (response.status, response.body) == (503, "the gateway is stopping\nthe store is full\n")
+
+
+async def test_readyz_tells_every_check_on_request() -> None:
+    async with a_health_port([]) as url:
+        response = await get(f"{url}/readyz?verbose")
+        assert (response.status, response.body) == (200, "running: ok\nstore: ok\n")
+    async with a_health_port(["the gateway is stopping", "no room", "no disk"]) as url:
+        response = await get(f"{url}/readyz?verbose")
+        assert (response.status, response.body) == (
+            503,
+            "running: the gateway is stopping\nstore: no room; no disk\n",
+        )
 
 
 async def test_readyz_follows_the_state() -> None:
@@ -81,14 +95,14 @@ async def test_the_first_page_names_the_others_and_no_page_names_a_version() -> 
 
 async def test_a_taken_address_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        health = HealthPort("127.0.0.1", taken.getsockname()[1], Metrics("1", []), list)
+        health = HealthPort("127.0.0.1", taken.getsockname()[1], Metrics("1", []), dict)
         with pytest.raises(OSError, match="address already in use"):
             await health.start()
         await health.stop()
 
 
 async def test_a_connection_that_is_kept_open_does_not_hold_up_the_end() -> None:
-    health = HealthPort("127.0.0.1", 0, Metrics("1", []), list)
+    health = HealthPort("127.0.0.1", 0, Metrics("1", []), dict)
     await health.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", health.port)
     writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")

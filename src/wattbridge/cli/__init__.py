@@ -1148,6 +1148,68 @@ def _chargers_list_command(
     )
 
 
+@chargers_app.command("kick", short_help="Close the connections of a charge point.")
+def _chargers_kick_command(
+    charger: Annotated[str, typer.Argument(metavar="CHARGER", show_default=False)],
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+) -> None:
+    """Close the session of charge point CHARGER, with its connections on both sides; it may come back.
+
+    \b
+      wattbridge chargers kick CP3211
+
+    What is on its way ends first, and what waits for its central system is delivered all the same.
+
+    Exit codes: 0 done, 1 it has no session, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.chargers import let_go
+
+    raise typer.Exit(let_go(admin, token_file, charger, for_good=False, out=_for_people(), err=sys.stderr))
+
+
+@chargers_app.command("forget", short_help="Forget a charge point that is gone for good.")
+def _chargers_forget_command(
+    charger: Annotated[str, typer.Argument(metavar="CHARGER", show_default=False)],
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+) -> None:
+    """Take charge point CHARGER, which is gone for good, out of the lists.
+
+    \b
+      wattbridge chargers forget CP3211
+
+    It must have no session, must not be listed in the configuration, and nothing of it may wait for a central
+    system. Its transactions stay as they are.
+
+    Exit codes: 0 done, 1 it cannot be forgotten, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.chargers import let_go
+
+    raise typer.Exit(let_go(admin, token_file, charger, for_good=True, out=_for_people(), err=sys.stderr))
+
+
+@chargers_app.command("allow", short_help="Print the lines that list a charge point.")
+def _chargers_allow_command(
+    charger: Annotated[str, typer.Argument(metavar="CHARGER", show_default=False)],
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+) -> None:
+    """Print the lines of the configuration that list charge point CHARGER, which wants in and is not known.
+
+    \b
+      wattbridge chargers list --state unknown
+      wattbridge chargers allow CP3212
+
+    Nothing is written: the gateway takes the lines over when they are in its file.
+
+    Exit codes: 0 well, 1 it is listed already, 2 wrong usage, 3 no gateway answers, 4 the token is refused.
+    """
+    from wattbridge.cli.chargers import allow
+
+    raise typer.Exit(allow(admin, token_file, charger, out=_for_people(), err=sys.stderr))
+
+
 @chargers_app.command("report", short_help="Say what is lost, changed and answered on the way.")
 def _chargers_report_command(
     charger: Annotated[str | None, typer.Argument(metavar="CHARGER", hidden=True)] = None,
@@ -1440,6 +1502,28 @@ def _call_command(
     raise typer.Exit(
         call(admin, token_file, charger, action, fields or (), payload, out=_for_messages(), err=sys.stderr)
     )
+
+
+@app.command("support-dump", short_help="Write one file about a gateway for whoever helps.")
+def _support_dump_command(
+    file: Annotated[str, typer.Argument(metavar="FILE.zip", show_default=False)],
+    admin: AdminUrl = ADMIN,
+    token_file: TokenFile = TOKEN,
+) -> None:
+    """Write FILE.zip, which tells whoever helps how a running gateway is doing.
+
+    \b
+      wattbridge support-dump support.zip
+
+    Versions, configuration, problems, charge points, metrics and the last exchanges that failed; no password,
+    no token, no idTag. Identities and addresses are in it.
+
+    Exit codes: 0 well, 2 wrong usage or the file cannot be written, 3 no gateway answers, 4 the token is
+    refused.
+    """
+    from wattbridge.cli.support import support_dump
+
+    raise typer.Exit(support_dump(admin, token_file, file, err=sys.stderr))
 
 
 @app.command("problems", short_help="Say what goes wrong, by cause, and what to do about it.")

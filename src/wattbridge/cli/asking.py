@@ -83,6 +83,18 @@ class Admin:
             raise self._unreachable(problem) from None
         raise self.failed(REFUSED, self._looked_at(answer).title)
 
+    def file(self, path: str) -> bytes:
+        """What is made on request, and is no JSON. Raises Failed for a negative answer too."""
+        try:
+            with self._open("POST", path, None, None) as response:
+                content: bytes = response.read()
+                return content
+        except urllib.error.HTTPError as refused:
+            answer = Answer(refused.code, _object(refused.read()))
+        except (OSError, ValueError) as problem:
+            raise self._unreachable(problem) from None
+        raise self.failed(REFUSED, self._looked_at(answer).title)
+
     def _open(
         self,
         method: str,

@@ -44,6 +44,33 @@ def list_chargers(
     )
 
 
+def let_go(admin: str, token_file: str, charger: str, *, for_good: bool, out: TextIO, err: TextIO) -> int:
+    """Close the session of a charge point; *for_good* forget one that has none.
+
+    Returns 0, 1 when that cannot be done, or what a question to a gateway can come to.
+    """
+    try:
+        gateway = Admin(admin, token_file, err)
+        if for_good:
+            gateway.get("DELETE", path_of("chargers", charger))
+        else:
+            gateway.get("POST", path_of("chargers", charger, "kick"))
+    except Failed as failed:
+        return failed.code
+    said = "is forgotten" if for_good else "has no connection any more; it may come back"
+    out.write(f"ok: {charger} {said}\n")
+    return DONE
+
+
+def allow(admin: str, token_file: str, charger: str, *, out: TextIO, err: TextIO) -> int:
+    """The lines of the configuration that list a charge point. Returns 0, or as above."""
+    try:
+        out.write(Admin(admin, token_file, err).get("POST", path_of("chargers", charger, "allow"))["lines"])
+    except Failed as failed:
+        return failed.code
+    return DONE
+
+
 def report(
     admin: str,
     token_file: str,

@@ -6,24 +6,27 @@ import json
 import platform
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from typing import TextIO
+from typing import Any, TextIO
 
 _LIBRARIES = ("aiohttp", "lxml", "orjson", "pydantic", "uvloop", "websockets", "zeep")
 
 
 def version(*, as_json: bool, out: TextIO) -> int:
-    own = _version_of("wattbridge") or "unknown"
-    if not as_json:
-        out.write(f"wattbridge {own}\n")
-        return 0
-    report = {
-        "wattbridge": own,
+    if as_json:
+        out.write(json.dumps(versions(), indent=2) + "\n")
+    else:
+        out.write(f"wattbridge {_version_of('wattbridge') or 'unknown'}\n")
+    return 0
+
+
+def versions() -> dict[str, Any]:
+    """Of Wattbridge, of Python and of the libraries it stands on."""
+    return {
+        "wattbridge": _version_of("wattbridge") or "unknown",
         "python": platform.python_version(),
         "platform": platform.platform(),
         "libraries": {name: _version_of(name) for name in _LIBRARIES},
     }
-    out.write(json.dumps(report, indent=2) + "\n")
-    return 0
 
 
 def _version_of(name: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from aiohttp import web
 
@@ -17,8 +17,9 @@ QUIET.disabled = True
 class HealthPort:
     """Serves these pages on one address.
 
-    ``not_ready`` tells why the gateway takes no messages now, one line a cause; nothing when it does. That
-    one central system is away is no such cause: the fleet's other charge points still need the gateway.
+    ``checks`` are what has to be well for the gateway to take messages, each with the causes why it is not,
+    a line each. That one central system is away is no such cause: the fleet's other charge points still need
+    the gateway.
     ``charge_points`` gives what is told of each charge point, and of how many at most; None where nothing is.
     """
 
@@ -27,13 +28,13 @@ class HealthPort:
         host: str,
         port: int,
         metrics: Metrics,
-        not_ready: Callable[[], list[str]],
+        checks: Callable[[], Mapping[str, list[str]]],
         charge_points: Callable[[], tuple[Iterable[ChargePointState], int] | None] = lambda: None,
     ) -> None:
         self._host = host
         self.port = port
         self._metrics = metrics
-        self._not_ready = not_ready
+        self._checks = checks
         self._charge_points = charge_points
         self._runner: web.AppRunner | None = None
 
@@ -66,10 +67,13 @@ class HealthPort:
         return web.Response(text="ok\n")
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        causes = self._not_ready()
-        if causes:
-            return web.Response(status=503, text="".join(f"{cause}\n" for cause in causes))
-        return web.Response(text="ok\n")
+        checks = self._checks()
+        causes = [cause for each in checks.values() for cause in each]
+        if "verbose" in request.query:
+            lines = [f"{name}: {'; '.join(each) or 'ok'}" for name, each in checks.items()]
+        else:
+            lines = causes or ["ok"]
+        return web.Response(status=503 if causes else 200, text="".join(f"{line}\n" for line in lines))
 
     async def _page(self, request: web.Request) -> web.Response:
         page, media_type = self._metrics.page_for(request.headers.get("Accept", ""))

@@ -232,6 +232,12 @@ class Problems:
         """Charge points that were refused because nobody knows them, the latest first."""
         return [problem for problem in self.all() if problem.kind == "unknown-charger"]
 
+    def forget(self, charger: str) -> None:
+        """Nothing is to be told of a charge point any more."""
+        for key in [key for key in self._groups if key[1] == charger]:
+            del self._groups[key]
+        self._clocks.pop(charger, None)
+
     def forget_unknown(self, is_known: Callable[[str], bool]) -> None:
         """Another configuration may know some of them."""
         known = [key for key in self._groups if key[0] == "unknown-charger" and is_known(key[1])]

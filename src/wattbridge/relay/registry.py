@@ -273,6 +273,15 @@ class Registry:
         self._change_way(kept)
         return True
 
+    def close(self, session: Session, why: str) -> None:
+        """Close a session with its connections at once; whoever speaks next for it opens another."""
+        self._let_go(session, why)
+
+    def forget(self, identity: str) -> None:
+        """What was learned of a charge point that has no session."""
+        self._learned.pop(identity, None)
+        self._last_heard.pop(identity, None)
+
     async def run(self) -> None:
         """Keep the sessions until ``stop``; closes those that fall silent.
 

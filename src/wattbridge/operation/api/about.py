@@ -10,6 +10,8 @@ from wattbridge.operation.api import models
 from wattbridge.operation.api.pages import WHO, Page, Query, answered, asked, note_details
 from wattbridge.relay.duty import State
 
+ZIP = "application/zip"
+
 
 class About(Protocol):
     def info(self) -> dict[str, Any]: ...
@@ -27,6 +29,8 @@ class About(Protocol):
     async def list_certificates(self) -> list[dict[str, Any]]: ...
 
     def list_problems(self, charger: str) -> list[dict[str, Any]]: ...
+
+    async def support_dump(self) -> bytes: ...
 
 
 def pages(gateway: About) -> list[Page]:
@@ -57,6 +61,10 @@ def pages(gateway: About) -> list[Page]:
     async def problems(request: web.Request) -> web.Response:
         return answered({"problems": gateway.list_problems(request.query.get("charger", ""))})
 
+    async def support_dump(_: web.Request) -> web.Response:
+        headers = {"Content-Disposition": 'attachment; filename="wattbridge-support.zip"'}
+        return web.Response(body=await gateway.support_dump(), content_type=ZIP, headers=headers)
+
     return [
         Page("GET", "/info", "read", info, "what runs, since when, where it listens", gives=models.Info),
         Page("GET", "/overview", "read", overview, "how all of it is doing", gives=models.Overview),
@@ -80,5 +88,15 @@ def pages(gateway: About) -> list[Page]:
             *("GET", "/problems", "read", problems, "what goes wrong, by cause, and what to do about it"),
             query=(Query("charger", "only those of this charge point"),),
             gives=models.Problems,
+        ),
+        Page(
+            *(
+                "POST",
+                "/support-dump",
+                "operate",
+                support_dump,
+                "one file for whoever helps, without secrets",
+            ),
+            media_type=ZIP,
         ),
     ]

@@ -35,6 +35,10 @@ LONGEST_KEY = 200  # characters
 class Chargers(Protocol):
     def list_sessions(self, after: str, most: int) -> list[dict[str, Any]]: ...
 
+    def show_session(self, identity: str) -> dict[str, Any]: ...
+
+    def close_session(self, identity: str) -> dict[str, Any]: ...
+
     def move(self, identity: str) -> dict[str, Any]: ...
 
     async def list_chargers(
@@ -52,6 +56,8 @@ class Chargers(Protocol):
         ...
 
     async def allow(self, identity: str) -> dict[str, Any]: ...
+
+    async def forget(self, identity: str) -> dict[str, Any]: ...
 
     async def list_reports(self, after: str, most: int) -> list[dict[str, Any]]: ...
 
@@ -74,6 +80,12 @@ def pages(gateway: Chargers) -> list[Page]:
         most = limit(request)
         found = gateway.list_sessions(request.query.get("cursor", ""), most)
         return rows("sessions", found, found[-1]["charger"] if len(found) == most else None)
+
+    async def session(request: web.Request) -> web.Response:
+        return answered(gateway.show_session(request.match_info["charger"]))
+
+    async def close_session(request: web.Request) -> web.Response:
+        return answered(gateway.close_session(request.match_info["charger"]))
 
     async def move(request: web.Request) -> web.Response:
         return answered(gateway.move(request.match_info["charger"]))
@@ -109,6 +121,9 @@ def pages(gateway: Chargers) -> list[Page]:
     async def allow(request: web.Request) -> web.Response:
         return answered(await gateway.allow(request.match_info["charger"]))
 
+    async def forget(request: web.Request) -> web.Response:
+        return answered(await gateway.forget(request.match_info["charger"]))
+
     async def reports(request: web.Request) -> web.Response:
         most = limit(request, MOST_REPORTS)
         found = await gateway.list_reports(request.query.get("cursor", ""), most)
@@ -125,6 +140,16 @@ def pages(gateway: Chargers) -> list[Page]:
             gives=models.Sessions,
         ),
         Page(
+            *("GET", "/sessions/{charger}", "read", session, "one of them"),
+            gives=models.Session,
+            refuses=(404,),
+        ),
+        Page(
+            *("DELETE", "/sessions/{charger}", "operate", close_session, "close it; it may come back"),
+            gives=models.Session,
+            refuses=(404,),
+        ),
+        Page(
             *("GET", "/chargers", "read", chargers, "the charge points that are known, or want to be"),
             query=(
                 Query("state", "only those", {"type": "string", "enum": list(STATES)}),
@@ -134,6 +159,16 @@ def pages(gateway: Chargers) -> list[Page]:
             gives=models.Chargers,
         ),
         Page("GET", one, "read", charger, "everything about one", gives=models.ShownCharger, refuses=(404,)),
+        Page(
+            *("DELETE", one, "operate", forget, "forget one that is gone for good"),
+            gives=models.Forgotten,
+            refuses=(404, 409),
+        ),
+        Page(
+            *("POST", f"{one}/kick", "operate", close_session, "close its connections; it may come back"),
+            gives=models.Session,
+            refuses=(404,),
+        ),
         Page(
             *("POST", f"{one}/callback-test", "operate", test_callback, "try whether it can be called"),
             gives=models.CallbackTest,

@@ -275,6 +275,11 @@ class Moved(Session):
     moved: bool
 
 
+class Forgotten(Shape):
+    charger: str
+    forgotten: bool
+
+
 class Charger(Shape):
     charger: str
     charger_dialect: str | None
