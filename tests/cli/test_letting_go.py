@@ -1,4 +1,4 @@
-"""Charge points of a running gateway that are let go of, forgotten or listed, and the file for whoever helps."""
+"""Charge points of a running gateway, let go of, forgotten or listed; and the file for whoever helps."""
 
 from __future__ import annotations
 

@@ -44,9 +44,11 @@ class World:
     store: MemoryStore
     events: list[Event] = field(default_factory=list)
 
-    async def ask(self, request: str, *headers: str, token: str = "", body: str = "") -> Answer:
+    async def ask(
+        self, request: str, *headers: str, token: str = "", body: str = "", host: str = "gateway"
+    ) -> Answer:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        lines = [f"{request} HTTP/1.1", "Host: gateway", "Connection: close", *headers]
+        lines = [f"{request} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
         if token:
             lines.append(f"Authorization: Bearer {token}")
         if body:
@@ -142,6 +144,21 @@ async def test_a_browser_shows_its_token_once() -> None:
         assert (await world.ask("POST /api/v1/logout", with_cookie, with_word)).status == 200
         ended = await world.ask("GET /api/v1/me", with_cookie)
         assert (ended.status, ended.content["title"]) == (401, "the session has ended: log in again")
+
+
+async def test_two_gateways_at_one_host_have_cookies_of_their_own() -> None:
+    """A browser sends the cookies of a host to all its ports."""
+    async with a_port() as world:
+        login = json.dumps({"token": OPERATE})
+        cookies = []
+        for host in ("127.0.0.1:9180", "127.0.0.1:19180", "gateway:x"):
+            shown = await world.ask("POST /api/v1/login", body=login, host=host)
+            cookies.append(shown.headers["Set-Cookie"].partition(";")[0])
+        names = [cookie.partition("=")[0] for cookie in cookies]
+        assert names == ["wattbridge_session_9180", "wattbridge_session_19180", "wattbridge_session"]
+        both = f"Cookie: wattbridge_session_19180=another; {cookies[0]}"
+        assert (await world.ask("GET /api/v1/me", both, host="127.0.0.1:9180")).status == 200
+        assert (await world.ask("GET /api/v1/me", both, host="127.0.0.1:19180")).status == 401
 
 
 async def test_a_login_takes_a_right_token_in_json() -> None:

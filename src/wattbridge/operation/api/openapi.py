@@ -56,7 +56,7 @@ def description(pages: Iterable[Page], version: str) -> dict[str, Any]:
             "schemas": schemas,
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
-                "session": {"type": "apiKey", "in": "cookie", "name": "wattbridge_session"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "wattbridge_session_9180"},
             },
         },
     }

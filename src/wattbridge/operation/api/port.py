@@ -17,6 +17,18 @@ from wattbridge.relay.journal import Event, Journal
 
 ROOT = "/api/v1"
 COOKIE = "wattbridge_session"
+
+
+def cookie_of(request: web.Request) -> str:
+    """The name of the cookie, with the port that was asked.
+
+    A browser sends the cookies of a host to each of its ports: two gateways that it reaches at one host, as by
+    tunnels, would sign each other out.
+    """
+    port = request.host.rpartition(":")[2]
+    return f"{COOKIE}_{port}" if port.isascii() and port.isdecimal() and len(port) < 6 else COOKIE
+
+
 CSRF_HEADER = "X-CSRF-Token"
 
 # On every answer: nothing of it is kept, framed, guessed at, or may fetch anything from elsewhere.
@@ -140,8 +152,8 @@ class AdminPort:
             found = await self._access.recognise(token.strip()) if scheme.lower() == "bearer" else None
             if found is not None:
                 return Who(found.name, found.role)
-        elif COOKIE in request.cookies:
-            session = self._access.session(request.cookies[COOKIE])
+        elif cookie := request.cookies.get(cookie_of(request)):
+            session = self._access.session(cookie)
             if session is not None:
                 return Who(session.token.name, session.token.role, session.csrf)
             raise Refusal(401, "auth", "the session has ended: log in again")

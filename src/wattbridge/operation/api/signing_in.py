@@ -6,7 +6,7 @@ from aiohttp import web
 
 from wattbridge.operation.api.models import Login, Me
 from wattbridge.operation.api.pages import WHO, Page, answered, asked
-from wattbridge.operation.api.port import COOKIE
+from wattbridge.operation.api.port import cookie_of
 from wattbridge.operation.api.refusals import Refusal
 from wattbridge.operation.api.tokens import Access
 
@@ -21,7 +21,8 @@ def pages(access: Access) -> list[Page]:
             raise Refusal(401, "auth", "no token is like that")
         cookie, session = access.begin(token)
         response = answered({"role": token.role, "name": token.name, "csrf": session.csrf})
-        response.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", secure=request.secure, path="/")
+        name = cookie_of(request)
+        response.set_cookie(name, cookie, httponly=True, samesite="Strict", secure=request.secure, path="/")
         return response
 
     async def me(request: web.Request) -> web.Response:
@@ -29,9 +30,9 @@ def pages(access: Access) -> list[Page]:
         return answered({"role": who.role, "name": who.name, "csrf": who.csrf})
 
     async def logout(request: web.Request) -> web.Response:
-        access.end(request.cookies.get(COOKIE, ""))
+        access.end(request.cookies.get(cookie_of(request), ""))
         response = answered({})
-        response.del_cookie(COOKIE, path="/")
+        response.del_cookie(cookie_of(request), path="/")
         return response
 
     return [
