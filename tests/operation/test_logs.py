@@ -240,6 +240,12 @@ def test_a_long_text_is_cut() -> None:
 # --- events ---
 
 
+def test_a_count_is_a_number() -> None:
+    lines = Lines()
+    lines.log.write_event(Event("trace records dropped", labels={"sink": "stream", "count": "6"}))
+    assert lines.only()["count"] == 6
+
+
 def test_an_event_is_a_line_with_its_labels() -> None:
     lines = Lines()
     labels = {"upstream": "main"}

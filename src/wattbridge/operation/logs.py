@@ -408,6 +408,8 @@ class ExchangeLog:
 
     def write_event(self, event: Event) -> None:
         keys: dict[str, Any] = dict(event.labels)
+        if "count" in keys:
+            keys["count"] = int(keys["count"])
         if event.identity:
             keys["identity"] = event.identity
         if event.reason:

@@ -22,8 +22,8 @@ COOKIE = "wattbridge_session"
 def cookie_of(request: web.Request) -> str:
     """The name of the cookie, with the port that was asked.
 
-    A browser sends the cookies of a host to each of its ports: two gateways that it reaches at one host, as by
-    tunnels, would sign each other out.
+    A browser sends the cookies of a host to each of its ports: two gateways that it reaches at one host, as
+    by tunnels, would sign each other out.
     """
     port = request.host.rpartition(":")[2]
     return f"{COOKIE}_{port}" if port.isascii() and port.isdecimal() and len(port) < 6 else COOKIE
