@@ -6,18 +6,16 @@ they have. What is said here in their place has been said by them, or by their c
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from wattbridge.ocpp import ocppj
 from wattbridge.ocpp.messages import Call, CallResult, Payload
 from wattbridge.ocpp.older import Connector, occupied
+from wattbridge.ocpp.security_extension import PASSWORD_KEYS
 from wattbridge.relay.transactions import Transactions
 from wattbridge.store.base import Change, ConfigurationKey, ConnectorStatus, Transaction
 
 MOST_CONNECTORS = 64  # of one charge point, the oldest forgotten first
-# Keys whose values are never kept: AuthorizationKey (security whitepaper), and what vendors call theirs.
-_SECRET = re.compile(r"authorizationkey|password|passwd|passphrase|pwd|secret|psk|api_?key|credential", re.I)
 _BUSY = frozenset({"Charging", "SuspendedEV", "SuspendedEVSE", "Finishing"})
 _OCCUPIED = frozenset({"Preparing", "Charging", "Finishing"})  # what Occupied becomes
 # Earlier times are of a clock that was never set: no charge point of OCPP was there.
@@ -118,7 +116,7 @@ class StandIn:
         changes: list[Change] = []
         for each in told:
             name, value = _text(each.get("key")), each.get("value")
-            if not name or _SECRET.search(name):
+            if not name or PASSWORD_KEYS.search(name):  # a password is never kept
                 continue
             row = ConfigurationKey(
                 self._identity,
