@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from wattbridge.config import Problem
 from wattbridge.config.effective import HIDDEN, as_yaml, effective
 from wattbridge.config.tree import Unreadable, read_tree
 from wattbridge.ocpp.messages import Side
+from wattbridge.ocpp.times import date_time_text
 from wattbridge.operating import Operating
 from wattbridge.operation.api import Deliveries, Refusal
 from wattbridge.operation.audit import Audit
@@ -25,7 +25,7 @@ from wattbridge.relay.duty import State
 from wattbridge.relay.routes import Heard, Route
 from wattbridge.relay.session import Session
 from wattbridge.reloading import CannotReload, Reloaded, Reloader, Stale, etag_of
-from wattbridge.reports import Reports, in_milliseconds
+from wattbridge.reports import Reports
 from wattbridge.store.base import AnyRow, AuditEntry, NotKept, Transaction, Waiting
 from wattbridge.supporting import bundle
 
@@ -310,7 +310,7 @@ class Administration:
             "position": row.position,
             "action": row.action,
             "state": row.state,
-            "kept": _moment(row.kept),
+            "kept": date_time_text(row.kept),
             "kept_seconds": round(max(0.0, self._now() - row.kept), 3),
             "upstream": row.upstream or None,
             "refusals": row.refusals,
@@ -383,7 +383,7 @@ def _audited(row: AuditEntry) -> dict[str, Any]:
         details = row.details
     return {
         "number": row.number,
-        "time": in_milliseconds(row.happened),
+        "time": date_time_text(row.happened, milliseconds=True),
         "who": row.who,
         "role": row.role,
         "source": row.source,
@@ -399,10 +399,6 @@ def _not_kept(identity: str, position: int) -> Refusal:
     return Refusal(
         404, "unsupported", f"no message of charge point {identity!r} waits at position {position}"
     )
-
-
-def _moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _unkept(problem: NotKept) -> Refusal:

@@ -16,11 +16,12 @@ from wattbridge.ocpp import ocppj
 from wattbridge.ocpp.actions import JsonCodec
 from wattbridge.ocpp.errors import Unreachable, Violation
 from wattbridge.ocpp.messages import CallError, Note, Passage, Reply, Side
+from wattbridge.ocpp.times import date_time_text
 from wattbridge.operation.api import Refusal
 from wattbridge.operation.redaction import Redaction
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
-from wattbridge.reports import Reports, in_milliseconds
+from wattbridge.reports import Reports
 from wattbridge.store.base import (
     ChargePoint,
     ConfigurationKey,
@@ -212,7 +213,7 @@ def _heard(row: ChargePoint) -> Heard:
 
 def _connector(row: ConnectorStatus) -> dict[str, Any]:
     said = _object(row.payload) or {}
-    when = said.get("timestamp") or (in_milliseconds(row.heard) if row.heard else None)
+    when = said.get("timestamp") or (date_time_text(row.heard, milliseconds=True) if row.heard else None)
     return {
         "connector_id": row.connector_id,
         "status": str(said.get("status", "")),

@@ -17,10 +17,10 @@ from wattbridge.config.profiles import built_in_names
 from wattbridge.links import tls
 from wattbridge.observing import certificate_files
 from wattbridge.ocpp.messages import Side
+from wattbridge.ocpp.times import date_time_text
 from wattbridge.operating import lines_that_list
 from wattbridge.operation.exchanges import NO_PROTOCOL, PROTOCOLS
 from wattbridge.operation.problems import CAUSES, Problem
-from wattbridge.reports import in_milliseconds
 
 if TYPE_CHECKING:
     from wattbridge.app import Gateway
@@ -136,7 +136,7 @@ class Overview:
         told = [
             {
                 "name": name,
-                "not_after": in_milliseconds(ends.timestamp()) if ends else None,
+                "not_after": date_time_text(ends.timestamp(), milliseconds=True) if ends else None,
                 "days_left": (ends - now).days if ends else None,
                 "file": file,
             }
@@ -173,7 +173,7 @@ class Overview:
             "up": False if state == "maint" else up,
             "state": state,
             "sessions": sessions,
-            "since": in_milliseconds(turned) if turned is not None else None,
+            "since": date_time_text(turned, milliseconds=True) if turned is not None else None,
         }
 
     def _attention(self, certificates: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
@@ -193,7 +193,8 @@ class Overview:
         for name in gateway.config.upstreams:
             state, duty = self._upstream(name), gateway.duties.of(name)
             if duty.since is not None and not duty.is_ready:
-                text = f"Central system {name} {duty.why} since {in_milliseconds(duty.since)}."
+                since = date_time_text(duty.since, milliseconds=True)
+                text = f"Central system {name} {duty.why} since {since}."
                 fix = f"When it may be used again: `wattbridge upstreams ready {name}`."
                 yield _attend("csms-out-of-service", text, fix, "/routes")
             elif state["up"] is False:
@@ -228,7 +229,7 @@ def _unknown(problem: Problem) -> dict[str, Any]:
         "charger": problem.charger,
         "source": problem.source,
         "listener": problem.listener,
-        "last": in_milliseconds(problem.last),
+        "last": date_time_text(problem.last, milliseconds=True),
         "count": problem.count,
         "line": lines_that_list(problem.charger).partition("\n")[2].strip(),
     }
@@ -244,9 +245,9 @@ def _problem(problem: Problem) -> dict[str, Any]:
         "source": problem.source or None,
         "listener": problem.listener or None,
         "reason": problem.reason,
-        "first": in_milliseconds(problem.first),
-        "last": in_milliseconds(problem.last),
-        "passed": in_milliseconds(problem.passed) if problem.passed is not None else None,
+        "first": date_time_text(problem.first, milliseconds=True),
+        "last": date_time_text(problem.last, milliseconds=True),
+        "passed": date_time_text(problem.passed, milliseconds=True) if problem.passed is not None else None,
         "count": problem.count,
         "text": cause.text,
         "said": problem.text,

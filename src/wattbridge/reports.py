@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from wattbridge.ocpp.compatibility import Carried, answered_here, carried
 from wattbridge.ocpp.local_answers import LocalAnswer
 from wattbridge.ocpp.messages import Side
+from wattbridge.ocpp.times import date_time_text
 from wattbridge.operation.api import Refusal
 from wattbridge.relay.routes import Heard
 from wattbridge.relay.session import Session
@@ -80,7 +80,7 @@ class Reports:
             **told,
             "state": self._state(identity, session, row),
             "transport": dialect.partition(" ")[0] if dialect else None,
-            "last_message": in_milliseconds(last) if last else None,
+            "last_message": date_time_text(last, milliseconds=True) if last else None,
         }
 
     def report(self, identity: str, row: ChargePoint) -> dict[str, Any]:
@@ -237,16 +237,10 @@ def _answer(row: LocalAnswer) -> dict[str, str]:
     return {"action": row.action, "said": row.said, "source": row.source}
 
 
-def in_milliseconds(seconds: float) -> str:
-    """A time since the epoch as RFC 3339: ``2026-09-21T14:09:08.250Z``."""
-    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
-
-
 def _has(told: dict[str, Any], wanted: str) -> bool:
     names = ("charger", "vendor", "model", "route", "upstream")
     return any(wanted in (told[name] or "").casefold() for name in names)
 
 
 def _moment(seconds: float) -> str | None:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}" if seconds else None
+    return date_time_text(seconds) if seconds else None

@@ -13,6 +13,7 @@ from wattbridge.ocpp.actions import dialect
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Payload, Side
 from wattbridge.ocpp.security_extension import (
     ACTIONS,
+    PASSWORD_KEYS,
     ExpectedLog,
     as_data_transfer,
     ends_log,
@@ -167,3 +168,16 @@ def test_as_data_transfer() -> None:
     }
     operation = dialect().operation(Side.CENTRAL_SYSTEM, "DataTransfer")
     assert operation.request.read_json(carried.payload) == (carried.payload, [])
+
+
+@pytest.mark.parametrize(
+    "key", ["AuthorizationKey", "wifiPassword", "GPRS_PWD", "ApiKey", "api_key", "WifiPsk"]
+)
+def test_a_configuration_key_that_names_a_password(key: str) -> None:
+    """Security whitepaper, 2.4; vendors have names of their own."""
+    assert PASSWORD_KEYS.search(key)
+
+
+@pytest.mark.parametrize("key", ["HeartbeatInterval", "AuthorizeRemoteTxRequests", "SecurityProfile"])
+def test_a_configuration_key_that_names_none(key: str) -> None:
+    assert not PASSWORD_KEYS.search(key)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.messages import Change, Note
-from wattbridge.ocpp.times import date_time_reader, usual_date_time
+from wattbridge.ocpp.times import date_time_reader, date_time_text, usual_date_time
 
 SECONDS = date_time_reader("UTC", milliseconds=False)
 MILLISECONDS = date_time_reader("UTC", milliseconds=True)
@@ -244,3 +244,28 @@ def test_a_z_behind_local_time_does_not_count() -> None:
         notes: list[Note] = []
         assert read(text, "p", notes) == "2019-05-10T14:05:33Z"
         assert notes == [Change("p", text, "2019-05-10T14:05:33Z", rule)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text", "in_milliseconds"),
+    [
+        (0, "1970-01-01T00:00:00Z", "1970-01-01T00:00:00.000Z"),
+        (1_714_557_600, "2024-05-01T10:00:00Z", "2024-05-01T10:00:00.000Z"),
+        (1_714_557_600.0614, "2024-05-01T10:00:00Z", "2024-05-01T10:00:00.061Z"),
+        (1_714_557_599.9996, "2024-05-01T09:59:59Z", "2024-05-01T09:59:59.999Z"),  # cut and never rounded
+        (-0.25, "1969-12-31T23:59:59Z", "1969-12-31T23:59:59.750Z"),
+    ],
+)
+def test_seconds_since_the_epoch_are_told_in_the_neutral_form(
+    seconds: float, text: str, in_milliseconds: str
+) -> None:
+    assert date_time_text(seconds) == text
+    assert date_time_text(seconds, milliseconds=True) == in_milliseconds
+
+
+@given(st.integers(min_value=0, max_value=253_402_300_799))
+def test_what_is_told_is_read_unchanged(seconds: int) -> None:
+    for milliseconds, read in ((False, SECONDS), (True, MILLISECONDS)):
+        text = date_time_text(seconds, milliseconds=milliseconds)
+        notes: list[Note] = []
+        assert (read(text, "p", notes), notes) == (text, [])

@@ -311,11 +311,13 @@ class JsonLines(_Shown):
         )
 
     def record(self, record: Record) -> None:
+        from wattbridge.ocpp.times import date_time_text
+
         self._count(record)
         self._object(
             {
                 "kind": "exchange",
-                "time": _moment(record).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "time": date_time_text(record.began, milliseconds=True),
                 "identity": record.identity,
                 "upstream": record.upstream,
                 "action": record.action,
@@ -355,10 +357,6 @@ class JsonLines(_Shown):
 
     def _object(self, line: dict[str, Any]) -> None:
         self._write(json.dumps(line))  # ASCII: who reads it need not know our locale
-
-
-def _moment(record: Record) -> datetime:
-    return datetime.fromtimestamp(record.began, UTC)
 
 
 def _side(call: Passage | None, reply: Passage | None) -> dict[str, str]:
@@ -518,7 +516,7 @@ class Transcript(_Shown):
         )
         own = max(0.0, record.seconds - record.peer_seconds)
         line = (
-            f"{_moment(record):%H:%M:%S.%f}"[:-3]
+            f"{datetime.fromtimestamp(record.began, UTC):%H:%M:%S.%f}"[:-3]
             + f"  {who}: {self._bold(record.action or '?')}  {outcome} in {record.seconds * 1000:.1f} ms"
         )
         more = f" (gateway {own * 1000:.2f})" if record.asked else ""

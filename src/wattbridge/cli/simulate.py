@@ -434,10 +434,12 @@ class JsonLines(Show):
         self._object({"kind": "simulate", "version": version("wattbridge"), **facts})
 
     def _tell(self, exchange: Exchange) -> None:
+        from wattbridge.ocpp.times import date_time_text
+
         self._object(
             {
                 "kind": "exchange",
-                "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "time": date_time_text(time.time(), milliseconds=True),
                 "identity": exchange.identity,
                 "action": exchange.action,
                 "asked": exchange.asked,

@@ -27,10 +27,10 @@ from wattbridge.ocpp import older, soap
 from wattbridge.ocpp.actions import Dialect
 from wattbridge.ocpp.errors import Unreachable, Violation, shown
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Passage, Reply, Side
+from wattbridge.ocpp.times import date_time_text
 from wattbridge.ocpp.tolerances import WSA_2004, WSA_2005
 from wattbridge.relay.duty import Duty
 from wattbridge.relay.journal import Event, Journal
-from wattbridge.relay.offline import now_text
 from wattbridge.relay.registry import Registry
 from wattbridge.relay.session import NOT_ITS_WORD, UNDELIVERED, Answer, Relays, Session
 from wattbridge.relay.tracing import headers_to_send
@@ -243,7 +243,7 @@ class CentralSystemSoap:
             check=self._session.check,
         )
         if isinstance(reply, CallResult) and call.action == "BootNotification":
-            reply, told = older.with_time(reply, now_text(self._wall_clock()))
+            reply, told = older.with_time(reply, date_time_text(self._wall_clock()))
             notes += told
         if answer.status in AWAY_STATUSES and isinstance(reply, CallError) and reply.reason in NOT_ITS_WORD:
             reply = replace(reply, reason="unreachable")  # a proxy speaks, and says so

@@ -29,7 +29,7 @@ from wattbridge.ocpp.tolerances import WSA_2005
 from wattbridge.relay.journal import Event, Journal
 from wattbridge.relay.registry import Registry, told
 from wattbridge.relay.routes import Heard
-from wattbridge.relay.session import Answer, Session, left_unanswered, still_deliverable
+from wattbridge.relay.session import Answer, Session, left_unanswered
 from wattbridge.relay.tracing import headers_to_send
 
 VERSIONS = ("1.6", "1.5", "1.2")  # of OCPP-S
@@ -310,7 +310,6 @@ class CentralSystemService(SoapService):
         version = soap.version_in(envelope)
         silent = (
             unread
-            or still_deliverable(action, error)
             or left_unanswered(action, error, version)
             or (envelope.body is None and soap.looks_like_older_transaction(request.body))
         )

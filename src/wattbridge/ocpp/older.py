@@ -69,6 +69,13 @@ _ERRORS_OF_12 = (
     "UnderVoltage", "WeakSignal",
 )  # fmt: skip
 SHELLS_INTERVAL = 900  # seconds
+# Where names of configuration keys stand → the field of the payload that holds one or several.
+_FIELDS_OF_KEYS = {
+    "ChangeConfiguration.key": "key",
+    "GetConfiguration.key": "key",
+    "GetConfigurationResponse.configurationKey.key": "configurationKey",
+    "GetConfigurationResponse.unknownKey": "unknownKey",
+}
 
 ROWS = (
     Row(
@@ -237,12 +244,7 @@ ROWS = (
             up="keys of 1.2 and 1.5 get their names of 1.6, in whatever letter case they come",
             down="keys that had another name get that",
         )
-        for path in (
-            "ChangeConfiguration.key",
-            "GetConfiguration.key",
-            "GetConfigurationResponse.configurationKey.key",
-            "GetConfigurationResponse.unknownKey",
-        )
+        for path in _FIELDS_OF_KEYS
     ),
     Row(
         "RemoteStartTransaction.chargingProfile",
@@ -260,21 +262,16 @@ ROWS = (
         down="another spelling",
         older_name="localAuthorisationList",
     ),
-    Row(
-        "SendLocalList.hash",
-        ("1.5",),
-        "WSDL 1.5; OCPP 1.6 has no hash",
-        up="left out (a loss)",
-        down=_NOTHING,
-        only_older=True,
-    ),
-    Row(
-        "SendLocalListResponse.hash",
-        ("1.5",),
-        "WSDL 1.5; OCPP 1.6 has no hash",
-        up="left out (a loss)",
-        down=_NOTHING,
-        only_older=True,
+    *(
+        Row(
+            f"{message}.hash",
+            ("1.5",),
+            "WSDL 1.5; OCPP 1.6 has no hash",
+            up=_LEFT_OUT,
+            down=_NOTHING,
+            only_older=True,
+        )
+        for message in ("SendLocalList", "SendLocalListResponse")
     ),
     Row(
         "SendLocalListResponse.status",
@@ -339,7 +336,7 @@ def readable(
 def _widened(older: Field, newer: Field | None) -> Field:
     if newer is None:
         return older
-    enum = older.enum and (*older.enum, *(word for word in newer.enum if word not in older.enum))
+    enum = _with_words(older.enum, newer.enum)
     length = older.max_length
     if older.name not in TRUNCATED and newer.max_length is not None:
         length = newer.max_length
@@ -348,6 +345,11 @@ def _widened(older: Field, newer: Field | None) -> Field:
     # 1.2 has texts where later versions have tokens: blanks around one are no part of it.
     name = newer.type_name if newer.type_name == "IdToken" else older.type_name
     return replace(older, enum=enum, max_length=length, fields=fields, type_name=name)
+
+
+def _with_words(older: tuple[str, ...], newer: tuple[str, ...]) -> tuple[str, ...]:
+    """The words of an enumeration of both versions; none where the older has no enumeration."""
+    return older and (*older, *(word for word in newer if word not in older))
 
 
 def _with_samples(older: Field, sampled_value: Field) -> Field:
@@ -359,12 +361,7 @@ def _with_samples(older: Field, sampled_value: Field) -> Field:
         return older
     timestamp, value = older.fields
     words = {one.name: one.enum for one in sampled_value.fields}
-    attributes = [
-        replace(one, enum=(*one.enum, *(word for word in words[one.name] if word not in one.enum)))
-        if one.enum
-        else one
-        for one in value.fields
-    ]
+    attributes = [replace(one, enum=_with_words(one.enum, words[one.name])) for one in value.fields]
     phase = next(one for one in sampled_value.fields if one.name == "phase")
     text = replace(value, min_items=0, fields=(*attributes, replace(phase, place="attribute")))
     nested = replace(_optional(sampled_value), name="values")
@@ -394,6 +391,8 @@ def lift(version: str, name: str, newer: tuple[Field, ...]) -> Conversion | None
             steps.append(partial(_leave_out, row))
         elif row.path in _STORIES_UP:
             steps.append(_STORIES_UP[row.path](version))
+        elif row.path in _FIELDS_OF_KEYS:
+            steps.append(partial(_rename_keys, _FIELDS_OF_KEYS[row.path], _newer_key))
         elif row.older_name or row.absent is not None:
             steps.append(partial(_rename_up, row))
         elif row.words_up:
@@ -470,19 +469,16 @@ def _shorten(lengths: Mapping[str, int], payload: Payload, path: str, notes: lis
     return payload
 
 
-def _keys_up(name: str, payload: Payload, path: str, notes: list[Note]) -> Payload:
-    return _with_keys(name, payload, path, notes, lambda key: _KEYS.get(key.lower(), key))
+def _newer_key(key: str) -> str:
+    return _KEYS.get(key.lower(), key)
 
 
-def _keys_down(name: str, payload: Payload, path: str, notes: list[Note]) -> Payload:
-    def older(key: str) -> str:
-        return OLDER_KEYS.get(_KEYS.get(key.lower(), key), key)
-
-    return _with_keys(name, payload, path, notes, older)
+def _older_key(key: str) -> str:
+    return OLDER_KEYS.get(_newer_key(key), key)
 
 
-def _with_keys(
-    name: str, payload: Payload, path: str, notes: list[Note], named: Callable[[str], str]
+def _rename_keys(
+    name: str, named: Callable[[str], str], payload: Payload, path: str, notes: list[Note]
 ) -> Payload:
     """The payload with other names of configuration keys; *name* is the field that holds one or several."""
 
@@ -575,10 +571,6 @@ def _samples_of_15(value: Payload) -> list[Payload]:
 _STORIES_UP: dict[str, Callable[[str], Conversion]] = {
     "MeterValues.meterValue": _meter_values_up,
     "StopTransaction.transactionData": _transaction_data_up,
-    "ChangeConfiguration.key": lambda version: partial(_keys_up, "key"),
-    "GetConfiguration.key": lambda version: partial(_keys_up, "key"),
-    "GetConfigurationResponse.configurationKey.key": lambda version: partial(_keys_up, "configurationKey"),
-    "GetConfigurationResponse.unknownKey": lambda version: partial(_keys_up, "unknownKey"),
 }
 
 
@@ -593,6 +585,8 @@ def lower(version: str, name: str) -> Conversion | None:
             steps.append(partial(_leave_out, row))
         elif row.path in _STORIES_DOWN:
             steps.append(_STORIES_DOWN[row.path](version))
+        elif row.path in _FIELDS_OF_KEYS:
+            steps.append(partial(_rename_keys, _FIELDS_OF_KEYS[row.path], _older_key))
         elif row.older_name:
             steps.append(partial(_rename_down, row))
         elif row.words_down:
@@ -624,10 +618,6 @@ def _transaction_data_down(version: str) -> Conversion:
 _STORIES_DOWN: dict[str, Callable[[str], Conversion]] = {
     "MeterValues.meterValue": _meter_values_down,
     "StopTransaction.transactionData": _transaction_data_down,
-    "ChangeConfiguration.key": lambda version: partial(_keys_down, "key"),
-    "GetConfiguration.key": lambda version: partial(_keys_down, "key"),
-    "GetConfigurationResponse.configurationKey.key": lambda version: partial(_keys_down, "configurationKey"),
-    "GetConfigurationResponse.unknownKey": lambda version: partial(_keys_down, "unknownKey"),
 }
 
 _REGISTER = "Energy.Active.Import.Register"

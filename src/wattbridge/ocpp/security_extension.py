@@ -7,6 +7,7 @@ these actions are not checked: the gateway has no description of them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,12 @@ _LOG_STATUS = {
     "UploadFailed": "UploadFailure",
     "Uploading": "Uploading",
 }
+
+# Names of configuration keys whose value is a password: AuthorizationKey (security whitepaper, 2.4), and what
+# vendors call theirs.
+PASSWORD_KEYS = re.compile(
+    r"authorizationkey|password|passwd|passphrase|pwd|secret|psk|api_?key|credential", re.I
+)
 
 
 def is_of_it(asked: Side, action: str) -> bool:

@@ -82,6 +82,15 @@ def date_time_reader(zone: str, *, milliseconds: bool, z_is_local: bool = False)
     return read
 
 
+def date_time_text(seconds: float, *, milliseconds: bool = False) -> str:
+    """The neutral form of a time: ``2024-05-01T10:00:00Z``, or ``2024-05-01T10:00:00.061Z``.
+
+    Takes seconds since the epoch; what is less than the form tells is cut off.
+    """
+    precision = "milliseconds" if milliseconds else "seconds"
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=precision).replace("+00:00", "Z")
+
+
 def _read(text: str, path: str, local: tzinfo) -> tuple[datetime, str, str]:
     """The moment in UTC, its digits after the second, and the rule that was needed ("" for none)."""
     if EPOCH.fullmatch(text):

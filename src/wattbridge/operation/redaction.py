@@ -16,17 +16,13 @@ from html import unescape
 from xml.sax.saxutils import escape
 
 from wattbridge.ocpp.messages import Change, Note
+from wattbridge.ocpp.security_extension import PASSWORD_KEYS
 
 BLOT = "***"
 
 # Letter case is forgiven in names, here as by the reader of messages.
 ID_TAGS = frozenset({"idtag", "parentidtag"})
-# Configuration keys whose value is a password: AuthorizationKey (OCPP 1.6 security whitepaper, 2.4) and what
-# vendors call theirs.
-PASSWORDS = re.compile(
-    r"authorizationkey|password|passwd|passphrase|pwd|secret|psk|api_?key|credential", re.I
-)
-# Calls that may carry one; GetDiagnostics and UpdateFirmware in the address they name.
+# Calls that may carry a password; GetDiagnostics and UpdateFirmware in the address they name.
 SECRET_ACTIONS = frozenset(
     {"ChangeConfiguration", "GetConfiguration", "GetDiagnostics", "UpdateFirmware", "DataTransfer"}
 )
@@ -70,7 +66,7 @@ class Redaction:
                 # In a frame a name can be written with escapes: "\\u0069dTag".
                 if b"dtag" in text.encode("utf-8", "replace").lower() or "\\u00" in text:
                     return True
-        return self.passwords and not readable and any(map(PASSWORDS.search, texts))
+        return self.passwords and not readable and any(map(PASSWORD_KEYS.search, texts))
 
     def blot(self, texts: Sequence[str], notes: Sequence[Note] = ()) -> tuple[list[str], tuple[Note, ...]]:
         """The texts and notes of one exchange without what is to be blotted out."""
@@ -191,7 +187,7 @@ class _Blotter:
             return f'"{BLOT}"'
         if self._passwords:
             if level.named and level.name == "key":
-                level.password = level.password or bool(PASSWORDS.search(said))
+                level.password = level.password or bool(PASSWORD_KEYS.search(said))
             elif level.in_value or (level.named and level.name == "value"):
                 level.values.append((at, said))
         if token[0] != '"':
@@ -271,7 +267,7 @@ class _Blotter:
         if level.blotted and said != BLOT:
             self._find(said)
         elif self._passwords and level.name == "key":
-            outer.password = outer.password or bool(PASSWORDS.search(said))
+            outer.password = outer.password or bool(PASSWORD_KEYS.search(said))
         self._leave(level, outer, pieces, "")
 
     # --- Texts of any kind

@@ -63,6 +63,7 @@ from wattbridge.store.base import (
     Store,
     Transaction,
     Waiting,
+    as_text,
 )
 
 MOST_REFUSED = 64  # messages of one charge point whose refusals are counted in memory
@@ -465,19 +466,19 @@ class Delivery:
         return Transaction(
             self.identity,
             str(local),
-            remote_id="" if remote is None else str(remote),
+            remote_id=as_text(remote),
             upstream=self._upstream if remote is not None else "",
-            connector_id=_text(said.get("connectorId")),
-            id_tag=_text(said.get("idTag")),
-            meter_start=_text(said.get("meterStart")),
-            started=_text(said.get("timestamp")),
+            connector_id=as_text(said.get("connectorId")),
+            id_tag=as_text(said.get("idTag")),
+            meter_start=as_text(said.get("meterStart")),
+            started=as_text(said.get("timestamp")),
             changed=self._keeper.now(),
         )
 
     def _stop(self, known: Transaction, call: Call) -> Transaction:
         """A transaction ends with *call*. It may have got its number while that was on its way."""
         row = self._latest(known) or known
-        when = _text(call.payload.get("timestamp"))
+        when = as_text(call.payload.get("timestamp"))
         state = "stopped" if row.state == "open" else row.state
         return self.transactions.put(replace(row, stopped=when, state=state, changed=self._keeper.now()))
 
@@ -493,7 +494,7 @@ class Delivery:
             self._keeper.store.note(
                 ConnectorStatus(
                     self.identity,
-                    _text(call.payload.get("connectorId")),
+                    as_text(call.payload.get("connectorId")),
                     ocppj.write_payload(call.payload),
                     self._keeper.now(),
                 )
@@ -560,9 +561,9 @@ class Delivery:
                 )
         self.known = replace(
             self.known,
-            vendor=_text(said.get("chargePointVendor")),
-            model=_text(said.get("chargePointModel")),
-            firmware=None if said.get("firmwareVersion") is None else _text(said.get("firmwareVersion")),
+            vendor=as_text(said.get("chargePointVendor")),
+            model=as_text(said.get("chargePointModel")),
+            firmware=None if said.get("firmwareVersion") is None else str(said["firmwareVersion"]),
             boot=ocppj.write_payload(said),
             accepted=now if reply.payload.get("status") == "Accepted" else None,
         )
@@ -590,7 +591,7 @@ class Delivery:
 
     async def _cached_info(self, call: Call) -> Payload | None:
         """What the central system last said of the idTag of *call*; None when that is too long ago."""
-        tag = _text(call.payload.get("idTag")).lower()  # idTags are case-insensitive (OCPP 1.6, 7.28)
+        tag = as_text(call.payload.get("idTag")).lower()  # idTags are case-insensitive (OCPP 1.6, 7.28)
         now = self._keeper.now()
         rows = await self._keeper.read(Authorization, {"identity": self.identity, "id_tag": tag})
         for row in rows:
@@ -983,7 +984,3 @@ def _here(reply: CallResult, how: How, gone: Unreachable | None) -> Answer:
     if gone is None:
         return Answer(reply, None, None, how=how)
     return Answer(reply, gone.asked, None, gone.waited, how)
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)

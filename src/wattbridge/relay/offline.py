@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from wattbridge.ocpp.messages import CallResult, Payload
+from wattbridge.ocpp.times import date_time_text
 
 # Acknowledged here and kept, in this order, while their central system is away. Their .conf says nothing
 # that a charge point acts on.
@@ -60,17 +61,12 @@ PENDING_INTERVAL = 60  # seconds, until a charge point that was told Pending tri
 USUAL_INTERVAL = 300  # seconds between Heartbeats, when the central system never said
 
 
-def now_text(now: float) -> str:
-    """``2024-05-01T10:00:00Z``"""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def heartbeat(now: float) -> CallResult:
-    return CallResult({"currentTime": now_text(now)})
+    return CallResult({"currentTime": date_time_text(now)})
 
 
 def boot(status: str, interval: float, now: float) -> CallResult:
-    return CallResult({"status": status, "currentTime": now_text(now), "interval": round(interval)})
+    return CallResult({"status": status, "currentTime": date_time_text(now), "interval": round(interval)})
 
 
 def authorization(info: Payload, now: float) -> CallResult:

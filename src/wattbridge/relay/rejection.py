@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from wattbridge.ocpp.messages import Call, CallError, CallResult
 from wattbridge.ocpp.older import NEWEST
+from wattbridge.ocpp.times import date_time_text
 from wattbridge.relay.routes import Reject
 from wattbridge.relay.session import Answer
 
@@ -30,11 +30,10 @@ class Rejection:
     async def call(self, call: Call) -> Answer:
         reject = self._reject
         if call.action == "BootNotification":
-            now = datetime.fromtimestamp(self._wall_clock(), UTC)
             result = CallResult(
                 {
                     "status": reject.boot_status,
-                    "currentTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    "currentTime": date_time_text(self._wall_clock()),
                     "interval": round(reject.interval),
                 }
             )

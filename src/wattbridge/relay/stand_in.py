@@ -6,18 +6,16 @@ they have. What is said here in their place has been said by them, or by their c
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from wattbridge.ocpp import ocppj
 from wattbridge.ocpp.messages import Call, CallResult, Payload
 from wattbridge.ocpp.older import Connector, occupied
+from wattbridge.ocpp.security_extension import PASSWORD_KEYS
 from wattbridge.relay.transactions import Transactions
-from wattbridge.store.base import Change, ConfigurationKey, ConnectorStatus, Transaction
+from wattbridge.store.base import Change, ConfigurationKey, ConnectorStatus, Transaction, as_text
 
 MOST_CONNECTORS = 64  # of one charge point, the oldest forgotten first
-# Keys whose values are never kept: AuthorizationKey (security whitepaper), and what vendors call theirs.
-_SECRET = re.compile(r"authorizationkey|password|passwd|passphrase|pwd|secret|psk|api_?key|credential", re.I)
 _BUSY = frozenset({"Charging", "SuspendedEV", "SuspendedEVSE", "Finishing"})
 _OCCUPIED = frozenset({"Preparing", "Charging", "Finishing"})  # what Occupied becomes
 # Earlier times are of a clock that was never set: no charge point of OCPP was there.
@@ -73,7 +71,7 @@ class StandIn:
 
     def connector(self, call: Call, transactions: Transactions) -> Connector:
         """What is known of the connector that *call* speaks of (``older.understood``)."""
-        here = [row for row in transactions if row.connector_id == _text(call.payload.get("connectorId"))]
+        here = [row for row in transactions if row.connector_id == as_text(call.payload.get("connectorId"))]
         if call.action == "MeterValues":
             return Connector(_measured(call, here))
         return self._state_of(call.payload.get("connectorId"), here)
@@ -117,13 +115,13 @@ class StandIn:
             told = [{**call.payload, "readonly": False}]
         changes: list[Change] = []
         for each in told:
-            name, value = _text(each.get("key")), each.get("value")
-            if not name or _SECRET.search(name):
+            name, value = as_text(each.get("key")), each.get("value")
+            if not name or PASSWORD_KEYS.search(name):  # a password is never kept
                 continue
             row = ConfigurationKey(
                 self._identity,
                 name,
-                None if value is None else _text(value),
+                None if value is None else str(value),
                 int(each.get("readonly") is True),
                 now,
             )
@@ -161,7 +159,7 @@ class StandIn:
         status = self._statuses[connector_id]
         if not status.occupied:
             return status.payload
-        here = [row for row in transactions if row.connector_id == _text(connector_id)]
+        here = [row for row in transactions if row.connector_id == as_text(connector_id)]
         now = occupied(connector_id, self._state_of(connector_id, here))
         return {**status.payload, "status": now}
 
@@ -172,7 +170,7 @@ def _measured(call: Call, here: list[Transaction]) -> int | None:
     """
     if call.payload.get("connectorId") == 0:  # the meter of the whole charge point
         return None
-    times = [_text(value.get("timestamp")) for value in call.payload.get("meterValue") or ()]
+    times = [as_text(value.get("timestamp")) for value in call.payload.get("meterValue") or ()]
     found = {_open_at(when, here) for when in times}
     return found.pop() if len(found) == 1 else None
 
@@ -188,7 +186,3 @@ def _open_at(when: str, here: list[Transaction]) -> int | None:
 def _bound(said: dict[object, object] | dict[object, _Status] | dict[object, Payload]) -> None:
     if len(said) > MOST_CONNECTORS:
         del said[next(iter(said))]
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)

@@ -32,6 +32,11 @@ class Row:
     key: ClassVar[tuple[str, ...]]
 
 
+def as_text(value: object) -> str:
+    """A value as a column of texts has it: ``""`` for None."""
+    return "" if value is None else str(value)
+
+
 @dataclass(frozen=True, slots=True)
 class ChargePoint(Row):
     """What is known of one charge point, so that its session can come back after a restart."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
+from wattbridge.ocpp.times import date_time_text
 from wattbridge.operation import logs
 from wattbridge.operation.api import models
 from wattbridge.operation.api.pages import Page, answered, asked, note_details
@@ -59,10 +59,7 @@ def pages() -> list[Page]:
 
 
 def _told(logger: logs.LoggerLevel) -> dict[str, Any]:
-    reverts = None
-    if logger.reverts is not None:
-        when = datetime.fromtimestamp(logger.reverts, UTC).isoformat(timespec="milliseconds")
-        reverts = when.replace("+00:00", "Z")
+    reverts = None if logger.reverts is None else date_time_text(logger.reverts, milliseconds=True)
     return {"name": logger.name, "level": logger.level, "usual": logger.usual, "reverts": reverts}
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.reasons import REASONS, RULES
+from wattbridge.ocpp.times import date_time_text
 from wattbridge.operation.trace.filter import OUTCOMES, notes_of, outcome_of
 from wattbridge.operation.trace.messages import id_of
 from wattbridge.operation.trace.pairs import pairs_of
@@ -69,7 +69,7 @@ def whole_of(exchange: Exchange) -> dict[str, Any]:
 
 def moment(seconds: float) -> str:
     """``2024-05-01T10:00:00.061Z``"""
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+    return date_time_text(seconds, milliseconds=True)
 
 
 def _milliseconds(seconds: float) -> float:
