@@ -365,6 +365,27 @@ async def test_a_call_waits_for_the_connection_and_is_answered() -> None:
     assert world.states == ["open", "closed"]
 
 
+async def test_the_wait_for_the_connection_is_told_apart_from_the_wait_for_the_reply() -> None:
+    now = [0.0]
+    naps = Naps()
+    pacer = Pacer(1.0, clock=lambda: now[0], sleep=naps)
+    await pacer.turn()
+    async with (
+        a_central_system() as central_system,
+        running(central_system.url, pacer=pacer, clock=lambda: now[0]) as world,
+    ):
+        asking = world.tasks.create_task(world.link.call(HEARTBEAT))
+        await naps.asked.get()
+        now[0] = 3.0
+        naps.over.release()
+        peer = await central_system.connections.get()
+        await peer.recv()
+        now[0] = 3.25
+        await peer.send('[3,"1",{}]')
+        answer = await asking
+        assert (answer.delay, answer.waited) == (3.0, 0.25)
+
+
 async def test_calls_that_wait_for_the_connection_are_sent_one_by_one() -> None:
     async with a_central_system() as central_system, running(central_system.url) as world:
         asking = [world.tasks.create_task(world.link.call(HEARTBEAT)) for _ in range(3)]

@@ -221,9 +221,13 @@ class CentralSystemJson:
             return await self._link.call(call)
         began = self._clock()
         link = await self._wait_for_link(call)
-        waited = self._clock() - began  # it is the central system's time, not the gateway's
-        answer = await link.call(call)
-        return replace(answer, waited=answer.waited + waited)
+        delay = self._clock() - began  # neither the central system has the call, nor the gateway works on it
+        try:
+            answer = await link.call(call)
+        except Unreachable as gone:
+            gone.delay = delay
+            raise
+        return replace(answer, delay=delay)
 
     async def _wait_for_link(self, call: Call) -> JsonLink:
         with suppress(TimeoutError):

@@ -153,6 +153,7 @@ class History:
             sum(isinstance(note, Change) for note in notes) if notes else 0,
             record.read_seconds,
             record.write_seconds,
+            record.delay_seconds,
         )
 
     # --- reading ---

@@ -99,5 +99,11 @@ def test_a_party_that_was_not_asked_or_has_not_answered() -> None:
     assert "no reply of the central system: timeout" in [step["what"] for step in whole["timeline"]]
 
 
+def test_a_wait_for_a_connection_is_shown_and_is_not_our_time() -> None:
+    whole = whole_of(traced(seconds=8.061, delay_seconds=8.0))
+    assert {"at_ms": 8000.3, "what": "the central system had a connection"} in whole["timeline"]
+    assert (whole["legs"]["peer_ms"], whole["legs"]["own_ms"]) == (60.0, 1.0)
+
+
 def test_times_have_milliseconds() -> None:
     assert moment(1_714_557_600.0614) == "2024-05-01T10:00:00.061Z"

@@ -48,6 +48,7 @@ def whole_of(exchange: Exchange) -> dict[str, Any]:
     asked_by = _SIDE[exchange.arrived_from]
     outcome = outcome_of(exchange)
     reason = REASONS.get(exchange.reason, "")
+    own = exchange.seconds - exchange.peer_seconds - exchange.delay_seconds
     return {
         **row_of(exchange),
         "known_as": exchange.known_as,
@@ -61,7 +62,7 @@ def whole_of(exchange: Exchange) -> dict[str, Any]:
             "read_ms": _milliseconds(exchange.read_seconds),
             "peer_ms": _milliseconds(exchange.peer_seconds),
             "write_ms": _milliseconds(exchange.write_seconds),
-            "own_ms": _milliseconds(max(0.0, exchange.seconds - exchange.peer_seconds)),
+            "own_ms": _milliseconds(max(0.0, own)),
         },
         "pairs": pairs_of(exchange),
     }
@@ -118,6 +119,8 @@ def _timeline(exchange: Exchange, asked_by: str) -> list[dict[str, Any]]:
     if exchange.read_seconds:
         told.append((exchange.read_seconds, "read and understood"))
     came = ended - exchange.write_seconds
+    if exchange.asked and exchange.delay_seconds:
+        told.append((exchange.read_seconds + exchange.delay_seconds, f"the {asked} had a connection"))
     if exchange.answered:
         told.append((came, f"the {asked}'s reply was read"))
     elif exchange.asked:
