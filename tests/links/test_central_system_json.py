@@ -486,6 +486,17 @@ async def test_a_call_before_the_first_attempt_is_over_is_not_connected() -> Non
         )
 
 
+async def test_a_call_that_waits_for_its_turn_to_connect_says_whose_rate_that_is() -> None:
+    pacer = Pacer(2.5, clock=lambda: 0.0, sleep=Naps())
+    await pacer.turn()
+    async with running("ws://127.0.0.1:9/", pacer=pacer, connect_wait=0.02) as world:
+        assert await world.failing_call() == (
+            "not_connected",
+            "central system cloud: it is not this charge point's turn yet to connect: "
+            "upstreams.cloud.connect.rate is 2.5/s",
+        )
+
+
 async def test_a_call_after_a_lost_connection_tells_how_it_was_lost() -> None:
     async with (
         a_central_system() as central_system,
