@@ -119,8 +119,10 @@ def _timeline(exchange: Exchange, asked_by: str) -> list[dict[str, Any]]:
     if exchange.read_seconds:
         told.append((exchange.read_seconds, "read and understood"))
     came = ended - exchange.write_seconds
-    if exchange.asked and exchange.delay_seconds:
-        told.append((exchange.read_seconds + exchange.delay_seconds, f"the {asked} had a connection"))
+    if exchange.asked:  # a little later than it was, by what it took to translate the reply
+        late = " when it had a connection" if exchange.delay_seconds else ""
+        sent = max(exchange.read_seconds, came - exchange.peer_seconds)
+        told.append((sent, f"the {asked} was asked{late}"))
     if exchange.answered:
         told.append((came, f"the {asked}'s reply was read"))
     elif exchange.asked:
