@@ -154,6 +154,10 @@ class History:
             record.read_seconds,
             record.write_seconds,
             record.delay_seconds,
+            len(record.arrived.text),
+            len(record.asked.text) if record.asked is not None else 0,
+            len(record.answered.text) if record.answered is not None else 0,
+            len(record.replied.text),
         )
 
     # --- reading ---

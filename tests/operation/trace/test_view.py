@@ -37,6 +37,7 @@ def test_a_row_of_a_list() -> None:
         "profile": "acme-cc1",
         "losses": 1,
         "changes": 1,
+        "size": len(METER_VALUES),
     }
 
 
@@ -58,6 +59,10 @@ def test_the_whole_of_one() -> None:
             "message_id": "urn:uuid:4711",
             "call": METER_VALUES,
             "reply": RESPONSE,
+            "call_bytes": len(METER_VALUES),
+            "reply_bytes": len(RESPONSE),
+            "call_note": "",
+            "reply_note": "",
         },
         "csms": {
             "transport": "json",
@@ -65,6 +70,10 @@ def test_the_whole_of_one() -> None:
             "message_id": "7d1f",
             "call": RELAYED,
             "reply": '[3,"7d1f",{}]',
+            "call_bytes": len(RELAYED),
+            "reply_bytes": 13,
+            "call_note": "",
+            "reply_note": "",
         },
     }
     assert [(note["side"], note["message"], note["what"], note["rule"]) for note in whole["notes"]] == [

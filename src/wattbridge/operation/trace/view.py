@@ -7,7 +7,8 @@ from typing import Any
 
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.reasons import REASONS, RULES
-from wattbridge.operation.trace.filter import OUTCOMES, notes_of, outcome_of
+from wattbridge.operation.redaction import TOO_LONG
+from wattbridge.operation.trace.filter import OUTCOMES, notes_of, outcome_of, sizes_of
 from wattbridge.operation.trace.messages import id_of
 from wattbridge.operation.trace.pairs import pairs_of
 from wattbridge.store.base import Exchange
@@ -40,6 +41,7 @@ def row_of(exchange: Exchange) -> dict[str, Any]:
         "profile": exchange.profile,
         "losses": exchange.losses,
         "changes": exchange.changes,
+        "size": max(sizes_of(exchange)),
     }
 
 
@@ -79,6 +81,8 @@ def _milliseconds(seconds: float) -> float:
 
 def _side(exchange: Exchange, side: str, *, asks: bool) -> dict[str, Any]:
     texts = (exchange.arrived, exchange.replied) if asks else (exchange.asked, exchange.answered)
+    arrived, asked, answered, replied = sizes_of(exchange)
+    sizes = (arrived, replied) if asks else (asked, answered)
     is_charger = side == "charger"
     transport = exchange.charger_transport if is_charger else exchange.csms_transport
     try:
@@ -91,7 +95,15 @@ def _side(exchange: Exchange, side: str, *, asks: bool) -> dict[str, Any]:
         "message_id": message_id,
         "call": texts[0],
         "reply": texts[1],
+        "call_bytes": sizes[0],
+        "reply_bytes": sizes[1],
+        "call_note": _kept_short(texts[0], sizes[0]),
+        "reply_note": _kept_short(texts[1], sizes[1]),
     }
+
+
+def _kept_short(text: str, size: int) -> str:
+    return f"too long to keep: {size:,} bytes" if text.startswith(TOO_LONG) else ""
 
 
 def _note(note: dict[str, str], asked_by: str) -> dict[str, str]:
