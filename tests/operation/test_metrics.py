@@ -316,6 +316,17 @@ def test_the_other_direction_is_counted_apart() -> None:
     assert value(metrics, "wattbridge_callbacks_total") == 1.0
 
 
+def test_what_an_operator_asks_is_not_counted_as_the_central_systems() -> None:
+    metrics = some_metrics()
+    before = metrics.page()
+    refused = CallError("GenericError", "no answer", reason="timeout")
+    for record in (a_record("Reset", arrived_from=CENTRAL_SYSTEM), a_record("Reset", refused)):
+        metrics.count(replace(record, asked_by="operator"))
+    what = "wattbridge_call"
+    lines = [line for line in metrics.page().splitlines() if line.startswith(what.encode())]
+    assert lines == [line for line in before.splitlines() if line.startswith(what.encode())]
+
+
 def test_what_was_answered_here_says_nothing_of_the_peer() -> None:
     metrics = some_metrics()
     metrics.count(a_record("MeterValues", asked=False))

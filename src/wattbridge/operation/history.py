@@ -158,6 +158,7 @@ class History:
             len(record.asked.text) if record.asked is not None else 0,
             len(record.answered.text) if record.answered is not None else 0,
             len(record.replied.text),
+            record.asked_by,
         )
 
     # --- reading ---

@@ -16,6 +16,7 @@ from wattbridge.relay.tracing import Trace, Tracing
 
 _log = logging.getLogger(__name__)
 
+AskedBy = Literal["", "operator"]
 How = Literal["", "kept", "offline", "repeat", "local"]
 
 
@@ -31,7 +32,8 @@ class Record:
     is empty when the calling party was left without an answer. ``how`` tells where the reply comes from when
     it is not from the other party: ``kept`` when the message waits in the outbox, ``offline`` when the
     gateway answers for a central system that is away, ``local`` when it answers what the other party has no
-    operation or no words for, ``repeat`` when it was given before.
+    operation or no words for, ``repeat`` when it was given before. ``asked_by`` is ``operator`` when one has
+    asked in the place of the central system, and ``upstream`` is empty then.
     """
 
     identity: str
@@ -61,6 +63,7 @@ class Record:
     listener: str = ""  # by which the charge point is heard, or the call came that was refused
     trace: Trace | None = None  # of the exchange, where the gateway traces
     delay_seconds: float = 0.0
+    asked_by: AskedBy = ""
 
     @property
     def own_seconds(self) -> float:

@@ -21,7 +21,7 @@ from wattbridge.ocpp.local_answers import LocalAnswer
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Check, Note, Passage, Reply, Side
 from wattbridge.ocpp.older import NEWEST, UNKNOWN, Connector, asks_for_connector, understood
 from wattbridge.ocpp.security_extension import ExpectedLog
-from wattbridge.relay.journal import How, Journal, Record
+from wattbridge.relay.journal import AskedBy, How, Journal, Record
 from wattbridge.relay.offline import SAFE_TO_REPEAT
 from wattbridge.relay.tracing import Trace
 
@@ -302,12 +302,14 @@ class Session:
         arrived_from: Side,
         write: Callable[[Reply], Passage],
         began: float | None = None,
+        asked_by: AskedBy = "",
     ) -> tuple[Reply, Passage]:
         """Carry *call* to the other side and bring back the reply.
 
         ``arrived`` is the call as it was read, ``began`` when its last byte had come, on the session's clock
         (now, when nobody knows better). ``write`` gives the reply the form its asker understands and never
-        raises. Returns the reply and what ``write`` made of it; the record is written by then.
+        raises. ``asked_by`` is as in ``Record``. Returns the reply and what ``write`` made of it; the record
+        is written by then.
         """
         now = self._clock()
         began = now if began is None else began
@@ -354,7 +356,7 @@ class Session:
             reply = CallError("GenericError", "the gateway stopped before a reply came", reason="draining")
             times, unsaid = (0.0, self._clock() - now), Passage(arrived.transport, b"")
             passages = arrived, asked, answered, unsaid
-            self._record(call, reply, arrived_from, began, times, passages, trace=trace)
+            self._record(call, reply, arrived_from, began, times, passages, trace=trace, asked_by=asked_by)
             raise
         finally:
             self.calls_in_flight -= 1
@@ -379,7 +381,10 @@ class Session:
         replied = write(reply)
         passages = arrived, asked, answered, replied
         times = waited, delay
-        self._record(call, reply, arrived_from, began, times, passages, how, trace, now - began, came)
+        read = now - began
+        self._record(
+            call, reply, arrived_from, began, times, passages, how, trace, read, came, asked_by=asked_by
+        )
         if arrived_from is Side.CHARGE_POINT and self.after_relay is not None and answered is not None:
             self.after_relay(call, reply)
         return reply, replied
@@ -496,6 +501,8 @@ class Session:
         trace: Trace | None = None,
         read: float = 0.0,
         came: float | None = None,
+        *,
+        asked_by: AskedBy = "",
     ) -> None:
         """Tell the journal. ``times`` are those that the other party had the call, and that there was no way
         to ask it. ``read`` is how long it took to understand the call, ``came`` when the reply was there.
@@ -509,7 +516,7 @@ class Session:
                 identity=self.identity,
                 known_as=self.known_as,
                 route=self.route,
-                upstream=self.upstream,
+                upstream="" if asked_by else self.upstream,
                 profile=self.profile,
                 arrived_from=arrived_from,
                 action=call.action,
@@ -532,6 +539,7 @@ class Session:
                 listener=self.listener,
                 trace=trace,
                 delay_seconds=delay,
+                asked_by=asked_by,
             )
         )
 

@@ -102,6 +102,21 @@ def test_sides_when_the_central_system_asks() -> None:
     assert whole["timeline"][-1]["what"] == "the central system was left without an answer"
 
 
+def test_what_an_operator_asked_is_not_the_central_systems() -> None:
+    exchange = traced(
+        arrived_from="central_system", arrived=RELAYED, asked=METER_VALUES, upstream="", asked_by="operator"
+    )
+    whole = whole_of(exchange)
+    assert (whole["asked_by"], whole["direction"], whole["upstream"]) == ("operator", "to_charger", "")
+    assert [step["what"] for step in whole["timeline"]] == [
+        "the operator's call arrived",
+        "read and understood",
+        "the charge point was asked",
+        "the charge point's reply was read",
+        "the operator was answered",
+    ]
+
+
 def test_a_party_that_was_not_asked_or_has_not_answered() -> None:
     whole = whole_of(traced(asked="", answered="", how="kept"))
     assert "the central system was not asked: kept" in [step["what"] for step in whole["timeline"]]

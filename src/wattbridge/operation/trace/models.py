@@ -95,7 +95,7 @@ class Pair(Shape):
 class MessageWhole(MessageRow):
     known_as: str
     source: str
-    asked_by: Literal["charge_point", "central_system"]
+    asked_by: Literal["charge_point", "central_system", "operator"]
     outcome_said: str
     sides: MessageSides
     notes: list[MessageNote]

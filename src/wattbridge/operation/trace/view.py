@@ -55,7 +55,7 @@ def whole_of(exchange: Exchange) -> dict[str, Any]:
         **row_of(exchange),
         "known_as": exchange.known_as,
         "source": exchange.source,
-        "asked_by": exchange.arrived_from,
+        "asked_by": exchange.asked_by or exchange.arrived_from,
         "outcome_said": f"{OUTCOMES[outcome]}: {reason}" if reason else OUTCOMES[outcome],
         "sides": {side: _side(exchange, side, asks=side == asked_by) for side in ("charger", "csms")},
         "notes": [_note(note, asked_by) for note in notes_of(exchange)],
@@ -125,7 +125,7 @@ def _note(note: dict[str, str], asked_by: str) -> dict[str, str]:
 
 def _timeline(exchange: Exchange, asked_by: str) -> list[dict[str, Any]]:
     """What happened when, in milliseconds from the arrival of the call."""
-    caller, asked = _PARTY[asked_by], _PARTY[_OTHER[asked_by]]
+    caller, asked = exchange.asked_by or _PARTY[asked_by], _PARTY[_OTHER[asked_by]]
     ended = exchange.seconds
     told = [(0.0, f"the {caller}'s call arrived")]
     if exchange.read_seconds:
