@@ -102,6 +102,7 @@ async def test_a_call_goes_the_way_of_every_call(tmp_path: Path) -> None:
         assert head.startswith('[2,"operator-')
         assert frame == ',{"type":"Soft"}]'
         assert record.replied.text.decode().endswith(',{"status":"Accepted"}]')
+        assert (record.asked_by, record.upstream) == ("operator", "")
 
         charge_point.answer = lambda _: HTML
         answer = await here.ask("POST /chargers/CP1/calls", {"action": "Reset", "payload": {"type": "Soft"}})

@@ -92,7 +92,7 @@ class Operating:
             return {"reachable": False, "text": gone.description}
 
     async def call(self, identity: str, action: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """Ask the charge point as its central system would; it is recorded like any other exchange."""
+        """Ask the charge point as its central system would; the exchange is recorded as the operator's."""
         session = self._session(identity)
         codec = JsonCodec(self._gateway.fleet.dialect_of(session), Side.CENTRAL_SYSTEM)
         message_id = f"operator-{secrets.token_hex(8)}"
@@ -125,7 +125,7 @@ class Operating:
 
         frame = ocppj.write_call(message_id, action, call.payload)
         arrived = Passage("json", frame.encode(errors="replace"), tuple(notes))
-        await session.relay(call, arrived, Side.CENTRAL_SYSTEM, write)
+        await session.relay(call, arrived, Side.CENTRAL_SYSTEM, write, asked_by="operator")
         return written
 
     def told_of_call(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:

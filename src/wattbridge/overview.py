@@ -34,6 +34,7 @@ COUNTED = (
     "no-callback",
     "callback-not-allowed",
     "html-instead-of-soap",
+    "connect-rate",
     "wrong-password",
     "clock-skew",
 )

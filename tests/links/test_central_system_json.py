@@ -365,6 +365,27 @@ async def test_a_call_waits_for_the_connection_and_is_answered() -> None:
     assert world.states == ["open", "closed"]
 
 
+async def test_the_wait_for_the_connection_is_told_apart_from_the_wait_for_the_reply() -> None:
+    now = [0.0]
+    naps = Naps()
+    pacer = Pacer(1.0, clock=lambda: now[0], sleep=naps)
+    await pacer.turn()
+    async with (
+        a_central_system() as central_system,
+        running(central_system.url, pacer=pacer, clock=lambda: now[0]) as world,
+    ):
+        asking = world.tasks.create_task(world.link.call(HEARTBEAT))
+        await naps.asked.get()
+        now[0] = 3.0
+        naps.over.release()
+        peer = await central_system.connections.get()
+        await peer.recv()
+        now[0] = 3.25
+        await peer.send('[3,"1",{}]')
+        answer = await asking
+        assert (answer.delay, answer.waited) == (3.0, 0.25)
+
+
 async def test_calls_that_wait_for_the_connection_are_sent_one_by_one() -> None:
     async with a_central_system() as central_system, running(central_system.url) as world:
         asking = [world.tasks.create_task(world.link.call(HEARTBEAT)) for _ in range(3)]
@@ -462,6 +483,17 @@ async def test_a_call_before_the_first_attempt_is_over_is_not_connected() -> Non
         assert await world.failing_call() == (
             "not_connected",
             "central system cloud: no connection has been made yet",
+        )
+
+
+async def test_a_call_that_waits_for_its_turn_to_connect_says_whose_rate_that_is() -> None:
+    pacer = Pacer(2.5, clock=lambda: 0.0, sleep=Naps())
+    await pacer.turn()
+    async with running("ws://127.0.0.1:9/", pacer=pacer, connect_wait=0.02) as world:
+        assert await world.failing_call() == (
+            "not_connected",
+            "central system cloud: it is not this charge point's turn yet to connect: "
+            "upstreams.cloud.connect.rate is 2.5/s",
         )
 
 

@@ -3,17 +3,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from tests.fakes import PATIENCE, Listened, listen
+from tests.fakes import PATIENCE, Clock, Listened, listen
 from wattbridge.links.json_link import Closed, JsonLimits, JsonLink
 from wattbridge.ocpp.actions import JsonCodec, dialect
 from wattbridge.ocpp.errors import Unreachable, Violation
@@ -89,6 +90,17 @@ class FakeChargePoint:
         return None
 
 
+def slow_to_send(clock: Clock) -> type[ClientConnection]:
+    """Half a second of *clock* passes while the socket takes what is sent."""
+
+    class SlowToSend(ClientConnection):
+        def send_data(self) -> None:
+            clock.now += 0.5 if self.protocol.writes else 0.0
+            super().send_data()
+
+    return SlowToSend
+
+
 Asking = asyncio.Task[Answer | Unreachable]
 
 
@@ -139,6 +151,7 @@ async def a_world(
     max_size: int = 1 << 16,
     may_answer: bool = True,
     numbered: bool = True,
+    clock: Clock | None = None,
 ) -> AsyncIterator[World]:
     connections: asyncio.Queue[ServerConnection] = asyncio.Queue()
 
@@ -158,7 +171,12 @@ async def a_world(
     async with serve(handle, "127.0.0.1", 0, compression=None, ping_interval=None) as server:
         port = server.sockets[0].getsockname()[1]
         socket = await connect(
-            f"ws://127.0.0.1:{port}", compression=None, ping_interval=None, max_size=max_size, proxy=None
+            f"ws://127.0.0.1:{port}",
+            compression=None,
+            ping_interval=None,
+            max_size=max_size,
+            proxy=None,
+            create_connection=slow_to_send(clock) if clock else None,
         )
         peer = await connections.get()
         async with asyncio.TaskGroup() as tasks:
@@ -171,6 +189,7 @@ async def a_world(
                 tasks,
                 limits or JsonLimits(close_wait=1.0),
                 wall_clock=lambda: 1714557600.0,
+                clock=clock or time.monotonic,
                 **ids,
             )
             running = tasks.create_task(link.run())
@@ -195,6 +214,16 @@ async def test_a_call_is_written_and_its_reply_read() -> None:
             Passage("json", text.encode(), (WRITTEN,)),
             Passage("json", reply.encode(), (READ,)),
         )
+
+
+async def test_the_way_to_the_party_is_a_part_of_the_wait_for_it() -> None:
+    """One in the same machine may have answered before the gateway is back from sending."""
+    clock = Clock()
+    async with a_world(clock=clock) as world:
+        asking = world.ask(HEARTBEAT)
+        await world.peer.recv()
+        await world.peer.send('[3,"1",{}]')
+        assert (await answer_to(asking)).waited == 0.5
 
 
 async def test_a_callerror_is_a_reply() -> None:

@@ -13,6 +13,8 @@ from wattbridge.ocpp.messages import CallError, CallResult, Change, Loss, Note, 
 from wattbridge.operation import history as module
 from wattbridge.operation.history import History, Keeping
 from wattbridge.operation.redaction import Redaction
+from wattbridge.operation.trace.filter import parse
+from wattbridge.operation.trace.view import whole_of
 from wattbridge.relay.journal import How, Journal, Record
 from wattbridge.store.base import Exchange, NotKept, Row
 from wattbridge.store.memory import MemoryStore
@@ -95,8 +97,28 @@ async def test_an_exchange_is_a_row_with_all_four_texts() -> None:
             csms_version="1.6",
             read_seconds=0.0003,
             write_seconds=0.0002,
+            arrived_bytes=23,
+            asked_bytes=40,
+            answered_bytes=10,
+            replied_bytes=20,
         )
     ]
+
+
+async def test_a_message_that_is_too_long_to_keep_is_as_large_as_it_was() -> None:
+    store = MemoryStore()
+    history = await a_history(store, redaction=Redaction(id_tags=True))
+    arrived = b"<idTag>04E91C5A</idTag>" + b"x" * 240_033
+    history.note(a_record(arrived=arrived, asked=None, other_transport="json"))
+    [row] = await kept(store)
+    assert (len(row.arrived) < 100, row.arrived_bytes) == (True, 240_056)
+    assert parse("size:>200k").matches(row)
+    assert not parse("size:<1k").matches(row)
+    told = whole_of(row)
+    side = told["sides"]["charger"]
+    assert (told["size"], side["call_bytes"]) == (240_056, 240_056)
+    assert side["call_note"] == "too long to keep: 240,056 bytes"
+    assert (side["reply_bytes"], side["reply_note"]) == (20, "")
 
 
 async def test_what_there_was_not_is_empty_and_the_reason_is_there() -> None:

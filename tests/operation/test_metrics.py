@@ -259,6 +259,15 @@ def test_a_call_is_counted_and_timed() -> None:
     assert value(metrics, own % "0.00025") == 1.0
 
 
+def test_a_wait_for_a_connection_is_neither_the_peers_time_nor_ours() -> None:
+    metrics = some_metrics()
+    metrics.count(replace(a_record(seconds=8.06, peer_seconds=0.0598), delay_seconds=8.0))
+    peer = 'wattbridge_peer_response_duration_seconds_sum{peer="csms",upstream="main"}'
+    assert value(metrics, peer) == 0.0598
+    own = 'wattbridge_translation_duration_seconds_sum{source="soap",target="json"}'
+    assert round(value(metrics, own), 6) == 0.0002
+
+
 @pytest.mark.parametrize("charger", ["soap", "json"])
 @pytest.mark.parametrize("csms", ["soap", "json"])
 def test_calls_are_counted_by_the_protocols_of_both_parties(charger: str, csms: str) -> None:
@@ -305,6 +314,17 @@ def test_the_other_direction_is_counted_apart() -> None:
     own = 'wattbridge_translation_duration_seconds_count{source="json",target="soap"}'
     assert value(metrics, own) == 1.0
     assert value(metrics, "wattbridge_callbacks_total") == 1.0
+
+
+def test_what_an_operator_asks_is_not_counted_as_the_central_systems() -> None:
+    metrics = some_metrics()
+    before = metrics.page()
+    refused = CallError("GenericError", "no answer", reason="timeout")
+    for record in (a_record("Reset", arrived_from=CENTRAL_SYSTEM), a_record("Reset", refused)):
+        metrics.count(replace(record, asked_by="operator"))
+    what = "wattbridge_call"
+    lines = [line for line in metrics.page().splitlines() if line.startswith(what.encode())]
+    assert lines == [line for line in before.splitlines() if line.startswith(what.encode())]
 
 
 def test_what_was_answered_here_says_nothing_of_the_peer() -> None:

@@ -88,6 +88,41 @@ def test_an_exchange_that_failed_has_a_cause(kind: str, reason: str, text: str, 
     assert (problem.kind, problem.charger, problem.reason, problem.text) == (kind, "CP1", reason, text)
 
 
+NOT_ITS_TURN = (
+    "central system cloud: it is not this charge point's turn yet to connect: "
+    "upstreams.cloud.connect.rate is 50/s"
+)
+
+
+def test_a_fleet_that_waits_to_connect_is_one_problem_that_names_the_rate() -> None:
+    world = World()
+    for number in range(3):
+        world.fails("not_connected", NOT_ITS_TURN, identity=f"CP{number}", upstream="cloud")
+    [problem] = world.problems.all()
+    assert (problem.kind, problem.charger, problem.upstream, problem.count) == (
+        "connect-rate",
+        "",
+        "cloud",
+        3,
+    )
+    assert (problem.text, problem.met_by) == (NOT_ITS_TURN, {"CP0", "CP1", "CP2"})
+    assert "upstreams.NAME.connect.rate" in CAUSES["connect-rate"].fix
+
+
+def test_nobody_waits_to_connect_any_more_when_a_call_is_answered_a_minute_later() -> None:
+    world = World()
+    world.fails("not_connected", NOT_ITS_TURN, upstream="cloud")
+    [problem] = world.problems.all()
+    world.now += 30.0
+    world.exchange("Heartbeat", CallResult({}), upstream="cloud")  # others may wait still
+    world.now += 31.0
+    world.exchange("Heartbeat", CallResult({}), upstream="other")
+    world.exchange("MeterValues", CallResult({}), upstream="cloud", how="kept")
+    assert problem.passed is None
+    world.exchange("Heartbeat", CallResult({}), upstream="cloud")
+    assert problem.passed == world.now
+
+
 def test_what_is_the_other_partys_word_has_none() -> None:
     world = World()
     world.fails("call_error", "NotSupported", **CALLED)

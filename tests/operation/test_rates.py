@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from wattbridge.ocpp.messages import CallError, CallResult, Passage, Reply, Side
 from wattbridge.operation.rates import STEPS, Rates
 from wattbridge.relay.journal import Journal, Record
@@ -33,6 +35,15 @@ def test_a_rate_is_the_mean_of_the_last_minute() -> None:
     assert world.rates.per_second(Side.CENTRAL_SYSTEM) == 0.0
     world.now += 60
     assert world.rates.per_second(Side.CHARGE_POINT) == 0.0
+
+
+def test_what_an_operator_asks_is_no_call_of_the_central_system() -> None:
+    world = World()
+    nothing = Passage("json", b"")
+    side, reply = Side.CENTRAL_SYSTEM, CallError("GenericError", "", reason="timeout")
+    record = Record("CP1", side, "Reset", {}, reply, 0.0, 0.1, 0.1, nothing, None, None, nothing)
+    world.journal.record(replace(record, asked_by="operator"))
+    assert (world.rates.per_second(side), world.rates.failures()) == (0.0, {})
 
 
 def test_the_spark_line_has_a_number_for_each_ten_seconds() -> None:

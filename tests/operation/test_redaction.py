@@ -317,9 +317,14 @@ def test_what_is_nested_too_deep_is_not_kept() -> None:
 
 
 def test_what_is_too_long_to_be_searched_is_not_kept() -> None:
-    long = f'{{"idTag":"{TAG}","x":"{"x" * LONGEST_SEARCHED}"}}'
+    begin = f'{{"idTag":"{TAG}","x":"'
+    long = begin + "ü" * ((240_056 - len(begin) - 2) // 2) + '"}'
     [done] = blotted(ID_TAGS, long)
-    assert done == f"*** {len(long)} characters, too many to find what is to be blotted out"
+    length = f"{len(long.encode()):,}"
+    assert done == (
+        f"*** too long to keep: {length} bytes are too many to find in them what is to be blotted out"
+    )
+    assert length.startswith("240,05")
 
 
 def test_errors_of_the_gateway_repeat_nothing() -> None:

@@ -254,6 +254,29 @@ async def test_a_mistake_of_ours_is_raised_and_leaves_nothing_behind() -> None:
 # --- whose time ---
 
 
+async def test_time_in_which_there_was_no_way_to_ask_is_nobodys() -> None:
+    clock = Clock()
+    session, heard = a_session(clock)
+    session.attach(
+        Side.CENTRAL_SYSTEM, FakeLink(away("not_connected", "no connection"), clock=clock, takes=10.0)
+    )
+    await relay(session)
+    [record] = heard.records
+    assert (record.asked, record.seconds, record.peer_seconds) == (None, 10.0, 0.0)
+    assert (record.delay_seconds, record.own_seconds) == (10.0, 0.0)
+
+
+async def test_a_wait_for_the_connection_is_no_part_of_the_wait_for_the_reply() -> None:
+    clock = Clock()
+    session, heard = a_session(clock)
+    silent = away("timeout", "no reply to Heartbeat within 30 s")
+    silent.asked, silent.delay = Passage("json", b'[2,"1","Heartbeat",{}]'), 4.0
+    session.attach(Side.CENTRAL_SYSTEM, FakeLink(silent, clock=clock, takes=34.0))
+    await relay(session)
+    [record] = heard.records
+    assert (record.seconds, record.peer_seconds, record.delay_seconds) == (34.0, 30.0, 4.0)
+
+
 async def test_the_gateways_time_is_what_the_link_did_not_wait() -> None:
     """From the request's last byte to the reply, without what the asked party took of it."""
     clock = Clock(10.0)
@@ -270,6 +293,7 @@ async def test_the_gateways_time_is_what_the_link_did_not_wait() -> None:
     [record] = heard.records
     assert round(record.seconds, 6) == 0.515
     assert record.peer_seconds == 0.5
+    assert round(record.own_seconds, 6) == 0.015
     assert round(record.began - 1_714_557_600.0, 3) == 9.992
 
 

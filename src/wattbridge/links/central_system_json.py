@@ -146,6 +146,7 @@ class CentralSystemJson:
         "_duty",
         "_failure",
         "_failures",
+        "_in_line",
         "_interrupt",
         "_journal",
         "_link",
@@ -195,6 +196,7 @@ class CentralSystemJson:
         self._closing = ""
         self._interrupt: asyncio.Timeout | None = None
         self._failures = 0  # in a row
+        self._in_line = False  # whether it waits for its turn to connect
         self._next_attempt = 0.0  # when the pause between attempts is over
         self._failure = NOT_YET
 
@@ -221,9 +223,13 @@ class CentralSystemJson:
             return await self._link.call(call)
         began = self._clock()
         link = await self._wait_for_link(call)
-        waited = self._clock() - began  # it is the central system's time, not the gateway's
-        answer = await link.call(call)
-        return replace(answer, waited=answer.waited + waited)
+        delay = self._clock() - began  # neither the central system has the call, nor the gateway works on it
+        try:
+            answer = await link.call(call)
+        except Unreachable as gone:
+            gone.delay = delay
+            raise
+        return replace(answer, delay=delay)
 
     async def _wait_for_link(self, call: Call) -> JsonLink:
         with suppress(TimeoutError):
@@ -239,7 +245,13 @@ class CentralSystemJson:
         failure = self._failure
         if self.held:
             failure = _Failure("not_connected", f"it {self._duty.why}")
+        elif self._in_line and failure.reason == "not_connected":  # nothing worse is known of it
+            failure = _Failure("not_connected", self._not_its_turn())
         raise Unreachable(failure.reason, f"central system {self._central_system.name}: {failure.problem}")
+
+    def _not_its_turn(self) -> str:
+        setting = f"upstreams.{self._central_system.name}.connect.rate"
+        return f"it is not this charge point's turn yet to connect: {setting} is {self._pacer.rate:g}/s"
 
     @property
     def _hopeless(self) -> bool:
@@ -319,7 +331,11 @@ class CentralSystemJson:
 
     async def _connect(self, tasks: asyncio.TaskGroup) -> None:
         self._become("connecting")
-        await self._pacer.turn()
+        self._in_line = True
+        try:
+            await self._pacer.turn()
+        finally:
+            self._in_line = False
         opened = await self._open()
         if isinstance(opened, _Failure):
             self._failures += 1

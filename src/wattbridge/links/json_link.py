@@ -208,8 +208,8 @@ class JsonLink:
         message_id = self._endpoint.call(asking, self._clock())
         # Registered before the text is sent.
         ending = self._asking[message_id] = self._loop.create_future()
+        sent = self._clock()  # a party in the same machine may answer before the socket returns
         self._send()
-        sent = self._clock()
         try:
             ended = await ending
         except asyncio.CancelledError:

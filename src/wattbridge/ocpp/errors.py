@@ -86,10 +86,12 @@ class Unreachable(Exception):
 
     ``reason`` is a word of ``reasons.REASONS``, ``description`` a sentence for people. ``asked`` is what had
     been written to the party by then; None when it was never asked. ``waited`` is for how many seconds
-    somebody waited for the party, where that is known.
+    somebody waited for the party, ``delay`` for how many before that there was no way to ask it, where that
+    is known.
     """
 
     waited = 0.0
+    delay = 0.0
 
     def __init__(self, reason: str, description: str, asked: Passage | None = None) -> None:
         super().__init__(description)

@@ -132,7 +132,7 @@ class Exchanges:
             peer_seconds, times = record.peer_seconds, flow.peer
             times.sum += peer_seconds
             times.within[bisect_left(CALL_SECONDS, peer_seconds)] += 1
-            own, times = seconds - peer_seconds, flow.own
+            own, times = seconds - peer_seconds - record.delay_seconds, flow.own
             if own > 0.0:
                 times.sum += own
             times.within[bisect_left(OWN_SECONDS, own)] += 1
@@ -149,7 +149,7 @@ class Exchanges:
         flow.seconds.show(record.seconds, trace_id, when)
         if record.asked is not None:
             flow.peer.show(record.peer_seconds, trace_id, when)
-            flow.own.show(max(0.0, record.seconds - record.peer_seconds), trace_id, when)
+            flow.own.show(record.own_seconds, trace_id, when)
 
     def _flow(self, record: Record) -> Flow:
         """The flow of a record that is the first of its kind, or of an action that nobody knows."""

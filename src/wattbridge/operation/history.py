@@ -153,6 +153,12 @@ class History:
             sum(isinstance(note, Change) for note in notes) if notes else 0,
             record.read_seconds,
             record.write_seconds,
+            record.delay_seconds,
+            len(record.arrived.text),
+            len(record.asked.text) if record.asked is not None else 0,
+            len(record.answered.text) if record.answered is not None else 0,
+            len(record.replied.text),
+            record.asked_by,
         )
 
     # --- reading ---

@@ -386,6 +386,8 @@ class ExchangeLog:
             keys["source"] = record.source
         if record.how:
             keys["how"] = record.how
+        if record.asked_by:
+            keys["asked_by"] = record.asked_by
         if record.trace is not None and record.trace.sampled:
             keys["trace"] = record.trace.trace_id
         if error is None:

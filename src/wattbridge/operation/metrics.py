@@ -295,6 +295,8 @@ class Metrics:
         self._lag.observe(seconds)
 
     def count(self, record: Record) -> None:
+        if record.asked_by:  # what is counted is what charge points and central systems ask of each other
+            return
         self._exchanges.count(record)
         if record.how:
             answers = {"repeat": self._duplicates, "local": self._local_answers}

@@ -24,6 +24,7 @@ LONGEST = 500  # characters of what a party said
 
 ASTRAY = 120.0  # seconds that a clock may be wrong
 ALIKE = 15.0  # seconds by which two messages may differ that tell of the same wrong clock
+QUIET = 60.0  # seconds without a charge point that waits to connect, after which none does any more
 APART = 20.0  # seconds between them: what was kept while a line was down comes all at once
 
 
@@ -111,6 +112,13 @@ CAUSES = {
         "`wattbridge check --connect` tries it step by step: name, port, firewall, TLS, path.",
         "the-central-system-does-not-take-the-charge-point",
     ),
+    "connect-rate": Cause(
+        "Charge points wait for the gateway itself: more of them connect than it lets through to their "
+        "central system in a second.",
+        "Raise upstreams.NAME.connect.rate to what the central system takes, or let the fleet come back more "
+        "slowly; what is said here has the number that holds.",
+        "it-is-not-this-charge-points-turn-yet-to-connect",
+    ),
     "authorization-refused": Cause(
         "The central system refuses an idTag: the driver is not let charge.",
         "Look up the idTag in the central system: blocked, expired, or not known there.",
@@ -162,6 +170,7 @@ _OF_CENTRAL_SYSTEM = ("csms-unreachable", "tls")
 _PASSED_WHEN_OUT_OF_SERVICE = ("csms-unreachable",)
 
 _TLS = re.compile(r"\bTLS\b|\bSSL\b|certificate", re.IGNORECASE)
+_NOT_ITS_TURN = re.compile(r"\bconnect\.rate is \d")  # as the link to a central system says it
 _STATUS = re.compile(r"HTTP (\d{3})\b")
 _POLICY = "no usable callback address"
 
@@ -273,11 +282,18 @@ class Problems:
                 kind = "callback-not-allowed"
             elif reason in ("refused", "unreachable", "timeout"):
                 kind = "tls" if _TLS.search(said) else "no-callback"
+        elif upstream and reason == "not_connected" and _NOT_ITS_TURN.search(said):
+            self._note("connect-rate", "", reason, said, upstream=upstream, met_by=record.identity)
+            return
         if kind:
             self._note(kind, record.identity, reason, said, upstream=upstream)
 
     def _hear_result(self, record: Record, result: CallResult) -> None:
         action, payload = record.action, record.payload
+        if record.arrived_from is Side.CHARGE_POINT and not record.how and self._groups:
+            waited = self._groups.get(("connect-rate", "", record.upstream))
+            if waited is not None and self._wall_clock() - waited.last > QUIET:
+                self._passed(("connect-rate",), "", record.upstream)
         if record.other_transport == "soap" and not record.how and self._groups:
             if record.arrived_from is Side.CENTRAL_SYSTEM:
                 self._passed(_PASSED_WHEN_CALLED, record.identity, "")

@@ -32,6 +32,8 @@ class Rates:
         journal.listen(record=self.note)
 
     def note(self, record: Record) -> None:
+        if record.asked_by:  # an operator's
+            return
         now = self._clock()
         step = int(now // STEP)
         if not self._steps or self._steps[-1][0] != step:

@@ -19,6 +19,7 @@ from wattbridge.ocpp.messages import Change, Note
 from wattbridge.ocpp.security_extension import PASSWORD_KEYS
 
 BLOT = "***"
+TOO_LONG = f"{BLOT} too long to keep: "  # with the length, in place of a message
 
 # Letter case is forgiven in names, here as by the reader of messages.
 ID_TAGS = frozenset({"idtag", "parentidtag"})
@@ -117,7 +118,8 @@ class _Blotter:
         if self._forms and (len(text) > self._longest or not self._may_repeat(text)):
             return text  # of a very long one, the first time has to be enough
         if len(text) > LONGEST_SEARCHED:
-            return f"{BLOT} {len(text)} characters, too many to find what is to be blotted out"
+            length = len(text.encode("utf-8", "replace"))
+            return f"{TOO_LONG}{length:,} bytes are too many to find in them what is to be blotted out"
         begin = text[:200].lstrip("\ufeff \t\r\n")[:1]
         if begin == "<":
             return self._xml(text, nested)

@@ -348,14 +348,18 @@ class Delivery:
         try:
             answer = await self._send(call)
         except Unreachable as unreachable:
-            unreachable.waited = self._keeper.clock() - began
+            spent = self._keeper.clock() - began
+            if unreachable.asked is None:
+                unreachable.delay = spent
+            else:
+                unreachable.waited = spent - unreachable.delay
             return unreachable
         reply = answer.reply
         # What answers a POST in no way that SOAP knows is a proxy; behind a WebSocket there is nobody else.
         no_answer = UNDELIVERED if self._speaks_json else UNDELIVERED | NOT_ITS_WORD
         if isinstance(reply, CallError) and reply.reason in no_answer:
             gone = Unreachable(reply.reason, reply.description, answer.asked)
-            gone.waited = answer.waited
+            gone.waited, gone.delay = answer.waited, answer.delay
             return gone
         if answer.answered is not None:
             self._answers += 1
@@ -983,4 +987,4 @@ def _here(reply: CallResult, how: How, gone: Unreachable | None) -> Answer:
     """An answer of the gateway; *gone* tells what became of the attempt to ask the central system."""
     if gone is None:
         return Answer(reply, None, None, how=how)
-    return Answer(reply, gone.asked, None, gone.waited, how)
+    return Answer(reply, gone.asked, None, gone.waited, how, delay=gone.delay)

@@ -16,6 +16,7 @@ from wattbridge.relay.tracing import Trace, Tracing
 
 _log = logging.getLogger(__name__)
 
+AskedBy = Literal["", "operator"]
 How = Literal["", "kept", "offline", "repeat", "local"]
 
 
@@ -25,12 +26,14 @@ class Record:
 
     ``action`` is empty when the message could not be read that far. ``began`` is when the call arrived, in
     seconds since the epoch; ``seconds`` what the calling party waited from then on, ``peer_seconds`` how
-    long the asked party had the call. The difference is the gateway's own time.
+    long the asked party had the call, ``delay_seconds`` how long before that there was no connection to ask
+    it on. The rest is the gateway's own time.
     ``asked`` is None when the other party was never asked, ``answered`` when it never answered. ``replied``
     is empty when the calling party was left without an answer. ``how`` tells where the reply comes from when
     it is not from the other party: ``kept`` when the message waits in the outbox, ``offline`` when the
     gateway answers for a central system that is away, ``local`` when it answers what the other party has no
-    operation or no words for, ``repeat`` when it was given before.
+    operation or no words for, ``repeat`` when it was given before. ``asked_by`` is ``operator`` when one has
+    asked in the place of the central system, and ``upstream`` is empty then.
     """
 
     identity: str
@@ -59,6 +62,13 @@ class Record:
     write_seconds: float = 0.0  # from the reply's coming until it was written
     listener: str = ""  # by which the charge point is heard, or the call came that was refused
     trace: Trace | None = None  # of the exchange, where the gateway traces
+    delay_seconds: float = 0.0
+    asked_by: AskedBy = ""
+
+    @property
+    def own_seconds(self) -> float:
+        """What the gateway itself took for it."""
+        return max(0.0, self.seconds - self.peer_seconds - self.delay_seconds)
 
     @property
     def reason(self) -> str:

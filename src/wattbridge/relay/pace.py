@@ -39,6 +39,10 @@ class Pacer:
                 self._count()
             self._turns -= 1.0
 
+    @property
+    def rate(self) -> float:
+        return self._rate
+
     def go_at(self, rate: float) -> None:
         """From now on, so many turns a second."""
         self._count()

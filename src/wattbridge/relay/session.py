@@ -21,7 +21,7 @@ from wattbridge.ocpp.local_answers import LocalAnswer
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Check, Note, Passage, Reply, Side
 from wattbridge.ocpp.older import NEWEST, UNKNOWN, Connector, asks_for_connector, understood
 from wattbridge.ocpp.security_extension import ExpectedLog
-from wattbridge.relay.journal import How, Journal, Record
+from wattbridge.relay.journal import AskedBy, How, Journal, Record
 from wattbridge.relay.offline import SAFE_TO_REPEAT
 from wattbridge.relay.tracing import Trace
 
@@ -70,8 +70,9 @@ def left_unanswered(action: str, reply: Reply, version: str) -> bool:
 class Answer:
     """What a link brings back from its party.
 
-    ``waited`` is for how many seconds the link waited: for its turn, for a connection, for the reply. The
-    rest of the time that ``Link.call`` took is the gateway's own. ``how`` is as in ``Record``. ``notes`` tell
+    ``waited`` is for how many seconds the link waited: for its turn, for the reply; ``delay`` for how many
+    before that it had no connection to ask on. The rest of the time that ``Link.call`` took is the gateway's
+    own. ``how`` is as in ``Record``. ``notes`` tell
     what was lost where nothing was asked.
     """
 
@@ -81,6 +82,7 @@ class Answer:
     waited: float = field(default=0.0, compare=False)
     how: How = ""
     notes: tuple[Note, ...] = ()
+    delay: float = field(default=0.0, compare=False)
 
 
 class Link(Protocol):
@@ -300,12 +302,14 @@ class Session:
         arrived_from: Side,
         write: Callable[[Reply], Passage],
         began: float | None = None,
+        asked_by: AskedBy = "",
     ) -> tuple[Reply, Passage]:
         """Carry *call* to the other side and bring back the reply.
 
         ``arrived`` is the call as it was read, ``began`` when its last byte had come, on the session's clock
         (now, when nobody knows better). ``write`` gives the reply the form its asker understands and never
-        raises. Returns the reply and what ``write`` made of it; the record is written by then.
+        raises. ``asked_by`` is as in ``Record``. Returns the reply and what ``write`` made of it; the record
+        is written by then.
         """
         now = self._clock()
         began = now if began is None else began
@@ -313,7 +317,7 @@ class Session:
             self.heard = now
         reply: Reply
         asked = answered = None
-        waited = 0.0
+        waited = delay = 0.0
         how: How = ""
         tracing = self._journal.tracing
         trace = tracing.begin() if tracing is not None else None
@@ -336,22 +340,23 @@ class Session:
                         arrived = replace(arrived, notes=(*arrived.notes, *notes))
                     answer = await self._ask_central_system(call)
                 reply, asked, answered, waited = answer.reply, answer.asked, answer.answered, answer.waited
-                how = answer.how
+                how, delay = answer.how, answer.delay
                 if answer.notes:
                     arrived = replace(arrived, notes=(*arrived.notes, *answer.notes))
         except Unreachable as gone:
             details = {"uncertain": True} if gone.asked and arrived_from is Side.CENTRAL_SYSTEM else {}
             reply = CallError("GenericError", gone.description, details, reason=gone.reason)
             asked, waited = gone.asked, self._clock() - now
+            waited, delay = (0.0, waited) if asked is None else (waited - gone.delay, gone.delay)
         except Violation as broken:
             reason = "unsupported" if broken.reason == "unsupported" else "untranslatable"
             reply = CallError(broken.code, str(broken), {"path": broken.path}, reason=reason)
         except asyncio.CancelledError:
             # The gateway is stopping and could wait no longer. Nobody is answered, but it has happened.
             reply = CallError("GenericError", "the gateway stopped before a reply came", reason="draining")
-            waited, unsaid = self._clock() - now, Passage(arrived.transport, b"")
+            times, unsaid = (0.0, self._clock() - now), Passage(arrived.transport, b"")
             passages = arrived, asked, answered, unsaid
-            self._record(call, reply, arrived_from, began, waited, passages, trace=trace)
+            self._record(call, reply, arrived_from, began, times, passages, trace=trace, asked_by=asked_by)
             raise
         finally:
             self.calls_in_flight -= 1
@@ -375,7 +380,11 @@ class Session:
         came = self._clock()
         replied = write(reply)
         passages = arrived, asked, answered, replied
-        self._record(call, reply, arrived_from, began, waited, passages, how, trace, now - began, came)
+        times = waited, delay
+        read = now - began
+        self._record(
+            call, reply, arrived_from, began, times, passages, how, trace, read, came, asked_by=asked_by
+        )
         if arrived_from is Side.CHARGE_POINT and self.after_relay is not None and answered is not None:
             self.after_relay(call, reply)
         return reply, replied
@@ -486,17 +495,20 @@ class Session:
         reply: Reply,
         arrived_from: Side,
         began: float,
-        waited: float,
+        times: tuple[float, float],
         passages: tuple[Passage, Passage | None, Passage | None, Passage],
         how: How = "",
         trace: Trace | None = None,
         read: float = 0.0,
         came: float | None = None,
+        *,
+        asked_by: AskedBy = "",
     ) -> None:
-        """Tell the journal. ``read`` is how long it took to understand the call, ``came`` when the reply was
-        there.
+        """Tell the journal. ``times`` are those that the other party had the call, and that there was no way
+        to ask it. ``read`` is how long it took to understand the call, ``came`` when the reply was there.
         """
         arrived, asked, answered, replied = passages
+        waited, delay = times
         now = self._clock()
         seconds = now - began
         self._journal.record(
@@ -504,7 +516,7 @@ class Session:
                 identity=self.identity,
                 known_as=self.known_as,
                 route=self.route,
-                upstream=self.upstream,
+                upstream="" if asked_by else self.upstream,
                 profile=self.profile,
                 arrived_from=arrived_from,
                 action=call.action,
@@ -526,6 +538,8 @@ class Session:
                 write_seconds=0.0 if came is None else now - came,
                 listener=self.listener,
                 trace=trace,
+                delay_seconds=delay,
+                asked_by=asked_by,
             )
         )
 

@@ -170,8 +170,10 @@ class Exchange(Row):
 
     ``number`` orders the history; it is unique and grows. The four texts are wire forms, empty when there was
     no such message. ``how``, ``route``, ``profile`` and ``known_as`` are as in the journal's record,
-    ``source`` is the address that the charge point speaks from. ``losses`` and ``changes`` count notes. Rows
-    of before there was such a column have nothing in it.
+    ``source`` is the address that the charge point speaks from. ``losses`` and ``changes`` count notes. The
+    four ``_bytes`` are how large the messages were on the wire; a text may be kept shorter. ``asked_by`` is
+    ``operator`` when one asked in the place of the central system. Rows of before there was such a column
+    have nothing in it.
     """
 
     table: ClassVar[str] = "exchange"
@@ -204,6 +206,12 @@ class Exchange(Row):
     changes: int = 0
     read_seconds: float = 0.0  # until the call was understood
     write_seconds: float = 0.0  # from the reply's coming until it was written
+    delay_seconds: float = 0.0  # without a connection to ask on
+    arrived_bytes: int = 0
+    asked_bytes: int = 0
+    answered_bytes: int = 0
+    replied_bytes: int = 0
+    asked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

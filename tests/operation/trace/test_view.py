@@ -37,6 +37,7 @@ def test_a_row_of_a_list() -> None:
         "profile": "acme-cc1",
         "losses": 1,
         "changes": 1,
+        "size": len(METER_VALUES),
     }
 
 
@@ -58,6 +59,10 @@ def test_the_whole_of_one() -> None:
             "message_id": "urn:uuid:4711",
             "call": METER_VALUES,
             "reply": RESPONSE,
+            "call_bytes": len(METER_VALUES),
+            "reply_bytes": len(RESPONSE),
+            "call_note": "",
+            "reply_note": "",
         },
         "csms": {
             "transport": "json",
@@ -65,6 +70,10 @@ def test_the_whole_of_one() -> None:
             "message_id": "7d1f",
             "call": RELAYED,
             "reply": '[3,"7d1f",{}]',
+            "call_bytes": len(RELAYED),
+            "reply_bytes": 13,
+            "call_note": "",
+            "reply_note": "",
         },
     }
     assert [(note["side"], note["message"], note["what"], note["rule"]) for note in whole["notes"]] == [
@@ -76,6 +85,7 @@ def test_the_whole_of_one() -> None:
     assert whole["timeline"] == [
         {"at_ms": 0.0, "what": "the charge point's call arrived"},
         {"at_ms": 0.3, "what": "read and understood"},
+        {"at_ms": 0.8, "what": "the central system was asked"},
         {"at_ms": 60.8, "what": "the central system's reply was read"},
         {"at_ms": 61.0, "what": "the charge point was answered"},
     ]
@@ -92,11 +102,35 @@ def test_sides_when_the_central_system_asks() -> None:
     assert whole["timeline"][-1]["what"] == "the central system was left without an answer"
 
 
+def test_what_an_operator_asked_is_not_the_central_systems() -> None:
+    exchange = traced(
+        arrived_from="central_system", arrived=RELAYED, asked=METER_VALUES, upstream="", asked_by="operator"
+    )
+    whole = whole_of(exchange)
+    assert (whole["asked_by"], whole["direction"], whole["upstream"]) == ("operator", "to_charger", "")
+    assert [step["what"] for step in whole["timeline"]] == [
+        "the operator's call arrived",
+        "read and understood",
+        "the charge point was asked",
+        "the charge point's reply was read",
+        "the operator was answered",
+    ]
+
+
 def test_a_party_that_was_not_asked_or_has_not_answered() -> None:
     whole = whole_of(traced(asked="", answered="", how="kept"))
     assert "the central system was not asked: kept" in [step["what"] for step in whole["timeline"]]
     whole = whole_of(traced(answered="", reason="timeout"))
     assert "no reply of the central system: timeout" in [step["what"] for step in whole["timeline"]]
+
+
+def test_a_wait_for_a_connection_is_shown_and_is_not_our_time() -> None:
+    whole = whole_of(traced(seconds=8.061, delay_seconds=8.0))
+    assert whole["timeline"][2] == {
+        "at_ms": 8000.8,
+        "what": "the central system was asked when it had a connection",
+    }
+    assert (whole["legs"]["peer_ms"], whole["legs"]["own_ms"]) == (60.0, 1.0)
 
 
 def test_times_have_milliseconds() -> None:

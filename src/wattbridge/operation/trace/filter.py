@@ -186,6 +186,14 @@ def notes_of(exchange: Exchange) -> list[dict[str, str]]:
     return [note for note in kept if "how" not in note]
 
 
+def sizes_of(exchange: Exchange) -> tuple[int, ...]:
+    """How many bytes its four messages had on the wire, however much of them is kept."""
+    kept = exchange.arrived_bytes, exchange.asked_bytes, exchange.answered_bytes, exchange.replied_bytes
+    return tuple(
+        size or len(text.encode(errors="replace")) for size, text in zip(kept, _texts(exchange), strict=True)
+    )
+
+
 # --- reading ---
 
 
@@ -561,7 +569,7 @@ def _size_test(sign: str, size: float) -> Test:
         "=": lambda length: length == size,
     }
     fits = compare[sign]
-    return lambda exchange: fits(max(len(text.encode(errors="replace")) for text in _texts(exchange)))
+    return lambda exchange: fits(max(sizes_of(exchange)))
 
 
 def _comes_from(network: IPv4Network | IPv6Network, exchange: Exchange) -> bool:

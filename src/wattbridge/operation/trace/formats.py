@@ -121,6 +121,8 @@ def _meta_of(exchange: Exchange) -> dict[str, Any]:
     for name in ("reason", "route", "upstream", "profile"):
         if value := getattr(exchange, name):
             told[name] = value
+    if exchange.asked_by:
+        told["askedBy"] = exchange.asked_by
     if notes:
         told["notes"] = notes
     return told
@@ -291,6 +293,8 @@ def text(exchange: Exchange) -> str:
     arrow = "→" if to_csms else "←"
     outcome = exchange.reason or outcome_of(exchange)
     where = f" at {exchange.upstream}" if exchange.upstream else ""
+    if exchange.asked_by:
+        where = f" from the {exchange.asked_by}"
     took = (
         f"{exchange.seconds * 1000:.1f} ms ({exchange.peer_seconds * 1000:.1f} ms of them the other party's)"
     )
@@ -298,7 +302,7 @@ def text(exchange: Exchange) -> str:
     lines = [f"{moment(exchange.began)} {what}, {took} #{exchange.number}"]
     for message in messages_of(exchange):
         spoken = f"{message.transport} {message.version}"
-        who = "charge point" if message.leg == "charger" else "central system"
+        who = "charge point" if message.leg == "charger" else exchange.asked_by or "central system"
         out = message.place in ("asked", "replied")
         lines.append(f"  {'to' if out else 'from'} the {who} ({spoken})")
         lines += [f"    {line}" for line in message.text.splitlines()]

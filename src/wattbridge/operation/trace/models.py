@@ -33,6 +33,7 @@ class MessageRow(Shape):
     profile: str
     losses: int
     changes: int
+    size: int = Field(description="of the largest of its messages, in bytes")
 
 
 class Messages(Shape):
@@ -46,6 +47,10 @@ class MessageSide(Shape):
     message_id: str
     call: str
     reply: str
+    call_bytes: int = Field(description="of the call as it travelled; less of it may be kept")
+    reply_bytes: int
+    call_note: str = Field(description="why less of it is kept, in a sentence")
+    reply_note: str
 
 
 class MessageSides(Shape):
@@ -90,7 +95,7 @@ class Pair(Shape):
 class MessageWhole(MessageRow):
     known_as: str
     source: str
-    asked_by: Literal["charge_point", "central_system"]
+    asked_by: Literal["charge_point", "central_system", "operator"]
     outcome_said: str
     sides: MessageSides
     notes: list[MessageNote]

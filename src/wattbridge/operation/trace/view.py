@@ -7,7 +7,8 @@ from typing import Any
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.reasons import REASONS, RULES
 from wattbridge.ocpp.times import date_time_text
-from wattbridge.operation.trace.filter import OUTCOMES, notes_of, outcome_of
+from wattbridge.operation.redaction import TOO_LONG
+from wattbridge.operation.trace.filter import OUTCOMES, notes_of, outcome_of, sizes_of
 from wattbridge.operation.trace.messages import id_of
 from wattbridge.operation.trace.pairs import pairs_of
 from wattbridge.store.base import Exchange
@@ -40,6 +41,7 @@ def row_of(exchange: Exchange) -> dict[str, Any]:
         "profile": exchange.profile,
         "losses": exchange.losses,
         "changes": exchange.changes,
+        "size": max(sizes_of(exchange)),
     }
 
 
@@ -48,11 +50,12 @@ def whole_of(exchange: Exchange) -> dict[str, Any]:
     asked_by = _SIDE[exchange.arrived_from]
     outcome = outcome_of(exchange)
     reason = REASONS.get(exchange.reason, "")
+    own = exchange.seconds - exchange.peer_seconds - exchange.delay_seconds
     return {
         **row_of(exchange),
         "known_as": exchange.known_as,
         "source": exchange.source,
-        "asked_by": exchange.arrived_from,
+        "asked_by": exchange.asked_by or exchange.arrived_from,
         "outcome_said": f"{OUTCOMES[outcome]}: {reason}" if reason else OUTCOMES[outcome],
         "sides": {side: _side(exchange, side, asks=side == asked_by) for side in ("charger", "csms")},
         "notes": [_note(note, asked_by) for note in notes_of(exchange)],
@@ -61,7 +64,7 @@ def whole_of(exchange: Exchange) -> dict[str, Any]:
             "read_ms": _milliseconds(exchange.read_seconds),
             "peer_ms": _milliseconds(exchange.peer_seconds),
             "write_ms": _milliseconds(exchange.write_seconds),
-            "own_ms": _milliseconds(max(0.0, exchange.seconds - exchange.peer_seconds)),
+            "own_ms": _milliseconds(max(0.0, own)),
         },
         "pairs": pairs_of(exchange),
     }
@@ -78,6 +81,8 @@ def _milliseconds(seconds: float) -> float:
 
 def _side(exchange: Exchange, side: str, *, asks: bool) -> dict[str, Any]:
     texts = (exchange.arrived, exchange.replied) if asks else (exchange.asked, exchange.answered)
+    arrived, asked, answered, replied = sizes_of(exchange)
+    sizes = (arrived, replied) if asks else (asked, answered)
     is_charger = side == "charger"
     transport = exchange.charger_transport if is_charger else exchange.csms_transport
     try:
@@ -90,7 +95,15 @@ def _side(exchange: Exchange, side: str, *, asks: bool) -> dict[str, Any]:
         "message_id": message_id,
         "call": texts[0],
         "reply": texts[1],
+        "call_bytes": sizes[0],
+        "reply_bytes": sizes[1],
+        "call_note": _kept_short(texts[0], sizes[0]),
+        "reply_note": _kept_short(texts[1], sizes[1]),
     }
+
+
+def _kept_short(text: str, size: int) -> str:
+    return f"too long to keep: {size:,} bytes" if text.startswith(TOO_LONG) else ""
 
 
 def _note(note: dict[str, str], asked_by: str) -> dict[str, str]:
@@ -112,12 +125,16 @@ def _note(note: dict[str, str], asked_by: str) -> dict[str, str]:
 
 def _timeline(exchange: Exchange, asked_by: str) -> list[dict[str, Any]]:
     """What happened when, in milliseconds from the arrival of the call."""
-    caller, asked = _PARTY[asked_by], _PARTY[_OTHER[asked_by]]
+    caller, asked = exchange.asked_by or _PARTY[asked_by], _PARTY[_OTHER[asked_by]]
     ended = exchange.seconds
     told = [(0.0, f"the {caller}'s call arrived")]
     if exchange.read_seconds:
         told.append((exchange.read_seconds, "read and understood"))
     came = ended - exchange.write_seconds
+    if exchange.asked:  # a little later than it was, by what it took to translate the reply
+        late = " when it had a connection" if exchange.delay_seconds else ""
+        sent = max(exchange.read_seconds, came - exchange.peer_seconds)
+        told.append((sent, f"the {asked} was asked{late}"))
     if exchange.answered:
         told.append((came, f"the {asked}'s reply was read"))
     elif exchange.asked:
