@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote, urlencode, urlsplit
 
+from wattbridge.ocpp.printable import printable
+
 TIMEOUT = 60.0  # seconds; a large fleet takes a while to read a configuration
 
 DONE, REFUSED, WRONG, UNREACHABLE, FORBIDDEN = 0, 1, 2, 3, 4  # exit codes
@@ -45,7 +47,8 @@ class Admin:
             raise self.failed(WRONG, f"--admin {url}: expected a URL such as http://127.0.0.1:9180")
 
     def failed(self, code: int, problem: str) -> Failed:
-        self._err.write(f"wattbridge: {problem}\n")
+        lines = map(printable, problem.split("\n"))
+        self._err.write("wattbridge: " + "\n".join(lines) + "\n")
         return Failed(code)
 
     def ask(

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from wattbridge.cli.asking import DONE, REFUSED, WRONG, Admin, Failed, path_of
 from wattbridge.cli.listing import write_json
 from wattbridge.cli.tables import columns_of, wrapped
+from wattbridge.ocpp.printable import printable
 
 
 def call(
@@ -41,7 +42,8 @@ def call(
         return failed.code
     failure = answer.get("error")
     if failure is not None:
-        err.write(f"wattbridge: {failure['code']} ({failure['reason']}): {failure['description']}\n")
+        said = printable(f"{failure['code']} ({failure['reason']}): {failure['description']}")
+        err.write(f"wattbridge: {said}\n")
         return REFUSED
     write_json(answer["reply"], out)
     return DONE
@@ -75,7 +77,7 @@ def _write_problem(problem: dict[str, Any], out: TextIO) -> None:
         whom = f"{whom} → {problem['upstream']}" if whom else problem["upstream"]
     count = "once" if problem["count"] == 1 else f"{problem['count']} times"
     passed = f", over since {problem['passed']}" if problem["passed"] else ""
-    out.write(f"{problem['kind']}  {whom}  {count}, last {problem['last']}{passed}\n")
+    out.write(f"{problem['kind']}  {printable(whom)}  {count}, last {problem['last']}{passed}\n")
     for text, mark in ((problem["text"], ""), (problem["said"], "said: "), (problem["fix"], "do: ")):
         if text:
             out.writelines(f"{line}\n" for line in wrapped(f"{mark}{text}", "  ", columns))

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from wattbridge.cli.asking import DONE, Admin, Failed
 from wattbridge.cli.tables import write_table
+from wattbridge.ocpp.printable import printable, printable_json
 
 PAGE = 1000  # rows that are asked for at a time
 
@@ -80,7 +81,7 @@ def write_rows(
 
 
 def write_json(report: Any, out: TextIO) -> None:
-    out.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    out.write(printable_json(json.dumps(report, indent=2, ensure_ascii=False)) + "\n")
 
 
 def write_facts(facts: Row, out: TextIO) -> None:
@@ -89,4 +90,4 @@ def write_facts(facts: Row, out: TextIO) -> None:
     width = max(map(len, told))
     for name, value in told.items():
         shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
-        out.write(f"{name.replace('_', ' ').ljust(width)}  {shown}\n")
+        out.write(f"{name.replace('_', ' ').ljust(width)}  {printable(str(shown))}\n")

@@ -11,6 +11,7 @@ from wattbridge.cli.asking import DONE, REFUSED, WRONG, Admin, Failed, path_of
 from wattbridge.cli.listing import pages, show_list, write_facts, write_json, write_rows
 from wattbridge.cli.tables import ago
 from wattbridge.counting import counted
+from wattbridge.ocpp.printable import printable_json
 
 HEAD = ("charger", "position", "action", "state", "kept", "refusals", "problem")
 
@@ -88,7 +89,7 @@ def drop(
             path = path_of("queue", charger, each)
             answer = gateway.ask("GET", path)
             if answer.status == 200:
-                out.write(json.dumps(answer.content, ensure_ascii=False) + "\n")
+                out.write(printable_json(json.dumps(answer.content, ensure_ascii=False)) + "\n")
                 out.flush()  # before it is gone elsewhere
                 if sure:
                     answer = gateway.ask("DELETE", path)

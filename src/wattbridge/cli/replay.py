@@ -32,6 +32,7 @@ from wattbridge.ocpp import ocppj, soap
 from wattbridge.ocpp.actions import dialect
 from wattbridge.ocpp.errors import Violation
 from wattbridge.ocpp.messages import Call, CallError, CallResult, Reply, Side
+from wattbridge.ocpp.printable import printable
 from wattbridge.operation.trace.formats import BadTrace, Told, read_trace
 
 LARGEST = 512 << 20  # bytes of a trace
@@ -172,7 +173,7 @@ async def _say(party: _Party, one: Told, played: Played, out: TextIO) -> None:
             if _comparable(was) != _comparable(reply.payload):
                 played.counts["otherwise"] += 1
                 said = f"otherwise: {_short(reply.payload)}, in the trace {_short(was)}"
-    out.write(f"{one.identity or UNNAMED}  {one.action}  {said}  {milliseconds:.0f} ms\n")
+    out.write(printable(f"{one.identity or UNNAMED}  {one.action}  {said}  {milliseconds:.0f} ms") + "\n")
     out.flush()
 
 

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
+from wattbridge.ocpp.printable import printable
+
+WIDEST = 60  # signs of a column
+_LINE_BREAKS = re.compile(r"[\t\n\r\v\f]")
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def write_table(head: Sequence[str], rows: Iterable[Sequence[str]], out: TextIO) -> None:
-    """Columns as wide as what is in them, two blanks apart; the last one as it is."""
-    lines = [tuple(head), *(tuple(" ".join(cell.split()) or "-" for cell in row) for row in rows)]
+    """Columns as wide as what is in them, two blanks apart.
+
+    What is longer than anything that is meant for people is cut, but for the last column.
+    """
+    lines = [tuple(head), *(tuple(map(_cell, row, range(len(row), 0, -1))) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         out.write(f"{'  '.join(cells).rstrip()}\n")
+
+
+def _cell(text: str, columns_left: int) -> str:
+    shown = printable(" ".join(text.split())) or "-"
+    return shown if columns_left == 1 or len(shown) <= WIDEST else f"{shown[: WIDEST - 1]}…"
 
 
 def columns_of(out: TextIO) -> int:
@@ -27,7 +40,11 @@ def columns_of(out: TextIO) -> int:
 def wrapped(text: str, indent: str, columns: int, *, hang: str = "  ") -> list[str]:
     """*text* in lines of so many columns, all behind *indent*, those after the first behind *hang* too."""
     return textwrap.wrap(
-        text, columns, initial_indent=indent, subsequent_indent=indent + hang, break_on_hyphens=False
+        printable(_LINE_BREAKS.sub(" ", text)),
+        columns,
+        initial_indent=indent,
+        subsequent_indent=indent + hang,
+        break_on_hyphens=False,
     )
 
 

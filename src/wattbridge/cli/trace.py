@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from wattbridge.cli.asking import DONE, UNREACHABLE, WRONG, Admin, Failed, path_of
 from wattbridge.cli.listing import write_json, write_rows
 from wattbridge.config.files import reason_of
+from wattbridge.ocpp.printable import printable
 from wattbridge.operation.trace import formats
 from wattbridge.operation.trace.filter import FilterError, outcome_of, parse
 from wattbridge.store.base import Exchange
@@ -139,7 +140,7 @@ def pretty(exchange: Exchange) -> str:
     ]
     counts = ((exchange.changes, "change", "changes"), (exchange.losses, "loss", "losses"))
     told += [f"{count} {one if count == 1 else more}" for count, one, more in counts if count]
-    return "  ".join([*told, f"#{exchange.number}"])
+    return printable("  ".join([*told, f"#{exchange.number}"]))
 
 
 def show(

@@ -25,6 +25,7 @@ import orjson
 import structlog
 
 from wattbridge.ocpp.messages import Breach, CallError, Change, Loss
+from wattbridge.ocpp.printable import printable
 from wattbridge.relay.journal import Event, Journal, Record
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -330,14 +331,10 @@ def _escape(_: Any, __: str, line: Any) -> Any:
             continue
         if key == "exception":
             # Its lines are ours, but for what the exceptions say: nothing that begins a line is theirs.
-            line[key] = "\n    ".join(_printable(each) for each in value.split("\n"))
+            line[key] = "\n    ".join(printable(each) for each in value.split("\n"))
         else:
-            line[key] = _printable(value if len(value) <= longest else value[:longest] + "…")
+            line[key] = printable(value if len(value) <= longest else value[:longest] + "…")
     return line
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class ExchangeLog:

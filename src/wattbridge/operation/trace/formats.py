@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
+from wattbridge.ocpp.printable import printable
 from wattbridge.ocpp.reasons import PROFILE_RULES
 from wattbridge.operation.trace.filter import OUTCOMES, notes_of, outcome_of
 from wattbridge.operation.trace.messages import Message, messages_of, plain
@@ -299,18 +300,19 @@ def text(exchange: Exchange) -> str:
         f"{exchange.seconds * 1000:.1f} ms ({exchange.peer_seconds * 1000:.1f} ms of them the other party's)"
     )
     what = f"{exchange.identity} {arrow}{where} {exchange.action or 'unreadable'}: {outcome}"
-    lines = [f"{moment(exchange.began)} {what}, {took} #{exchange.number}"]
+    lines = [printable(f"{moment(exchange.began)} {what}, {took} #{exchange.number}")]
     for message in messages_of(exchange):
         spoken = f"{message.transport} {message.version}"
         who = "charge point" if message.leg == "charger" else exchange.asked_by or "central system"
         out = message.place in ("asked", "replied")
         lines.append(f"  {'to' if out else 'from'} the {who} ({spoken})")
-        lines += [f"    {line}" for line in message.text.splitlines()]
+        lines += [f"    {printable(line.expandtabs(4))}" for line in message.text.splitlines()]
     for note in notes_of(exchange):
         word = next(word for word in ("changed", "lost", "broken") if word in note)
         became = f" → {note['became']}" if note.get("became") else ""
         reason = f": {note['reason']}" if note.get("reason") else ""
-        lines.append(f"  # {word}: {note[word]}: {note['value']}{became}{reason} ({note['rule']})")
+        told = f"{word}: {note[word]}: {note['value']}{became}{reason} ({note['rule']})"
+        lines.append(f"  # {printable(told)}")
     return "\n".join([*lines, ""])
 
 
