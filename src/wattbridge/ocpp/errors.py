@@ -99,6 +99,12 @@ class Unreachable(Exception):
         self.description = description
         self.asked = asked
 
+    def saying(self, description: str) -> Unreachable:
+        """The same in other words."""
+        again = Unreachable(self.reason, description, self.asked)
+        again.waited, again.delay = self.waited, self.delay
+        return again
+
 
 def shown(value: object) -> str:
     """*value* as an error names it: a text in quotes, anything else as JSON; no line breaks.

@@ -421,7 +421,7 @@ class Delivery:
                 return await self._begin_provisionally(call, key, why)
             if keeper.clock() >= until:
                 held = f"{why.description}; StartTransaction was held for {keeper.rules.hold:g} s"
-                raise Unreachable(why.reason, held, why.asked)
+                raise why.saying(held)
             await self.outbox.wait_for_news(min(FIRST_WAIT, max(0.0, until - keeper.clock())), seen)
 
     async def _started(self, call: Call, key: str, answer: Answer) -> Answer:
@@ -590,7 +590,7 @@ class Delivery:
             return _here(CallResult({"idTagInfo": {"status": "Accepted"}}), "offline", gone)
         info = await self._cached_info(call)
         if info is None:
-            raise Unreachable(gone.reason, f"{gone.description}; nothing is known of this idTag", gone.asked)
+            raise gone.saying(f"{gone.description}; nothing is known of this idTag")
         return _here(CallResult({"idTagInfo": info}), "offline", gone)
 
     async def _cached_info(self, call: Call) -> Payload | None:
