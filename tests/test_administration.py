@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.admin import a_gateway
 from tests.fakes import USUAL_ANSWERS, a_central_system, exchange_bytes, post, soap_request
 from tests.kept import NOW, PAYLOAD, DeliveriesInMemory, what_waits
 from wattbridge.administration import Administration
@@ -18,6 +19,7 @@ from wattbridge.app import Gateway
 from wattbridge.config import load
 from wattbridge.operation.api import Refusal
 from wattbridge.reloading import Reloader
+from wattbridge.store.sqlite import SqliteStore
 
 CONFIGURATION = """
 gateway: {{name: depot, drain: 0s}}
@@ -258,6 +260,27 @@ async def test_transactions_are_told_with_both_numbers(tmp_path: Path) -> None:
         with pytest.raises(Refusal, match="has no transaction 9") as refused:
             await asking
         assert refused.value.status == 404
+
+
+async def test_numbers_that_no_store_has_are_refused(tmp_path: Path) -> None:
+    huge = "99999999999999999999"
+    store = await SqliteStore.open(tmp_path / "state.db")  # which is asked in 64 bits
+    async with a_gateway(tmp_path, "ws://127.0.0.1:9/", store=store) as here:
+        for asked in (
+            f"GET /queue?cursor=CP1/{huge}",
+            f"GET /queue/CP1/{huge}",
+            f"DELETE /queue/CP1/-{huge}",
+            f"POST /queue/CP1/{huge}/retry",
+            f"GET /audit?cursor={huge}",
+            f"GET /messages?cursor={huge}",
+            f"GET /messages/stream?last_event_id={huge}",
+        ):
+            refused = await here.ask(asked)
+            assert (refused.status, refused.content["reason"]) == (400, "malformed"), asked
+        # OCPP sets no bound to these.
+        assert (await here.ask(f"GET /transactions/CP1/{huge}")).status == 404
+        assert (await here.get(f"/transactions?cursor=CP1/{huge}"))["transactions"] == []
+    await store.close()
 
 
 async def test_what_cannot_be_read_or_is_not_kept_is_refused_with_why(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def pages(gateway: Auditing) -> list[Page]:
     async def audit(request: web.Request) -> web.Response:
         most = limit(request)
         cursor = request.query.get("cursor")
-        before = None if cursor is None else a_number(cursor[:19], "cursor")
+        before = None if cursor is None else a_number(cursor, "cursor")
         found = await gateway.list_audit(before, most, request.query.get("who", ""))
         return rows("audit", found, str(found[-1]["number"]) if len(found) == most else None)
 

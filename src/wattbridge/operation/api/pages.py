@@ -92,7 +92,7 @@ def limit(request: web.Request, most: int = MOST_ROWS) -> int:
     return int(wanted)
 
 
-def place_after(request: web.Request) -> tuple[str, int] | None:
+def place_after(request: web.Request, *, any_size: bool = False) -> tuple[str, int] | None:
     """``?cursor=``: the last row of the page before, an identity, which may have a slash in it, and a number.
 
     Raises Refusal.
@@ -101,7 +101,7 @@ def place_after(request: web.Request) -> tuple[str, int] | None:
     if cursor is None:
         return None
     identity, _, number = cursor.rpartition("/")
-    return identity, a_number(number, "cursor")
+    return identity, a_number(number, "cursor", any_size=any_size)
 
 
 def state(request: web.Request, *states: str) -> str:
@@ -112,16 +112,22 @@ def state(request: web.Request, *states: str) -> str:
     return wanted
 
 
-def place(request: web.Request, name: str) -> tuple[str, int]:
+def place(request: web.Request, name: str, *, any_size: bool = False) -> tuple[str, int]:
     """Charge point and number of the path. Raises Refusal."""
-    return request.match_info["charger"], a_number(request.match_info[name], name)
+    return request.match_info["charger"], a_number(request.match_info[name], name, any_size=any_size)
 
 
-def a_number(text: str, name: str) -> int:
-    """Raises Refusal when *text*, which was said for *name*, is none."""
+def a_number(text: str, name: str, *, any_size: bool = False) -> int:
+    """Raises Refusal when *text*, which was said for *name*, is none, or none that a store has.
+
+    *any_size* is for the numbers of transactions, to which OCPP sets no bound.
+    """
     if not re.fullmatch(rf"-?[0-9]{{1,{LONGEST_NUMBER}}}", text):
         raise malformed(f"{name}: found {text[:60]!r}, expected a number")
-    return int(text)
+    number = int(text)
+    if not any_size and abs(number) >= 1 << 63:
+        raise malformed(f"{name}: found {text}, which is larger than any number here")
+    return number
 
 
 async def asked(request: web.Request, kind: type[Asked]) -> Asked:

@@ -38,17 +38,17 @@ def pages(gateway: Transactions) -> list[Page]:
         found = await gateway.list_transactions(
             request.query.get("charger", ""),
             state(request, "open", "stopped", "refused"),
-            place_after(request),
+            place_after(request, any_size=True),
             most,
         )
         last = f"{found[-1]['charger']}/{found[-1]['number']}" if len(found) == most else None
         return rows("transactions", found, last)
 
     async def show(request: web.Request) -> web.Response:
-        return answered(await gateway.show_transaction(*place(request, "number")))
+        return answered(await gateway.show_transaction(*place(request, "number", any_size=True)))
 
     async def set_remote_id(request: web.Request) -> web.Response:
-        identity, number = place(request, "number")
+        identity, number = place(request, "number", any_size=True)
         asked = await an_object(request, {"remote_id": 4711})
         remote_id = asked.get("remote_id")
         if not isinstance(remote_id, int) or isinstance(remote_id, bool) or len(asked) > 1:

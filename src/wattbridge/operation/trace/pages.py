@@ -307,7 +307,7 @@ class _Messages:
             yield b"".join(_event(exchange, write) for exchange in fresh) or b": \n\n"
 
     async def _one(self, request: web.Request) -> Exchange:
-        number = a_number(request.match_info["number"], "number")
+        number = a_number(request.match_info["number"], "number", any_size=True)
         with _kept():
             found = await self._history.find(number) if 0 < number < 1 << 63 else None
         if found is None:
