@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from tests.traced import METER_VALUES, NOW, NUMBER, a_record, traced
 from wattbridge.cli.trace import Shown, checked_filter, events, follow, pretty
 from wattbridge.operation.api import Access, AdminPort, Token
 from wattbridge.operation.history import History, Keeping
+from wattbridge.operation.trace import formats
 from wattbridge.operation.trace.capture import Captures
 from wattbridge.operation.trace.live import Hub
 from wattbridge.operation.trace.pages import pages
@@ -211,6 +213,42 @@ def test_a_stream_that_breaks_off_is_taken_up_where_it_did(gateway: OnLoop) -> N
         gateway.do(gateway.hub.close)
         gateway.record(identity="HAM-2")
     assert [line[0] for line in columns(seen.screen.getvalue())] == ["HAM-1", "HAM-2"]
+
+
+def test_a_gateway_that_is_away_for_a_while_is_tried_again(
+    gateway: OnLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it is restarted, also when nothing was seen before."""
+    monkeypatch.setattr("wattbridge.cli.trace.PAUSE", 0.05)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nretry: 2000\n\n"
+    exchange = formats.ndjson(traced(identity="HAM-1"))
+    port, screen, errors, codes = 0, Screen(1), io.StringIO(), []
+
+    def listening() -> socket.socket:
+        return socket.create_server(("127.0.0.1", port))
+
+    def answer(server: socket.socket, content: bytes) -> None:
+        connection, _ = server.accept()
+        connection.recv(65536)
+        connection.sendall(content)
+        connection.close()
+
+    def work() -> None:
+        url, token = f"http://127.0.0.1:{port}", str(gateway.token_file)
+        codes.append(follow(url, token, Shown(), None, out=screen, err=errors))
+
+    with listening() as server:
+        port = server.getsockname()[1]
+        thread = threading.Thread(target=work)
+        thread.start()
+        answer(server, head)
+    until(lambda: "tried again" in errors.getvalue())
+    with listening() as server:
+        answer(server, head + f"id: 7\nevent: message\ndata: {exchange}\n\n".encode())
+        thread.join(PATIENCE)
+    assert codes == [0]
+    assert [line[0] for line in columns(screen.getvalue())] == ["HAM-1"]
+    assert errors.getvalue() == "wattbridge: the gateway does not answer any more; it is tried again\n"
 
 
 def test_following_ends_by_itself(gateway: OnLoop) -> None:

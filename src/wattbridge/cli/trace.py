@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from wattbridge.store.base import Exchange
 FORMATS = ("pretty", "text", "oot", "ndjson")
 HEAD = ("id", "name", "state", "began", "ends", "exchanges", "size", "filter")
 PAUSE = 1.0  # seconds, before a stream that broke off is asked for again
-TRIES = 30  # so often, until there seems to be no gateway any more
+LONGEST_PAUSE = 5.0  # seconds, likewise, while there is no gateway
 CHUNK = 64 * 1024
 
 
@@ -60,28 +61,36 @@ def follow(
 ) -> int:
     """Exchanges as they happen, until *seconds* are over or somebody presses Ctrl-C.
 
-    A stream that breaks off is taken up where it did. Returns 0, 3 when there is no gateway any more, or what
-    a question to a gateway can come to.
+    A stream that breaks off is taken up where it did, also when the gateway was away meanwhile. Returns 0, or
+    what a question to a gateway can come to: 3 when there is none at the beginning.
     """
     ends = None if seconds is None else clock() + seconds
-    last, tries = "", 0
+    last, connected, pause = "", False, PAUSE
     try:
         gateway = Admin(admin, token_file, err)
+        again = Admin(admin, token_file, said := io.StringIO())
         while ends is None or clock() < ends:
             left = None if ends is None else ends - clock()
             query = {"filter": shown.wanted, "format": "ndjson"}
             headers = {"Last-Event-ID": last} if last else {}
             try:
-                stream = gateway.stream("messages/stream", query, headers, min(left or 60.0, 60.0))
+                asked = again if connected else gateway
+                stream = asked.stream("messages/stream", query, headers, min(left or 60.0, 60.0))
             except Failed as failed:
-                tries += 1
-                if not last or failed.code != UNREACHABLE or tries >= TRIES:
+                if not connected:
                     raise
-                time.sleep(PAUSE)
+                if failed.code != UNREACHABLE:
+                    err.write(said.getvalue())
+                    raise
+                if pause == PAUSE:  # once
+                    err.write("wattbridge: the gateway does not answer any more; it is tried again\n")
+                time.sleep(pause if left is None else min(pause, left))
+                pause = min(LONGEST_PAUSE, 2 * pause)
                 continue
+            connected, pause = True, PAUSE
             with stream, suppress(OSError, HTTPException):
                 for name, number, data in events(line.decode(errors="replace") for line in stream):
-                    last, tries = number or last, 0
+                    last = number or last
                     if name == "gap":
                         _tell_gap(data, err)
                     elif name == "message":
@@ -89,7 +98,7 @@ def follow(
                     if ends is not None and clock() >= ends:
                         return DONE
             if ends is None or clock() < ends:
-                time.sleep(0.1 if not tries else PAUSE)
+                time.sleep(0.1)
     except KeyboardInterrupt:
         return DONE
     except Failed as failed:
