@@ -173,6 +173,19 @@ async def test_a_login_takes_a_right_token_in_json() -> None:
             assert (await world.ask("POST /api/v1/login", body=body)).status == 400
 
 
+async def test_whoever_shows_a_wrong_token_is_told_of_in_the_log() -> None:
+    async with a_port() as world:
+        await world.ask("GET /api/v1/me")  # a browser that has not signed in yet
+        assert world.events == []
+        await world.ask("POST /api/v1/login", body='{"token": "guessed"}')
+        await world.ask(ROUTES, token="guessed")
+        first, second = world.events
+        assert (first.kind, first.reason, first.text) == ("sign-in refused", "auth", "no token is like that")
+        assert first.labels == {"source": "127.0.0.1", "request": "POST /api/v1/login"}
+        assert second.labels["request"] == ROUTES
+        assert "guessed" not in f"{first} {second}"
+
+
 async def test_sessions_end_with_their_token() -> None:
     async with a_port() as world:
         shown = await world.ask("POST /api/v1/login", body=json.dumps({"token": READ}))

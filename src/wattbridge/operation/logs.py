@@ -65,6 +65,7 @@ WARNINGS = frozenset(
         "transaction refused",
         "transaction not stopped",
         "session not restored",
+        "sign-in refused",
         "nothing is kept",
         "records dropped",
     }

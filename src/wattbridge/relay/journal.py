@@ -93,7 +93,7 @@ class Event:
 
     ``kind`` is a word of a closed set: ``administered`` (by an
     operator, says the label ``who``), ``session opened``, ``session closed``,
-    ``session not restored``, ``route changed``,
+    ``session not restored``, ``sign-in refused`` (to the admin API), ``route changed``,
     ``route kept`` (the new one leads nowhere), ``name taken``, ``mirror dropped``, ``mirror refused``,
     ``charge point connected``, ``charge point disconnected``, ``central system connected``,
     ``central system lost``, ``central system left`` (closed by us), ``central system unreachable``,

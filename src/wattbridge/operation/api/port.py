@@ -101,6 +101,7 @@ class AdminPort:
         try:
             return await self._answer(request, handler, page)
         except Refusal as refusal:
+            self._tell_who_guesses(request, refusal)
             return problem(refusal)
         except web.HTTPException as known:
             response = problem(Refusal(known.status, "unsupported", known.reason))
@@ -140,6 +141,13 @@ class AdminPort:
             raise
         await self._note(request, who, response.status)
         return response
+
+    def _tell_who_guesses(self, request: web.Request, refusal: Refusal) -> None:
+        """Somebody has shown a token that is none."""
+        shown = "Authorization" in request.headers or request.path == f"{ROOT}/login"
+        if self._journal is not None and shown and refusal.status in (401, 429):
+            labels = {"source": request.remote or "", "request": f"{request.method} {request.path[:200]}"}
+            self._journal.event(Event("sign-in refused", "", refusal.detail, "auth", labels))
 
     def _page(self, request: web.Request) -> Page | None:
         resource = request.match_info.route.resource
