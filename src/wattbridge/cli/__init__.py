@@ -94,10 +94,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs."
 Report = Annotated[
     str, typer.Option("--output", "-o", metavar="text|json", help="A table for people or JSON for programs.")
 ]
-AdminUrl = Annotated[str, typer.Option("--admin", metavar="URL", help="The admin address of the gateway.")]
+AdminUrl = Annotated[
+    str,
+    typer.Option(
+        "--admin", metavar="URL", envvar="WATTBRIDGE_ADMIN", help="The admin address of the gateway."
+    ),
+]
 TokenFile = Annotated[
     str,
-    typer.Option("--token-file", metavar="FILE", help="The file with the token, as `admin.token` names it."),
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        envvar="WATTBRIDGE_TOKEN_FILE",
+        help="The file with the token, as `admin.token` names it.",
+    ),
 ]
 Charger = Annotated[str, typer.Argument(metavar="CHARGER", hidden=True)]
 UpstreamName = Annotated[str, typer.Argument(metavar="NAME", hidden=True)]
