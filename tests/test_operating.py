@@ -291,6 +291,7 @@ async def test_charge_points_are_found_by_state_and_by_word(tmp_path: Path) -> N
         assert await found("q=elm") == ["EVB-1"]
         assert await found("q=cp&state=offline") == ["CP1", "CP2"]
         assert await found("q=renamed") == ["EVB-1"]
+        assert await found("q=soap%201.6") == ["EVB-1"]
         page = await here.get("/chargers?state=offline&limit=1")
         assert page["cursor"] == "CP1"
         assert await found("state=offline&limit=1&cursor=CP1") == ["CP2"]

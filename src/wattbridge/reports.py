@@ -105,7 +105,7 @@ class Reports:
             return True
         return (
             row.vendor is None
-            or any(wanted in (text or "").casefold() for text in (row.vendor, row.model))
+            or any(wanted in (text or "").casefold() for text in (row.dialect, row.vendor, row.model))
             or self._names_a_way(wanted)
         )
 
@@ -238,7 +238,7 @@ def _answer(row: LocalAnswer) -> dict[str, str]:
 
 
 def _has(told: dict[str, Any], wanted: str) -> bool:
-    names = ("charger", "vendor", "model", "route", "upstream")
+    names = ("charger", "charger_dialect", "vendor", "model", "route", "upstream")
     return any(wanted in (told[name] or "").casefold() for name in names)
 
 

@@ -208,6 +208,8 @@ class FakeAdmin:
         add("POST", "/api/v1/chargers/{charger}/callback-test", self._callback_test)
         add("POST", "/api/v1/chargers/{charger}/calls", self._call)
         add("POST", "/api/v1/chargers/{charger}/allow", self._allow)
+        add("POST", "/api/v1/chargers/{charger}/kick", self._let_go)
+        add("DELETE", "/api/v1/chargers/{charger}", self._let_go)
         add("GET", "/api/v1/transactions", self._transactions)
         add("GET", "/api/v1/transactions/{charger}/{number}", self._transaction)
         add("GET", "/api/v1/problems", self._list("problems"))
@@ -240,7 +242,11 @@ class FakeAdmin:
             self.done.append((request.method, request.path, await request.text()))
             if request.headers.get("X-CSRF-Token") != CSRF:
                 return problem(403, "auth", "X-CSRF-Token is missing or wrong")
-            if role == "read" and request.path not in ("/api/v1/logout", "/api/v1/routes/test"):
+            if role == "read" and request.path not in (
+                "/api/v1/logout",
+                "/api/v1/routes/test",
+                "/api/v1/config/check",
+            ):
                 return problem(403, "auth", "needs the role operate")
         request[ROLE] = role
         try:
@@ -351,6 +357,9 @@ class FakeAdmin:
                 {"error": {"code": "GenericError", "description": description, "reason": "timeout"}}
             )
         return web.json_response({"reply": {"configurationKey": [], "unknownKey": []}})
+
+    async def _let_go(self, request: web.Request) -> web.Response:
+        return web.json_response({"charger": request.match_info["charger"]})
 
     async def _allow(self, request: web.Request) -> web.Response:
         return web.json_response({"lines": f"chargers:\n  {request.match_info['charger']}: {{}}\n"})

@@ -497,6 +497,91 @@ async def test_a_trace_is_started_watched_and_deleted(browser: Browser, admin: F
         await expect(look.page.locator(".traces li")).to_have_count(1)
 
 
+# --- What needs somebody
+
+
+async def test_causes_come_before_charge_points_that_nobody_knows(
+    browser: Browser, admin: FakeAdmin, url: str
+) -> None:
+    [one] = admin.overview["unknown"]
+    admin.overview["unknown"] = [one | {"charger": f"EVIL-{number}-{'x' * 200}"} for number in range(50)]
+    async with looking(browser, url, OPERATOR) as look:
+        found = look.page.locator(".attention li")
+        await expect(found).to_have_count(5)
+        await expect(found.first).to_contain_text("old has been away for 10 minutes")
+        await expect(found.nth(1).locator("strong")).to_have_text(f"EVIL-0-{'x' * 32}…")
+        await expect(found.last).to_have_text("and 47 or more others that are not known")
+        assert await look.is_too_wide() == []
+        await found.last.get_by_role("link").click()
+        await look.page.wait_for_url(f"{url}/chargers?state=unknown")
+
+
+async def test_nobody_is_told_that_all_was_answered_when_calls_failed(
+    browser: Browser, admin: FakeAdmin, url: str
+) -> None:
+    admin.overview |= {"attention": [], "unknown": []}
+    async with looking(browser, url, READER) as look:
+        await expect(look.page.get_by_role("link", name="26 calls failed in the last hour")).to_be_visible()
+        await expect(look.page.locator("main")).not_to_contain_text("Everything that was asked was answered")
+        admin.overview["calls"]["failures"] = {}
+        await look.ask_again()
+        await expect(look.page.locator("main")).to_contain_text("Everything that was asked was answered")
+
+
+async def test_what_a_charge_point_calls_itself_turns_no_text_around(
+    browser: Browser, admin: FakeAdmin, url: str
+) -> None:
+    [one] = admin.overview["unknown"]
+    admin.overview["unknown"] = [one | {"charger": "127.0.0.1 \u202efrom"}]
+    async with looking(browser, url, OPERATOR) as look:
+        identity = look.page.locator(".attention strong").last
+        assert await identity.evaluate("one => getComputedStyle(one).unicodeBidi") == "isolate"
+
+
+async def test_of_many_problems_the_latest_are_drawn(browser: Browser, admin: FakeAdmin, url: str) -> None:
+    one = admin.problems[0]
+    admin.problems[:] = [one | {"charger": f"C{number}-{'x' * 300}"} for number in range(250)]
+    async with looking(browser, url, READER, path="/problems", size=(360, 740)) as look:
+        await expect(look.page.locator(".problems li")).to_have_count(200)
+        await expect(look.page.locator("main")).to_contain_text("and 50 more causes")
+        assert await look.is_too_wide() == []
+        card = look.page.locator(".problems li").first
+        assert await card.evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
+async def test_a_charge_point_is_disconnected_or_forgotten(
+    browser: Browser, admin: FakeAdmin, url: str
+) -> None:
+    async with looking(browser, url, OPERATOR, path="/chargers/BER-0001") as look:
+        await look.page.get_by_role("button", name="Disconnect …").click()
+        asked = look.page.get_by_role("dialog")
+        await expect(asked).to_contain_text("It may come back at once")
+        assert admin.done == []
+        await asked.get_by_role("button", name="Disconnect").click()
+        await expect(asked).to_be_hidden()
+        assert admin.done[-1][:2] == ("POST", "/api/v1/chargers/BER-0001/kick")
+        await expect(look.page.get_by_role("button", name="Forget …")).to_have_count(0)
+
+
+async def test_there_is_a_page_for_addresses_that_lead_nowhere(browser: Browser, url: str) -> None:
+    async with looking(browser, url, READER) as look:
+        await look.go("/bogus")
+        await expect(look.page.get_by_role("heading", name="There is no such page")).to_be_visible()
+        await look.page.get_by_role("link", name="To the overview", exact=True).click()
+        await look.page.wait_for_selector(".tile")
+        assert look.complaints == []
+
+
+async def test_a_filter_in_force_stays_in_its_field(browser: Browser, url: str) -> None:
+    async with looking(browser, url, READER, path="/messages?filter=charger:BER-*") as look:
+        await expect(rows(look.page).first).to_be_visible()
+        await look.page.keyboard.press("/")
+        await look.page.keyboard.type("x")
+        await look.page.keyboard.press("Escape")
+        await expect(look.page.get_by_label("Filter", exact=True)).to_have_value("charger:BER-*")
+        assert look.page.url.endswith("?filter=charger%3ABER-*")
+
+
 # --- When the gateway is not there
 
 
@@ -509,6 +594,8 @@ async def test_a_gateway_that_is_gone_is_said_to_be_gone_and_what_was_seen_stays
         await first.aclose()
         await look.ask_again()
         await expect(look.page.locator(".brand")).to_contain_text("no answer since")
+        await expect(look.page.locator(".brand")).not_to_contain_text("ready")
+        await expect(look.page.locator("html")).to_have_class("unanswered")
         await expect(look.page.locator(".tile").first).to_contain_text("412")
         async with serving(admin, port=int(url.rpartition(":")[2])):
             await look.ask_again()
@@ -537,6 +624,15 @@ async def test_every_page_keeps_to_wcag_in_both_themes(browser: Browser, admin: 
         assert await look.what_axe_finds() == []
         assert look.complaints == []
         assert look.elsewhere == []
+
+
+@pytest.mark.parametrize("width", [320, 600, 761, 780, 800, 840, 880, 881, 1024])
+async def test_every_page_fits_every_width(browser: Browser, url: str, width: int) -> None:
+    async with looking(browser, url, ADMIN, size=(width, 740)) as look:
+        for path, sign in PLACES.items():
+            await look.go(path)
+            await look.page.wait_for_selector(sign)
+            assert (path, await look.is_too_wide()) == (path, [])
 
 
 async def test_every_page_fits_a_telephone(browser: Browser, url: str) -> None:

@@ -1123,7 +1123,7 @@ def _chargers_list_command(
         typer.Option(
             "--find",
             metavar="TEXT",
-            help="Only those with this in their identity, vendor, model, route or central system.",
+            help="Only those with this in their identity, version, vendor, model, route or central system.",
             show_default=False,
         ),
     ] = None,

@@ -153,7 +153,9 @@ def pages(gateway: Chargers) -> list[Page]:
             *("GET", "/chargers", "read", chargers, "the charge points that are known, or want to be"),
             query=(
                 Query("state", "only those", {"type": "string", "enum": list(STATES)}),
-                Query("q", "only those with this in their identity, vendor, model, route or upstream"),
+                Query(
+                    "q", "only those with this in their identity, version, vendor, model, route or upstream"
+                ),
                 *paging(),
             ),
             gives=models.Chargers,

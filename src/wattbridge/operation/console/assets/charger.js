@@ -1,6 +1,6 @@
 // One charge point: what it is, how it is reached, what it does, what it costs to translate for it.
 
-import { get, part, poll, post, query } from "./api.js";
+import { ask, get, part, poll, post, query } from "./api.js";
 import { dialog, h, icon, show, toast } from "./dom.js";
 import { allow } from "./overview.js";
 import { act, card, chip, copyable, empty, facts, marks, table, trouble } from "./parts.js";
@@ -37,7 +37,9 @@ export function charger(where) {
         h("span.buttons",
           h("a.button", { href: `/messages${query({ filter: `charger:${/[\s"()*]/.test(identity) ? `"${identity}"` : identity}` })}` }, "Live messages"),
           act("Send a call …", "operate", () => sendCall(identity)),
-          act("Trace for 10 min", "operate", capture))),
+          act("Trace for 10 min", "operate", capture),
+          told?.session ? act("Disconnect …", "operate", () => letGo(false)) : null,
+          state === "offline" && told && !told.listed ? act("Forget …", "operate", () => letGo(true)) : null)),
       failed ? [trouble(failed), failed.status === 404 ? notKnown() : null] : null,
       told ? h("div.cards", known()) : null);
   }
@@ -78,7 +80,8 @@ export function charger(where) {
     if (!on || /json/.test(told.charger_dialect ?? "")) {
       return card("How it is called", h("p", /json/.test(told.charger_dialect ?? "") ? "Over its own WebSocket: no address is needed." : "No address is known yet."));
     }
-    return card(["How it is called", on.state ? chip(on.state) : null],
+    const state = tried ? (tried.reachable ? "works" : "fails") : on.state;
+    return card(["How it is called", state ? chip(state) : null],
       facts([["Callback", on.url ? h("code", on.url) : "no usable address"]], "single"),
       on.last_error ? h("p.sentence.bad", on.last_error) : null,
       h("div.actions", act(trying ? "Trying …" : "Test the connection", "operate", test)),
@@ -95,6 +98,25 @@ export function charger(where) {
     }
     trying = false;
     draw();
+  }
+
+  function letGo(forGood) {
+    const name = forGood ? "Forget" : "Disconnect";
+    const said = h("div", { role: "status" });
+    async function say(close) {
+      try {
+        await (forGood ? ask("DELETE", `/chargers/${part(identity)}`) : post(`/chargers/${part(identity)}/kick`));
+        close();
+        toast(forGood ? `${identity} is forgotten.` : `${identity} has no connection any more.`);
+        if (forGood) where.go("/chargers");
+        else read();
+      } catch (problem) {
+        said.replaceChildren(trouble(problem));
+      }
+    }
+    dialog(`${name} ${identity}`, [
+      h("p.sentence.warn", forGood ? "It is gone for good: what it told of itself, its connectors and configuration keys are taken away. Its transactions stay." : "What is on its way ends, then its connections are closed on both sides. It may come back at once; what waits for its central system is delivered all the same."), said,
+    ], { actions: (close) => [h("button.main", { onclick: () => say(close) }, name), h("button", { onclick: close }, "Cancel")] });
   }
 
   function connectors() {

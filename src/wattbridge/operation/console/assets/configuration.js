@@ -69,7 +69,7 @@ export function configuration(where) {
   function draw() {
     show(element,
       h("h1", "Configuration"),
-      card(["The file", file ? h("code", file) : null], h("div.actions", act(busy === "check" ? "Checking …" : "Check", "admin", () => run("check")), act(busy === "reload" ? "Reloading …" : "Reload", "admin", () => run("reload"), { class: "main" })), outcome()),
+      card(["The file", file ? h("code", file) : null], h("div.actions", act(busy === "check" ? "Checking …" : "Check", "read", () => run("check")), act(busy === "reload" ? "Reloading …" : "Reload", "admin", () => run("reload"), { class: "main" })), outcome()),
       card(["What is in force", h("span", h("button.quiet", { onclick: inForce }, "read again"), h("button.quiet", { onclick: () => copy(text, "The configuration is copied") }, "copy"))],
         h("p.muted", "Every value, also those that the file does not name. Secrets are not shown."),
         failed ? trouble(failed) : h("pre.yaml", { tabindex: "0", "aria-label": "Configuration in force" }, coloured(text.trimEnd()))),

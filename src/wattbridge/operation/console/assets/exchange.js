@@ -3,21 +3,21 @@
 import { act, card, legs, trouble } from "./parts.js";
 import { course } from "./plots.js";
 import { call, plain, wire } from "./wire.js";
-import { copy, dialog, h, icon, toast } from "./dom.js";
-import { get, part, post } from "./api.js";
+import { copy, dialog, h, icon } from "./dom.js";
+import { get, part } from "./api.js";
 import { sendCall } from "./charger.js";
-import { clock, day, DIRECTIONS, ms, outcome } from "./words.js";
+import { clock, day, DIRECTIONS, ms, number, outcome } from "./words.js";
 
 const WHAT = ["changed", "lost", "breach"];
 
-export async function exchange(place, number, { close, step, current }) {
+export async function exchange(place, wanted, { close, step, current }) {
   const scrolled = place.scrollTop;
   let whole;
   try {
-    whole = await get(`/messages/${number}`);
+    whole = await get(`/messages/${wanted}`);
   } catch (problem) {
     if (current()) {
-      place.replaceChildren(h("div.head", h("button.back", { onclick: close }, "← Back"), h("h2", `Message ${number}`)),
+      place.replaceChildren(h("div.head", h("button.back", { onclick: close }, "← Back"), h("h2", `Message ${wanted}`)),
         trouble(problem), problem.status === 404 ? h("p.muted", "The history keeps messages for some time only, and up to a size: store.history.") : "");
     }
     return;
@@ -25,7 +25,7 @@ export async function exchange(place, number, { close, step, current }) {
   if (!current()) return;
   place.replaceChildren(...drawn(whole, { close, step, place }));
   place.scrollTop = scrolled && place.dataset.number ? scrolled : 0;
-  place.dataset.number = number;
+  place.dataset.number = wanted;
 }
 
 function drawn(whole, { close, step, place }) {
@@ -51,12 +51,11 @@ function drawn(whole, { close, step, place }) {
       h("button", { onclick: () => copy(asText(whole), "Both sides are copied") }, "Copy"),
       h("button", { onclick: () => copy(location.href, "The link is copied") }, "Copy link"),
       h("a.button", { href: `/api/v1/messages/${whole.number}/download?format=oot`, download: true, title: "As Open OCPP Trace" }, icon("down"), " Download"),
-      act("Replay …", "operate", () => replay(whole)),
-      redacted(whole) ? act("Show what is blotted out", "operate", () => reveal(whole, { close, step, place })) : null),
+      act("Replay …", "operate", () => replay(whole))),
     sides,
     notes(whole, sides),
-    card("Time", h("p.muted", `${ms(whole.ms)} ms in all, ${ms(peer)} ms of them waiting for the ${whole.direction === "to_csms" ? "central system" : "charge point"}, ${ms(Math.max(0, (whole.ms ?? 0) - peer))} ms in the gateway`),
-      course(whole.timeline ?? [], whole.ms ?? 0, peer),
+    card("Time", h("p.muted", `${ms(whole.ms)} ms in all, ${ms(peer)} ms of them waiting for the ${whole.direction === "to_csms" ? "central system" : "charge point"}, ${ms(whole.legs?.own_ms ?? Math.max(0, (whole.ms ?? 0) - peer))} ms in the gateway`),
+      course(whole.timeline ?? [], whole.ms ?? 0, peer, whole.legs?.write_ms ?? null),
       h("ol.timeline", (whole.timeline ?? []).map((one) => h("li", h("span.figure", `${one.at_ms.toFixed(2)} ms`), one.what)))),
     card("Way", h("p",
       "Route ", h("strong", whole.route || "–"), " ", h("a", { href: `/routes?charger=${encodeURIComponent(whole.charger)}` }, "why?"),
@@ -81,8 +80,8 @@ function side(whole, name, raw) {
     }
     const made = wire(text, { raw });
     const mine = h("div.part", { "data-part": kind },
-      h("h4", kind, h("span.muted", ` ${new TextEncoder().encode(text).length} bytes`), h("button.quiet", { onclick: () => copy(text, `The ${kind} is copied`), "aria-label": `Copy the ${kind} on the ${title.toLowerCase()} side` }, "copy")),
-      !made.pretty && !raw ? h("p.muted", "It could not be read; here it is as it came.") : null, made.element);
+      h("h4", kind, h("span.muted", ` ${number(told[`${kind}_bytes`] ?? new TextEncoder().encode(text).length)} bytes`), h("button.quiet", { onclick: () => copy(text, `The ${kind} is copied`), "aria-label": `Copy the ${kind} on the ${title.toLowerCase()} side` }, "copy")),
+      told[`${kind}_note`] ? h("p.muted", `${told[`${kind}_note`]}.`) : !made.pretty && !raw ? h("p.muted", "It could not be read; here it is as it came.") : null, made.element);
     mine.fields = made.fields;
     box.append(mine);
   }
@@ -168,7 +167,7 @@ function notes(whole, sides) {
   })));
 }
 
-// --- Copy, reveal, replay
+// --- Copy, replay
 
 function asText(whole) {
   const lines = [`${whole.time} ${whole.charger} ${whole.action} ${whole.direction} ${whole.outcome}${whole.reason ? ` (${whole.reason})` : ""} ${ms(whole.ms)} ms`];
@@ -180,16 +179,6 @@ function asText(whole) {
 }
 
 const redacted = (whole) => Object.values(whole.sides ?? {}).some((told) => `${told.call ?? ""}${told.reply ?? ""}`.includes("***"));
-
-async function reveal(whole, around) {
-  try {
-    const shown = await post(`/messages/${whole.number}/reveal`);
-    around.place.replaceChildren(...drawn({ ...whole, ...shown }, around));
-    toast("Shown. That you looked is in the audit log.");
-  } catch (problem) {
-    toast(problem.status === 404 ? "It was blotted out before it was kept: the original is nowhere." : problem.message, "bad");
-  }
-}
 
 function replay(whole) {
   if (whole.direction === "to_charger") {

@@ -57,12 +57,12 @@ function frame() {
   const told = state.overview;
   const ready = !told ? null : told.draining ? chip("waiting", "draining") : told.ready ? chip("up", "ready") : chip("down", "not ready");
   const mode = theme();
+  document.documentElement.classList.toggle("unanswered", Boolean(line.down)); // what is shown is of then
   show(document.getElementById("top"),
     h("div.brand",
       h("a.home", { href: "/", "aria-label": "wattbridge, to the overview" }, h("img", { src: "/assets/icon.svg", alt: "", width: 22, height: 22 }), h("span.wordmark", { class: told?.name && told.name !== "wattbridge" ? "beside" : "" }, "wattbridge")),
       told?.name && told.name !== "wattbridge" ? h("span.node", told.name) : null,
-      ready,
-      line.down ? chip("down", `no answer since ${clock(line.down, { milliseconds: false })}`) : null),
+      line.down ? chip("down", `no answer since ${clock(line.down, { milliseconds: false })}`) : ready),
     h("div.tools",
       h("span.utc", { title: "Coordinated Universal Time, as in the log" }, `${clock(new Date(), { milliseconds: false })} UTC`),
       told?.version ? h("span.version", `v${told.version}`) : null,
@@ -118,7 +118,7 @@ function arrive() {
     }
   });
   place[0] = { overview: "", config: "configuration" }[place[0]] ?? place[0];
-  const known = PAGES.find(([name]) => name === place[0]) ?? PAGES[0];
+  const known = PAGES.find(([name]) => name === place[0]) ?? [place[0], "No such page", () => nowhere];
   const maker = known[2](place);
   const where = { place, query: new URLSearchParams(location.search), go };
   document.documentElement.dataset.page = known[0];
@@ -154,7 +154,11 @@ document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]")) return;
   const typing = event.target.matches?.("input, textarea, select");
   if (event.key === "Escape") {
-    if (typing) event.target.blur();
+    if (typing) {
+      event.preventDefault(); // a field for searching would be emptied, and what is shown stay filtered
+      event.target.blur();
+      state.page?.restore?.(event.target);
+    }
     else state.page?.escape?.();
     return;
   }
@@ -180,6 +184,10 @@ document.addEventListener("keydown", (event) => {
     done();
   } else if (event.key === "Enter" && (!event.target.closest("a, button, summary") || event.target === page?.rows?.element)) page?.rows?.open();
 });
+
+function nowhere() {
+  return { element: h("div.page", h("h1", "There is no such page"), h("p", h("a", { href: "/" }, "To the overview"))) };
+}
 
 // --- Signing in
 

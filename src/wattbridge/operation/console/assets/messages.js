@@ -219,6 +219,9 @@ export function messages(where) {
   update(where);
   return {
     element, update, rows: list, filter: input, follow,
+    restore: (field) => {
+      if (field === input) input.value = filter;
+    },
     escape: () => (selected !== null ? where.go(address(null)) : filter ? where.go("/messages") : null),
     leave() {
       live?.close();

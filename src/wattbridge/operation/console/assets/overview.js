@@ -76,15 +76,27 @@ function queue(told) {
 function attention(told, where) {
   const rows = told.attention ?? [];
   const unknown = told.unknown ?? [];
+  const failed = Object.values(told.calls?.failures ?? {}).reduce((before, one) => before + one, 0);
+  if (!rows.length && !unknown.length && failed) {
+    return card("Needs attention", h("p", "Nothing that somebody has to do now. ",
+      h("a", { href: `/messages?filter=${encodeURIComponent("status:failed since:1h")}` }, `${count(failed, "call")} failed in the last hour`), "."));
+  }
   if (!rows.length && !unknown.length) return card("Needs attention", h("p.fine", h("span.mark", { "aria-hidden": "true" }, "✓"), "Nothing. Everything that was asked was answered."));
-  return card(["Needs attention", h("span.badge", String(rows.filter((one) => !unknownOf(one, unknown)).length + unknown.length))],
+  const causes = rows.filter((one) => !unknownOf(one, unknown));
+  return card(["Needs attention", h("span.badge", String(causes.length + unknown.length))],
     h("ul.attention",
-      unknown.map((one) => h("li", { "data-key": `unknown-${one.charger}` },
-        h("div", h("strong", one.charger), " is not known and was refused ", h("span.muted", [count(one.count, "time"), one.last ? `, last ${ago(one.last)}` : "", one.source ? `, from ${one.source}` : ""])),
+      causes.map((one) => h("li", { "data-key": `attention-${one.kind}-${one.text}` },
+        h("div", linked(one.link, h("strong", one.text))), one.fix ? h("div.muted", one.fix) : null)),
+      unknown.slice(0, MOST_UNKNOWN).map((one) => h("li", { "data-key": `unknown-${one.charger}` },
+        h("div", h("strong", { title: one.charger }, shortened(one.charger)), " is not known and was refused ", h("span.muted", [count(one.count, "time"), one.last ? `, last ${ago(one.last)}` : "", one.source ? `, from ${one.source}` : ""])),
         h("div.do", act("Allow it …", "operate", () => allow(one.charger, where)), one.line ? h("button.quiet", { onclick: () => copy(one.line, "The line for the file is copied") }, "Copy its line") : null))),
-      rows.filter((one) => !unknownOf(one, unknown)).map((one) => h("li", { "data-key": `attention-${one.kind}-${one.text}` },
-        h("div", linked(one.link, h("strong", one.text))), one.fix ? h("div.muted", one.fix) : null))));
+      unknown.length > MOST_UNKNOWN ? h("li", { "data-key": "unknown-more" }, h("a", { href: "/chargers?state=unknown" }, `and ${number(unknown.length - MOST_UNKNOWN)}${unknown.length >= MOST_TOLD ? " or more" : ""} others that are not known`)) : null));
 }
+
+const MOST_UNKNOWN = 3; // here; all of them are on a page of their own
+const MOST_TOLD = 50; // by the gateway
+
+const shortened = (identity) => (identity.length > 40 ? `${identity.slice(0, 39)}…` : identity);
 
 const unknownOf = (one, unknown) => /unknown/.test(one.kind) && unknown.length > 0;
 
@@ -111,7 +123,7 @@ export async function allow(identity, where) {
 
 function dialects(told) {
   const rows = Object.entries(told.chargers ?? {});
-  if (!rows.length) return empty("None has been heard yet. Point one at a listener, and it appears here.");
+  if (!rows.length) return empty("None has been heard yet. Point one at a listener, and it appears here, as known or as not known.");
   const most = Math.max(1, ...rows.map(([, one]) => (one.connected ?? 0) + (one.stale ?? 0)));
   return h("ul.bars.stacks", rows.map(([name, one]) => h("li",
     h("a.name", { href: `/chargers?q=${encodeURIComponent(spoken(name).toLowerCase())}` }, spoken(name)),

@@ -43,13 +43,14 @@ export function bars(rows, { most = null } = {}) {
       h("span.figure", row.text ?? number(row.value)))));
 }
 
-// Where the time of an exchange went: steps [{at_ms, what}] on a line of *total* ms, *peer* of them waiting.
-export function course(steps, total, peer) {
+// Where the time of an exchange went: steps [{at_ms, what}] on a line of *total* ms, *peer* of them waiting, which ended
+// *after* ms before the end.
+export function course(steps, total, peer, after) {
   const whole = Math.max(total, 0.001, ...steps.map((step) => step.at_ms));
   const own = Math.max(0, total - peer);
   return svg("svg.course", { role: "img", "aria-label": `${total.toFixed(1)} ms, of which the other party took ${peer.toFixed(1)} ms` },
     svg("rect.own", { x: 0, y: 8, width: "100%", height: 8 }, svg("title", `the gateway itself: ${own.toFixed(2)} ms`)),
-    svg("rect.peer", { x: share(own / 2, whole), y: 8, width: share(peer, whole), height: 8 }, svg("title", `waiting for the other party: ${peer.toFixed(2)} ms`)),
+    svg("rect.peer", { x: share(after === null ? own / 2 : Math.max(0, total - after - peer), whole), y: 8, width: share(peer, whole), height: 8 }, svg("title", `waiting for the other party: ${peer.toFixed(2)} ms`)),
     steps.map((step) => svg("line.step", { x1: share(step.at_ms, whole), x2: share(step.at_ms, whole), y1: 3, y2: 21 }, svg("title", `${step.at_ms.toFixed(2)} ms: ${step.what}`))));
 }
 

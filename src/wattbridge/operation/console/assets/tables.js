@@ -126,11 +126,13 @@ export function transactions(where) {
 
 // --- Problems
 
+const MOST_PROBLEMS = 200; // drawn at a time
+
 export function problems(where) {
   return asking(where, "problems", 5, () => get("/problems"), ({ problems: list }) => [
     h("h1", "Problems"),
     list.length ? h("p.muted", `${count(list.length, "cause")}; the one that was seen last comes first, what has passed comes last.`) : h("p.fine", h("span.mark", { "aria-hidden": "true" }, "✓"), "None has been seen."),
-    h("ul.problems", list.map((one) => h("li.card", { "data-key": [one.kind, one.charger, one.upstream, one.source, one.reason].join("-") },
+    h("ul.problems", list.slice(0, MOST_PROBLEMS).map((one) => h("li.card", { "data-key": [one.kind, one.charger, one.upstream, one.source, one.reason].join("-") },
       h("header", one.passed ? h("span.mark.good", { "aria-hidden": "true" }, "✓") : h("span.mark.bad", { "aria-hidden": "true" }, "✖"), h("h2", one.text), one.passed ? h("span.chip.quiet", `passed ${ago(one.passed)}`) : null),
       one.fix ? h("p.fix", h("strong", "What to do: "), one.fix) : null,
       one.said ? h("p.said-last", h("code", one.said)) : null,
@@ -142,6 +144,7 @@ export function problems(where) {
         one.link ? h("a.button", { href: one.link }, one.link.startsWith("/") ? "Look at it" : "Read more") : null,
         one.guide ? h("span.muted", "guide: ", h("code", one.guide)) : null,
         one.charger ? h("a.button", { href: `/messages${query({ filter: `charger:${one.charger}${one.reason ? ` status:${one.reason}` : ""}` })}` }, "Its messages") : null)))),
+    list.length > MOST_PROBLEMS ? h("p.muted", `and ${count(list.length - MOST_PROBLEMS, "more cause")}, which the command "wattbridge problems" lists too`) : null,
   ]);
 }
 
