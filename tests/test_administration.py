@@ -71,6 +71,7 @@ async def test_routes_are_told_with_the_reasons_why_not(tmp_path: Path) -> None:
             "upstream": "main",
             "fallback": "other",
             "known_as": "CP1",
+            "let_in": True,
             "passed_over": [
                 {"name": "acme", "why_not": "vendor is not known before BootNotification"},
                 {"name": "strangers", "why_not": "it is a known charge point"},
@@ -81,6 +82,7 @@ async def test_routes_are_told_with_the_reasons_why_not(tmp_path: Path) -> None:
             "error": "SecurityError",
         }
         assert administration.test_route({"charger": "CP9", "known": True})["route"] == "all"
+        assert administration.test_route({"charger": "CP9", "known": True})["let_in"] is True
         assert administration.list_routes()[0] == {
             "route": "acme",
             "upstream": "main",
@@ -96,6 +98,8 @@ async def test_routes_are_told_with_the_reasons_why_not(tmp_path: Path) -> None:
         ({"charger": 1}, "charger is missing or no text"),
         ({"charger": "CP1", "vendro": "ACME"}, "found 'vendro'"),
         ({"charger": "CP1", "vendor": 1}, "vendor: found 1, expected a text"),
+        ({"charger": "CP1", "listener": "nowhere"}, "listener: there is none called 'nowhere'"),
+        ({"charger": "CP1", "source": "zzz"}, "source: found 'zzz', expected an address"),
         ({"charger": "CP1", "known": "yes"}, "known: found 'yes', expected true or false"),
     ],
 )

@@ -195,6 +195,8 @@ async def test_one_that_nobody_knows_is_told_with_the_line_that_lets_it_in(tmp_p
         [unknown] = (await here.get("/overview"))["unknown"]
         assert (unknown["charger"], unknown["count"], unknown["source"]) == ("0012", 2, "127.0.0.1")
         assert unknown["line"] == "'0012': {}"
+        way = await here.ask("POST /routes/test", {"charger": "0012"})
+        assert (way.content["route"], way.content["let_in"]) == ("everybody", False)
         [told] = (await here.get("/chargers?state=unknown"))["chargers"]
         assert (told["charger"], told["state"], told["session"]) == ("0012", "unknown", False)
         allow = await here.ask("POST /chargers/0012/allow")

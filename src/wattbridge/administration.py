@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
 from importlib.metadata import version
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +168,16 @@ class Administration:
                 expected = "true or false" if name == "known" else "a text"
                 raise Refusal(400, "malformed", f"{name}: found {value!r}, expected {expected}")
         fleet = self._gateway.fleet
+        listener, source = asked.get("listener"), asked.get("source")
+        if listener and listener not in self._gateway.config.listeners:
+            raise Refusal(400, "malformed", f"listener: there is none called {listener[:60]!r}")
+        if source:
+            try:
+                ip_address(source)
+            except ValueError:
+                raise Refusal(
+                    400, "malformed", f"source: found {source[:60]!r}, expected an address"
+                ) from None
         heard = Heard(**{_ASKED[name]: value for name, value in asked.items()})
         if "known" not in asked:
             heard = fleet.known(heard)
@@ -175,6 +186,9 @@ class Administration:
         return {
             **_route(chosen),
             "known_as": chosen.known_as(heard.identity),
+            "let_in": heard.known
+            or self._gateway.config.gateway.unknown == "accept"
+            or fleet.routes.admits_unknown(heard),
             "passed_over": [{"name": route.name, "why_not": why} for route, why in explained[:-1]],
         }
 

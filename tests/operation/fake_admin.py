@@ -420,7 +420,13 @@ class FakeAdmin:
         asked = await request.json()
         over = [{"name": "berlin", "why_not": f"charger: {asked['charger']!r} is not BER-*"}]
         return web.json_response(
-            {"route": "everybody", "upstream": "cloud", "known_as": asked["charger"], "passed_over": over}
+            {
+                "route": "everybody",
+                "upstream": "cloud",
+                "known_as": asked["charger"],
+                "let_in": asked["charger"].startswith("BER"),
+                "passed_over": over,
+            }
         )
 
     async def _listeners(self, _: web.Request) -> web.Response:

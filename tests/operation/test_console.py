@@ -432,6 +432,7 @@ async def test_the_page_says_which_route_and_why(browser: Browser, url: str) -> 
         await look.page.get_by_label("Identity").fill("HAM-1")
         await look.page.get_by_role("button", name="Which route?").click()
         await look.page.wait_for_url(f"{url}/routes?charger=HAM-1")
+        await expect(look.page.locator(".test ~ [role=status]")).to_contain_text("But it is refused")
         await expect(look.page.locator(".page")).to_contain_text("everybody → cloud")
         await expect(look.page.locator(".passed li")).to_have_text(["berlin: charger: 'HAM-1' is not BER-*"])
 

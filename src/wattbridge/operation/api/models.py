@@ -248,6 +248,7 @@ class PassedOver(Shape):
 
 class RouteAnswer(Route):
     known_as: str
+    let_in: bool = Field(description="false: it is not listed, and gateway.unknown is refuse")
     passed_over: list[PassedOver]
 
 

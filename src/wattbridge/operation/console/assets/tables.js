@@ -173,8 +173,9 @@ export function routes(where) {
     }
     try {
       const answer = await post("/routes/test", asked);
-      result.replaceChildren(
+      show(result,
         h("p.sentence.good", h("strong", answer.route), answer.upstream ? ` → ${answer.upstream}` : " turns it away", answer.known_as && answer.known_as !== asked.charger ? `, known there as ${answer.known_as}` : "", answer.profile ? `, profile ${answer.profile}` : ""),
+        answer.let_in === false ? h("p.sentence.bad", "But it is refused: it is not listed under chargers, and gateway.unknown is refuse.") : null,
         answer.passed_over?.length ? h("ol.passed", answer.passed_over.map((one) => h("li", h("strong", one.name), ": ", one.why_not))) : h("p.muted", "It is the first route; none was passed over."));
     } catch (problem) {
       result.replaceChildren(trouble(problem));
