@@ -78,3 +78,19 @@ def test_what_is_no_payload_is_never_sent(arguments: tuple[str, ...], said: str)
     code, out, err = run("call", "CP1", "Reset", *arguments)
     assert (code, out) == (2, "")
     assert err.startswith(f"wattbridge: {said}")
+
+
+async def test_what_is_wrong_with_the_gateway_itself_is_a_problem_too(tmp_path: Path) -> None:
+    async with (
+        a_central_system(USUAL_ANSWERS) as central_system,
+        a_gateway(tmp_path, central_system.url) as here,
+    ):
+        here.file.write_text(here.file.read_text() + "lisseners: {}\n")
+        assert (await here.ask("POST /config/reload")).status == 422
+        token = ["--admin", str(here.gateway.admin_address), "--token-file", str(tmp_path / "admin-token")]
+        code, out, err = await asyncio.to_thread(run, "problems", *token)
+        assert (code, err) == (0, "")
+        assert out.splitlines()[0] == "reload-failed"
+        assert "the configuration has 1 error; the old configuration stays" in out
+        assert "do: Correct the file" in out
+        assert "no problems" not in out

@@ -49,22 +49,34 @@ def call(
     return DONE
 
 
+# What needs attention that is no problem of charge points or central systems.
+OF_THE_GATEWAY = ("not-ready", "reload-failed", "certificate")
+
+
 def list_problems(
     admin: str, token_file: str, *, charger: str | None, as_json: bool, out: TextIO, err: TextIO
 ) -> int:
     """What goes wrong, the latest first and what has passed last, with what to do. Returns 0, or as above."""
     try:
         query = {"charger": charger} if charger else None
-        problems = Admin(admin, token_file, err).get("GET", "problems", query)["problems"]
+        gateway = Admin(admin, token_file, err)
+        problems = gateway.get("GET", "problems", query)["problems"]
+        own = [] if charger or as_json else gateway.get("GET", "overview")["attention"]
     except Failed as failed:
         return failed.code
     if as_json:
         write_json(problems, out)
         return DONE
-    if not problems:
+    own = [one for one in own if one["kind"] in OF_THE_GATEWAY]
+    if not (own or problems):
         out.write("no problems\n")
+    columns = columns_of(out)
+    for one in own:
+        out.write(f"{one['kind']}\n")
+        for text in (one["text"], f"do: {one['fix']}"):
+            out.writelines(f"{line}\n" for line in wrapped(text, "  ", columns))
     for at, problem in enumerate(problems):
-        out.write("\n" if at else "")
+        out.write("\n" if at or own else "")
         _write_problem(problem, out)
     return DONE
 

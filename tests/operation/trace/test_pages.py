@@ -390,7 +390,7 @@ async def test_a_capture_from_its_beginning_to_its_end() -> None:
         ({"filter": "acton:x"}, "filter: column 1: there is no field 'acton'"),
         ({"network": "10.20"}, "filter: column 0: source: found '10.20', expected an address"),
         ({"for": "long"}, "for: found 'long', expected a duration"),
-        ({"for": "8d"}, "for: found '8d', expected at most 7d"),
+        ({"for": "8d"}, "for: found '8d', expected more than 0s, and at most 7d"),
         ({"records": 0}, "records: Input should be greater than or equal to 1"),
         ({"bytes": True}, "bytes: Input should be a valid integer"),
         ({"name": 7}, "name: Input should be a valid string"),

@@ -415,7 +415,7 @@ def _wanted_of(asked: models.WantedCapture, now: float) -> Wanted:
     except ValueError as problem:
         raise malformed(f"for: {problem}") from None
     if not 0 < seconds <= LONGEST:
-        raise malformed(f"for: found {asked.for_!r}, expected at most {LONGEST / 86400:g}d")
+        raise malformed(f"for: found {asked.for_!r}, expected more than 0s, and at most {LONGEST / 86400:g}d")
     more = {"charger": asked.charger, "source": asked.network}
     wanted = _filter(asked.filter, {field: value for field, value in more.items() if value}, now)
     return Wanted(wanted, asked.name, seconds, asked.records, asked.bytes)
