@@ -20,7 +20,7 @@ from wattbridge.ocpp.errors import (
     excerpt,
     shown,
 )
-from wattbridge.ocpp.messages import Breach, CallError, Change, Check, Loss, Note, Payload, Side
+from wattbridge.ocpp.messages import Breach, CallError, Change, Check, Loss, Note, Passage, Payload, Side
 from wattbridge.ocpp.reasons import REASONS
 
 
@@ -188,3 +188,16 @@ def test_a_strict_check_refuses_what_breaks_the_schema() -> None:
     with pytest.raises(Violation) as refused:
         looked_at(BROKEN, "refuse", None)
     assert refused.value is BROKEN
+
+
+def test_whoever_is_not_reached_is_told_of_in_other_words_and_nothing_else_changes() -> None:
+    asked = Passage("json", b"[2]")
+    gone = Unreachable("timeout", "no answer within 30 s", asked)
+    gone.waited, gone.delay = 30.0, 2.0
+    again = gone.saying("StartTransaction was held")
+    assert (again.reason, str(again), again.description) == (
+        "timeout",
+        "StartTransaction was held",
+        "StartTransaction was held",
+    )
+    assert (again.asked, again.waited, again.delay) == (asked, 30.0, 2.0)
