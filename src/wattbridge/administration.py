@@ -27,6 +27,7 @@ from wattbridge.relay.routes import Heard, Route
 from wattbridge.relay.session import Session
 from wattbridge.reloading import CannotReload, Reloaded, Reloader, Stale, etag_of
 from wattbridge.reports import Reports
+from wattbridge.routing import lets_in
 from wattbridge.store.base import AnyRow, AuditEntry, NotKept, Transaction, Waiting
 from wattbridge.supporting import bundle
 
@@ -186,9 +187,7 @@ class Administration:
         return {
             **_route(chosen),
             "known_as": chosen.known_as(heard.identity),
-            "let_in": heard.known
-            or self._gateway.config.gateway.unknown == "accept"
-            or fleet.routes.admits_unknown(heard),
+            "let_in": lets_in(fleet.config, fleet.routes, heard),
             "passed_over": [{"name": route.name, "why_not": why} for route, why in explained[:-1]],
         }
 
@@ -197,21 +196,18 @@ class Administration:
         return [_session(session) for session in sessions if session.identity > after][:most]
 
     def show_session(self, identity: str) -> dict[str, Any]:
-        session = self._gateway.registry.find(identity)
-        if session is None:
-            raise Refusal(404, "not_connected", f"charge point {identity!r} has no session")
-        return _session(session)
+        return _session(self._operating.session(identity))
 
     def close_session(self, identity: str) -> dict[str, Any]:
-        told = self.show_session(identity)
-        self._operating.close_session(identity)
+        """Close its connections, on both sides; it may come back. Tells what it was."""
+        session = self._operating.session(identity)
+        told = _session(session)
+        self._gateway.registry.close(session, "the operator has closed it")
         return told
 
     def move(self, identity: str) -> dict[str, Any]:
         gateway = self._gateway
-        session = gateway.registry.find(identity)
-        if session is None:
-            raise Refusal(404, "not_connected", f"charge point {identity!r} has no session")
+        session = self._operating.session(identity)
         moved = gateway.registry.move(session, gateway.fleet.leads)
         return {**_session(session), "moved": moved}
 

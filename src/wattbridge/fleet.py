@@ -35,7 +35,7 @@ from wattbridge.relay.registry import Way as RelayWay
 from wattbridge.relay.rejection import Rejection
 from wattbridge.relay.routes import Heard, Route
 from wattbridge.relay.session import Relays, Session
-from wattbridge.routing import routes_of
+from wattbridge.routing import lets_in, routes_of
 from wattbridge.upstreams import SoapUpstream, UpstreamParty, client_tls, reload_client_tls, same, upstream
 
 MOST_TOLD = 200_000  # charge points of which it is remembered what they said they are
@@ -185,9 +185,7 @@ class Fleet:
                 read_identity(identity)  # whoever is not listed still has to be one that could be
             except ValueError:
                 return None
-            if self.config.gateway.unknown == "refuse" and not self.routes.admits_unknown(
-                Heard(identity, source, listener, known=False)
-            ):
+            if not lets_in(self.config, self.routes, Heard(identity, source, listener, known=False)):
                 return None
             if (
                 self._names_taken

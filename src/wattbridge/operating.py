@@ -79,7 +79,7 @@ class Operating:
         }
 
     async def test_callback(self, identity: str) -> dict[str, Any]:
-        session = self._session(identity)
+        session = self.session(identity)
         link = session.links[Side.CHARGE_POINT]
         if session.connection is not None:
             text = "it is connected by a WebSocket, and is called on that"
@@ -93,7 +93,7 @@ class Operating:
 
     async def call(self, identity: str, action: str, payload: dict[str, Any]) -> dict[str, Any]:
         """Ask the charge point as its central system would; the exchange is recorded as the operator's."""
-        session = self._session(identity)
+        session = self.session(identity)
         codec = JsonCodec(self._gateway.fleet.dialect_of(session), Side.CENTRAL_SYSTEM)
         message_id = f"operator-{secrets.token_hex(8)}"
         try:
@@ -144,10 +144,6 @@ class Operating:
             raise Refusal(400, "malformed", f"charger: {problem}") from None
         return {"charger": identity, "lines": lines_that_list(identity)}
 
-    def close_session(self, identity: str) -> None:
-        """Close its connections, on both sides; it may come back."""
-        self._gateway.registry.close(self._session(identity), "the operator has closed it")
-
     async def forget(self, identity: str) -> dict[str, Any]:
         """Take a charge point that is gone for good out of the lists.
 
@@ -181,7 +177,7 @@ class Operating:
         gateway.problems.forget(identity)
         return {"charger": identity, "forgotten": True}
 
-    def _session(self, identity: str) -> Session:
+    def session(self, identity: str) -> Session:
         session = self._gateway.registry.find(identity)
         if session is None:
             raise Refusal(404, "not_connected", f"charge point {identity!r} has no session")

@@ -11,6 +11,7 @@ from wattbridge.relay.routes import (
     Comparison,
     Condition,
     FirmwareIs,
+    Heard,
     IdentityLike,
     KnownIs,
     ListenerIs,
@@ -27,6 +28,11 @@ from wattbridge.relay.routes import (
 
 def routes_of(settings: config.Config) -> Routes:
     return Routes(map(_route, settings.routes))
+
+
+def lets_in(settings: config.Config, routes: Routes, heard: Heard) -> bool:
+    """Whether a charge point may come in: it is known, all may, or the route chosen for it says so."""
+    return heard.known or settings.gateway.unknown == "accept" or routes.admits_unknown(heard)
 
 
 def _route(section: config.Route) -> Route:

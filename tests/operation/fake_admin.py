@@ -202,7 +202,6 @@ class FakeAdmin:
         add("GET", "/api/v1/messages/stream", self._stream)
         add("GET", "/api/v1/messages/fields", self._fields)
         add("GET", "/api/v1/messages/{number}", self._message)
-        add("POST", "/api/v1/messages/{number}/reveal", self._reveal)
         add("GET", "/api/v1/chargers", self._chargers)
         add("GET", "/api/v1/chargers/{charger}", self._charger)
         add("POST", "/api/v1/chargers/{charger}/callback-test", self._callback_test)
@@ -294,9 +293,6 @@ class FakeAdmin:
             if str(row["number"]) == request.match_info["number"]:
                 return web.json_response(self.exchange(row))
         return problem(404, "unsupported", f"message {request.match_info['number']} is not kept")
-
-    async def _reveal(self, _: web.Request) -> web.Response:
-        return problem(404, "unsupported", "originals are not kept")
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         asked = request.query.get("filter", "")

@@ -73,13 +73,15 @@ class Admin:
         query: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
         timeout: float = TIMEOUT,
+        *,
+        method: str = "GET",
     ) -> HTTPResponse:
         """An answer that is no JSON and may be long, to be read and closed; a *timeout* is for each read.
 
         Raises Failed for a negative answer too.
         """
         try:
-            return self._open("GET", path, query, None, headers, timeout)
+            return self._open(method, path, query, None, headers, timeout)
         except urllib.error.HTTPError as refused:
             answer = Answer(refused.code, _object(refused.read()))
         except (OSError, ValueError) as problem:
@@ -89,14 +91,11 @@ class Admin:
     def file(self, path: str) -> bytes:
         """What is made on request, and is no JSON. Raises Failed for a negative answer too."""
         try:
-            with self._open("POST", path, None, None) as response:
+            with self.stream(path, method="POST") as response:
                 content: bytes = response.read()
                 return content
-        except urllib.error.HTTPError as refused:
-            answer = Answer(refused.code, _object(refused.read()))
         except (OSError, ValueError) as problem:
             raise self._unreachable(problem) from None
-        raise self.failed(REFUSED, self._looked_at(answer).title)
 
     def _open(
         self,

@@ -5,7 +5,7 @@ goes wrong there.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from wattbridge.cli.asking import DONE, REFUSED, WRONG, Admin, Failed, path_of
@@ -73,16 +73,14 @@ def list_problems(
     columns = columns_of(out)
     for one in own:
         out.write(f"{one['kind']}\n")
-        for text in (one["text"], f"do: {one['fix']}"):
-            out.writelines(f"{line}\n" for line in wrapped(text, "  ", columns))
+        _write_sentences((one["text"], f"do: {one['fix']}"), columns, out)
     for at, problem in enumerate(problems):
         out.write("\n" if at or own else "")
-        _write_problem(problem, out)
+        _write_problem(problem, columns, out)
     return DONE
 
 
-def _write_problem(problem: dict[str, Any], out: TextIO) -> None:
-    columns = columns_of(out)
+def _write_problem(problem: dict[str, Any], columns: int, out: TextIO) -> None:
     many = f"{problem['chargers']} charge points" if problem["chargers"] > 1 else ""
     whom = problem["charger"] or many or problem["source"] or ""
     if problem["upstream"]:
@@ -90,9 +88,13 @@ def _write_problem(problem: dict[str, Any], out: TextIO) -> None:
     count = "once" if problem["count"] == 1 else f"{problem['count']} times"
     passed = f", over since {problem['passed']}" if problem["passed"] else ""
     out.write(f"{problem['kind']}  {printable(whom)}  {count}, last {problem['last']}{passed}\n")
-    for text, mark in ((problem["text"], ""), (problem["said"], "said: "), (problem["fix"], "do: ")):
-        if text:
-            out.writelines(f"{line}\n" for line in wrapped(f"{mark}{text}", "  ", columns))
+    marked = ((problem["text"], ""), (problem["said"], "said: "), (problem["fix"], "do: "))
+    _write_sentences((f"{mark}{text}" for text, mark in marked if text), columns, out)
+
+
+def _write_sentences(texts: Iterable[str], columns: int, out: TextIO) -> None:
+    for text in texts:
+        out.writelines(f"{line}\n" for line in wrapped(text, "  ", columns))
 
 
 def _payload(fields: Sequence[str], payload: str | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from wattbridge.cli.check import write_problems
 from wattbridge.config import Config, ConfigErrors, load
 from wattbridge.config.values import shorten, suggest, write_duration
 from wattbridge.relay.routes import Heard, Route
-from wattbridge.routing import routes_of
+from wattbridge.routing import lets_in, routes_of
 
 
 def list_routes(
@@ -58,7 +58,7 @@ def tell_route(
     routes = routes_of(config)
     explained = routes.explain(heard)
     [*others, (route, _)] = explained
-    let_in = heard.known or config.gateway.unknown == "accept" or routes.admits_unknown(heard)
+    let_in = lets_in(config, routes, heard)
     if as_json:
         report = {
             "identity": heard.identity,

@@ -72,8 +72,7 @@ class Answer:
 
     ``waited`` is for how many seconds the link waited: for its turn, for the reply; ``delay`` for how many
     before that it had no connection to ask on. The rest of the time that ``Link.call`` took is the gateway's
-    own. ``how`` is as in ``Record``. ``notes`` tell
-    what was lost where nothing was asked.
+    own. ``how`` is as in ``Record``. ``notes`` tell what was lost where nothing was asked.
     """
 
     reply: Reply
